@@ -1,0 +1,350 @@
+#include "adapters/frame_server.h"
+
+#include <glog/logging.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <boost/asio.hpp>
+#include <deque>
+#include <thread>
+#include <unordered_set>
+
+#include "common/model/address.h"
+
+namespace millrace {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+using SteadyClock = std::chrono::steady_clock;
+
+// Messages up to this size do not count against the memory of the large ones, so that those cannot lock them out.
+constexpr size_t kSmallMessage = 64u << 10;
+constexpr auto kNever = SteadyClock::time_point::max();
+
+enum class Stage {
+  kIdle,     // between messages
+  kWaiting,  // a large message waits for memory
+  kReading,
+  kHandling,  // in a pool; neither read nor written
+  kWriting,
+};
+
+// Owned by the I/O thread; while kHandling a pool's thread reads `message`.
+struct Connection {
+  explicit Connection(tcp::socket accepted) : socket(std::move(accepted)) {}
+
+  tcp::socket socket;
+  Stage stage = Stage::kIdle;
+  SteadyClock::time_point deadline = kNever;
+  SteadyClock::time_point last_active = SteadyClock::now();
+  bool served = false;  // has completed a message
+  std::array<uint8_t, 4> header = {};
+  std::string message;
+  size_t size = 0;  // of the message that is coming
+  size_t arrived = 0;
+  size_t reserved = 0;  // of the memory of the large messages
+  std::string answer;
+};
+using ConnectionPtr = std::shared_ptr<Connection>;
+
+uint32_t load_big_endian(const std::array<uint8_t, 4>& bytes) {
+  return uint32_t{bytes[0]} << 24 | uint32_t{bytes[1]} << 16 | uint32_t{bytes[2]} << 8 | uint32_t{bytes[3]};
+}
+
+std::array<uint8_t, 4> store_big_endian(size_t value) {
+  return {static_cast<uint8_t>(value >> 24), static_cast<uint8_t>(value >> 16), static_cast<uint8_t>(value >> 8),
+          static_cast<uint8_t>(value)};
+}
+
+size_t bounded_connections(size_t wanted) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return wanted;
+  return std::clamp<size_t>(limit.rlim_cur / 2, 1, wanted);
+}
+
+}  // namespace
+
+class FrameServer::Server {
+ public:
+  Server(FrameServerOptions options, ChoosePool choose_pool, Handle handle)
+      : options_(std::move(options)),
+        choose_pool_(std::move(choose_pool)),
+        handle_(std::move(handle)),
+        max_connections_(bounded_connections(options_.max_connections)) {
+    for (const size_t threads : options_.pool_threads) pools_.push_back(std::make_unique<asio::thread_pool>(threads));
+  }
+
+  ~Server() {
+    asio::post(io_, [this] { close_all(); });
+    for (auto& pool : pools_) pool->stop();
+    for (auto& pool : pools_) pool->join();
+    io_.stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  Status listen() {
+    const auto address = parse_address(options_.flag, options_.address);
+    if (!address) return std::unexpected(address.error());
+    error_code error;
+    tcp::resolver resolver(io_);
+    const auto found = resolver.resolve(address->host, std::to_string(address->port),
+                                        tcp::resolver::passive | tcp::resolver::numeric_service, error);
+    if (error || found.empty()) {
+      return fail(ErrorCode::kInvalid, options_.flag + " " + options_.address + ": the host cannot be resolved (" +
+                                           error.message() + "); give an address of this machine");
+    }
+    const tcp::endpoint endpoint = *found.begin();
+    acceptor_.open(endpoint.protocol(), error);
+    if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    if (error) {
+      return fail(ErrorCode::kUnavailable, options_.flag + " " + options_.address + ": cannot listen (" +
+                                               error.message() +
+                                               "); end the process that holds the port, or choose another");
+    }
+    port_ = acceptor_.local_endpoint().port();
+    return {};
+  }
+
+  void run() {
+    accept();
+    sweep_later();
+    thread_ = std::thread([this] { io_.run(); });
+  }
+
+  [[nodiscard]] uint16_t port() const { return port_; }
+  [[nodiscard]] size_t connections() const { return open_.load(); }
+
+ private:
+  void accept() {
+    acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+      if (stopping_) return;
+      if (!error) {
+        admit(std::move(socket));
+        accept();
+        return;
+      }
+      // Most likely no descriptor is left: go on when some may have been closed.
+      LOG_EVERY_N(WARNING, 100) << options_.flag << " " << options_.address << ": cannot accept: " << error.message();
+      accept_again_.expires_after(std::chrono::milliseconds(100));
+      accept_again_.async_wait([this](error_code cancelled) {
+        if (!cancelled && !stopping_) accept();
+      });
+    });
+  }
+
+  void admit(tcp::socket socket) {
+    if (connections_.size() >= max_connections_) evict_one();
+    if (connections_.size() >= max_connections_) return;  // all are at work: the new one is closed
+    error_code ignored;
+    socket.set_option(tcp::no_delay(true), ignored);
+    socket.set_option(asio::socket_base::keep_alive(true), ignored);
+    auto connection = std::make_shared<Connection>(std::move(socket));
+    connections_.insert(connection);
+    open_ = connections_.size();
+    read_header(connection);
+  }
+
+  // Closes the connection that is least likely to be missed: one that never completed a message before one that
+  // did, the longest silent first.
+  void evict_one() {
+    ConnectionPtr chosen;
+    for (const ConnectionPtr& candidate : connections_) {
+      const bool incoming = candidate->stage == Stage::kReading || candidate->stage == Stage::kWaiting;
+      if (candidate->stage != Stage::kIdle && (candidate->served || !incoming)) continue;
+      if (!chosen ||
+          std::pair(candidate->served, candidate->last_active) < std::pair(chosen->served, chosen->last_active)) {
+        chosen = candidate;
+      }
+    }
+    if (chosen) close(chosen);
+  }
+
+  void enter(const ConnectionPtr& connection, Stage stage, SteadyClock::time_point deadline) {
+    connection->stage = stage;
+    connection->deadline = deadline;
+  }
+
+  void read_header(const ConnectionPtr& connection) {
+    enter(connection, Stage::kIdle, SteadyClock::now() + options_.idle_timeout);
+    asio::async_read(connection->socket, asio::buffer(connection->header),
+                     [this, connection](error_code error, size_t) {
+                       if (error) return close(connection);
+                       connection->last_active = SteadyClock::now();
+                       begin_message(connection);
+                     });
+  }
+
+  void begin_message(const ConnectionPtr& connection) {
+    connection->size = load_big_endian(connection->header);
+    connection->arrived = 0;
+    if (connection->size == 0 || connection->size > options_.max_frame_bytes) {
+      LOG_EVERY_N(WARNING, 100) << options_.flag << ": a message of " << connection->size
+                                << " bytes was refused; at most " << options_.max_frame_bytes << " are allowed";
+      return close(connection);
+    }
+    if (connection->size <= kSmallMessage) return read_message(connection);
+    waiting_.push_back(connection);
+    enter(connection, Stage::kWaiting, kNever);
+    admit_large_messages();
+  }
+
+  void admit_large_messages() {
+    while (!waiting_.empty()) {
+      const ConnectionPtr next = waiting_.front();
+      if (large_bytes_ > 0 && large_bytes_ + next->size > options_.max_large_bytes) return;
+      waiting_.pop_front();
+      reserve(next, next->size);
+      read_message(next);
+    }
+  }
+
+  void reserve(const ConnectionPtr& connection, size_t bytes) {
+    connection->reserved += bytes;
+    large_bytes_ += bytes;
+  }
+
+  void release(const ConnectionPtr& connection) {
+    large_bytes_ -= connection->reserved;
+    connection->reserved = 0;
+  }
+
+  void read_message(const ConnectionPtr& connection) {
+    enter(connection, Stage::kReading, SteadyClock::now() + options_.frame_timeout);
+    read_more(connection);
+  }
+
+  // The memory grows with what has arrived, not with what was announced.
+  void read_more(const ConnectionPtr& connection) {
+    const size_t target = std::min(connection->size, std::max(kSmallMessage, 2 * connection->arrived));
+    connection->message.resize(target);
+    asio::async_read(connection->socket,
+                     asio::buffer(connection->message.data() + connection->arrived, target - connection->arrived),
+                     [this, connection, target](error_code error, size_t) {
+                       if (error) return close(connection);
+                       connection->arrived = target;
+                       if (target < connection->size) return read_more(connection);
+                       hand_over(connection);
+                     });
+  }
+
+  void hand_over(const ConnectionPtr& connection) {
+    enter(connection, Stage::kHandling, kNever);
+    connection->served = true;
+    const size_t pool = std::min(choose_pool_(connection->message), pools_.size() - 1);
+    asio::post(*pools_[pool], [this, connection] {
+      std::optional<std::string> answer;
+      try {
+        answer = handle_(connection->message);
+      } catch (const std::exception& exception) {
+        LOG(ERROR) << options_.flag << ": a handler threw: " << exception.what();
+      }
+      asio::post(io_,
+                 [this, connection, answer = std::move(answer)]() mutable { reply(connection, std::move(answer)); });
+    });
+  }
+
+  void reply(const ConnectionPtr& connection, std::optional<std::string> answer) {
+    std::string().swap(connection->message);
+    release(connection);
+    if (!answer || answer->size() > options_.max_frame_bytes || !connections_.contains(connection)) {
+      return close(connection);
+    }
+    connection->answer = std::move(*answer);
+    if (connection->answer.size() > kSmallMessage) reserve(connection, connection->answer.size());
+    connection->header = store_big_endian(connection->answer.size());
+    enter(connection, Stage::kWriting, SteadyClock::now() + options_.frame_timeout);
+    const std::array<asio::const_buffer, 2> parts = {asio::buffer(connection->header),
+                                                     asio::buffer(connection->answer)};
+    asio::async_write(connection->socket, parts, [this, connection](error_code error, size_t) {
+      std::string().swap(connection->answer);
+      if (error) return close(connection);
+      release(connection);
+      connection->last_active = SteadyClock::now();
+      read_header(connection);
+      admit_large_messages();
+    });
+    admit_large_messages();
+  }
+
+  void close(const ConnectionPtr& connection) {
+    error_code ignored;
+    connection->socket.close(ignored);
+    if (connections_.erase(connection) == 0) return;
+    open_ = connections_.size();
+    release(connection);
+    if (connection->stage == Stage::kWaiting) std::erase(waiting_, connection);
+    if (!stopping_) admit_large_messages();
+  }
+
+  void close_all() {
+    stopping_ = true;
+    error_code ignored;
+    acceptor_.close(ignored);
+    accept_again_.cancel();
+    sweep_.cancel();
+    while (!connections_.empty()) close(ConnectionPtr(*connections_.begin()));  // a copy: close() erases it
+    waiting_.clear();
+  }
+
+  void sweep_later() {
+    const auto often =
+        std::min<Duration>({std::chrono::seconds(1), options_.idle_timeout / 4, options_.frame_timeout / 4});
+    sweep_.expires_after(often);
+    sweep_.async_wait([this](error_code error) {
+      if (error || stopping_) return;
+      std::vector<ConnectionPtr> late;
+      const auto now = SteadyClock::now();
+      std::copy_if(connections_.begin(), connections_.end(), std::back_inserter(late),
+                   [&](const ConnectionPtr& connection) { return connection->deadline < now; });
+      for (const ConnectionPtr& connection : late) close(connection);
+      sweep_later();
+    });
+  }
+
+  // Constant after construction.
+  const FrameServerOptions options_;
+  const ChoosePool choose_pool_;
+  const Handle handle_;
+  const size_t max_connections_;
+  uint16_t port_ = 0;
+
+  // Owned by the I/O thread.
+  asio::io_context io_{1};
+  tcp::acceptor acceptor_{io_};
+  asio::steady_timer accept_again_{io_};
+  asio::steady_timer sweep_{io_};
+  bool stopping_ = false;
+  std::unordered_set<ConnectionPtr> connections_;
+  std::deque<ConnectionPtr> waiting_;
+  size_t large_bytes_ = 0;
+
+  std::atomic<size_t> open_ = 0;
+  std::vector<std::unique_ptr<asio::thread_pool>> pools_;
+  std::thread thread_;
+};
+
+FrameServer::FrameServer(std::unique_ptr<Server> server) : server_(std::move(server)) {}
+FrameServer::~FrameServer() = default;
+
+Result<std::unique_ptr<FrameServer>> FrameServer::start(FrameServerOptions options, ChoosePool choose_pool,
+                                                        Handle handle) {
+  auto server = std::make_unique<Server>(std::move(options), std::move(choose_pool), std::move(handle));
+  if (const Status listening = server->listen(); !listening) return std::unexpected(listening.error());
+  server->run();
+  return std::unique_ptr<FrameServer>(new FrameServer(std::move(server)));
+}
+
+uint16_t FrameServer::port() const {
+  return server_->port();
+}
+size_t FrameServer::connections() const {
+  return server_->connections();
+}
+
+}  // namespace millrace

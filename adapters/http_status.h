@@ -1,0 +1,45 @@
+// HttpStatus: a small HTTP port for probes, people and Prometheus: GET /health, /status (JSON) and /metrics (text).
+//
+// Threads of its own call the callbacks, which must be thread-safe and quick (usually they hand out a text that the
+// loop renews). At most a few requests are served at a time; further ones wait in the kernel's queue.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/base/error.h"
+
+namespace millrace {
+
+struct HttpStatusOptions {
+  std::string address;  // HOST:PORT; port 0: any free one
+  std::function<std::string()> status_json;
+  std::function<std::string()> metrics_text;       // Prometheus' text format
+  std::function<std::string()> problem = nullptr;  // for /health: empty when all is well; may be null
+  int threads = 4;
+};
+
+class HttpStatus {
+ public:
+  // kInvalid: the address is malformed. kUnavailable: the port cannot be listened on.
+  static Result<std::unique_ptr<HttpStatus>> start(HttpStatusOptions options);
+  // Waits for the requests that are under way.
+  ~HttpStatus();
+  HttpStatus(const HttpStatus&) = delete;
+  HttpStatus& operator=(const HttpStatus&) = delete;
+
+  [[nodiscard]] uint16_t port() const;
+  [[nodiscard]] std::string address() const;  // HOST:PORT with the real port
+
+ private:
+  class Server;
+  explicit HttpStatus(std::unique_ptr<Server> server);
+  std::unique_ptr<Server> server_;
+};
+
+// One line of Prometheus' text format with its # HELP and # TYPE lines: metric("millrace_epoch", "gauge", "...", 3).
+std::string metric(const std::string& name, const std::string& type, const std::string& help, double value);
+
+}  // namespace millrace

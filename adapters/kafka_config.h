@@ -1,0 +1,36 @@
+// What the Kafka adapters share: settings of librdkafka, their validation, and what its errors mean to us.
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "adapters/kafka_options.h"
+#include "common/base/error.h"
+
+namespace millrace {
+
+struct KafkaDeleter {
+  void operator()(rd_kafka_conf_t* conf) const { rd_kafka_conf_destroy(conf); }
+  void operator()(rd_kafka_topic_t* topic) const { rd_kafka_topic_destroy(topic); }
+  void operator()(rd_kafka_queue_t* queue) const { rd_kafka_queue_destroy(queue); }
+  void operator()(const rd_kafka_metadata_t* metadata) const { rd_kafka_metadata_destroy(metadata); }
+};
+using KafkaConf = std::unique_ptr<rd_kafka_conf_t, KafkaDeleter>;
+using KafkaTopicHandle = std::unique_ptr<rd_kafka_topic_t, KafkaDeleter>;
+using KafkaQueue = std::unique_ptr<rd_kafka_queue_t, KafkaDeleter>;
+using KafkaMetadata = std::unique_ptr<const rd_kafka_metadata_t, KafkaDeleter>;
+
+// Our settings first, then the user's, then those that correctness needs. kInvalid names the setting, never its
+// value. Log lines of librdkafka go to ours.
+Result<KafkaConf> make_kafka_conf(const KafkaOptions& options, const std::map<std::string, std::string>& ours,
+                                  const std::map<std::string, std::string>& needed);
+
+// What an error of librdkafka asks of the caller: kNotFound, kDataLost, kInvalid (authentication, permission, TLS),
+// kCorrupt, kTimeout, or kUnavailable for all that may pass.
+ErrorCode kafka_error_code(rd_kafka_resp_err_t error);
+Error kafka_error(const KafkaOptions& options, const std::string& what, rd_kafka_resp_err_t error);
+
+}  // namespace millrace

@@ -1,0 +1,21 @@
+// KafkaOptions: which topic of which brokers, and how to reach them.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "common/base/error.h"
+
+namespace millrace {
+
+struct KafkaOptions {
+  std::string brokers;  // host:port[,host:port]
+  std::string topic;
+  std::map<std::string, std::string> config;  // any librdkafka setting; may hold secrets: never printed
+};
+
+// kInvalid with the name of a setting that librdkafka does not know, that has a bad value, or that is not for users
+// to set.
+Status check_kafka_options(const KafkaOptions& options);
+
+}  // namespace millrace

@@ -1,0 +1,104 @@
+#include "adapters/process_launcher.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <csignal>
+
+#include <cerrno>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+namespace millrace {
+namespace {
+
+std::string describe_end(int status) {
+  if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
+  return "exit status " + std::to_string(WEXITSTATUS(status));
+}
+
+// Between fork and exec: only what is allowed there in a process with threads.
+[[noreturn]] void become(char* const* arguments, pid_t parent, int64_t memory_limit_bytes) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(127);  // it died before the signal was set
+  close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (memory_limit_bytes > 0) {
+    rlimit limit{static_cast<rlim_t>(memory_limit_bytes), static_cast<rlim_t>(memory_limit_bytes)};
+    setrlimit(RLIMIT_AS, &limit);
+  }
+  execv("/proc/self/exe", arguments);
+  _exit(127);
+}
+
+}  // namespace
+
+struct ForkLauncher::Child {
+  pid_t pid = 0;
+  std::thread waiter;
+};
+
+ForkLauncher::ForkLauncher(TaskLoop& loop, std::vector<std::string> arguments)
+    : loop_(loop), arguments_(std::move(arguments)) {}
+
+ForkLauncher::~ForkLauncher() {
+  for (auto& [process, child] : children_) {
+    kill(child->pid, SIGKILL);
+    child->waiter.join();
+  }
+}
+
+Status ForkLauncher::launch(const LaunchRequest& request,
+                            std::move_only_function<void(const std::string& reason)> ended) {
+  std::vector<std::string> arguments = {"millrace-worker",
+                                        "--executor",
+                                        "--job_name=" + request.job_name,
+                                        "--job=" + to_string(request.job),
+                                        "--process=" + to_string(request.process),
+                                        "--worker=" + to_string(request.worker),
+                                        "--checkpoints=" + request.checkpoints,
+                                        "--logs=" + request.logs};
+  arguments.insert(arguments.end(), arguments_.begin(), arguments_.end());
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+
+  const pid_t parent = getpid();
+  const pid_t pid = fork();
+  if (pid < 0) {
+    return fail(ErrorCode::kUnavailable, std::string("no process can be started: ") + std::strerror(errno) +
+                                             "; raise the limit of processes or memory");
+  }
+  if (pid == 0) become(pointers.data(), parent, request.memory_limit_bytes);
+
+  auto child = std::make_unique<Child>();
+  child->pid = pid;
+  auto finish = [this, alive = std::weak_ptr<char>(alive_), process = request.process,
+                 ended = std::move(ended)](int status) mutable {
+    if (alive.expired()) return;
+    const auto found = children_.find(process);
+    if (found == children_.end()) return;
+    found->second->waiter.join();
+    children_.erase(found);
+    ended(describe_end(status));
+  };
+  child->waiter = std::thread([this, pid, finish = std::move(finish)]() mutable {
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    loop_.post([finish = std::move(finish), status]() mutable { finish(status); });
+  });
+  children_[request.process] = std::move(child);
+  return {};
+}
+
+void ForkLauncher::end(ProcessId process) {
+  // The child is a zombie at most until its waiter's task has run, so the pid is still its own.
+  if (const auto found = children_.find(process); found != children_.end()) kill(found->second->pid, SIGKILL);
+}
+
+}  // namespace millrace

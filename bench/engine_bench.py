@@ -1,0 +1,428 @@
+"""The speed of the whole engine, side by side with librdkafka clients that only drop the messages: see scripts/bench.
+
+Per round, one after the other on the same machine and the same text: R (two drop_only processes, each with half of the
+partitions), the engine on the Kafka topic, R again, the engine on the embedded log. The engine: a master, two workers
+with one lane each, all as processes, exactly once, with checkpoints and Redis. A rate counts the lines between the
+first applied batch that is seen and the last one; `published` to the end of the last publication; `start` from the
+submit on, with the start of the executors; `by CPU` compares CPU seconds a line, broker and Redis included, which says
+something on a busy machine, too. Every count in Redis is compared with one by Python."""
+
+import argparse
+import collections
+import glob
+import json
+import logging
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, f"{ROOT}/scripts/lib")
+
+import thrift_api  # noqa: E402
+from processes import Kafka, Process, Redis, free_ports, wait_for  # noqa: E402
+
+DIRECTORY = f"{ROOT}/build/bench"
+PARTITIONS = 4
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+POLL_SECONDS = 0.02
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run(command, **options):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: {' '.join(command[:3])} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+class Text:
+    """Lines by make_text, and their words' counts by Python; both are kept for the next run."""
+
+    def __init__(self, options):
+        self.lines = options.lines
+        self.what = {"lines": options.lines, "vocabulary": options.vocabulary, "words_a_line": options.words,
+                     "distribution": "Zipf, exponent 1", "seed": options.seed}
+        name = f"text-{options.lines}-{options.vocabulary}-{options.words}-{options.seed}"
+        self.path = f"{DIRECTORY}/{name}"
+        if not os.path.exists(self.path):
+            say(f"making a text of {options.lines:,} lines")
+            with open(f"{self.path}.part", "wb") as file:
+                subprocess.run([f"{options.bin}/make_text", f"--lines={options.lines}",
+                                f"--vocabulary={options.vocabulary}", f"--words={options.words}",
+                                f"--seed={options.seed}"], stdout=file, check=True)
+            os.rename(f"{self.path}.part", self.path)
+        self.what["bytes"] = os.path.getsize(self.path)
+        self.counts = self._count()
+        self.words = sum(self.counts.values())
+
+    def _count(self):
+        path = f"{self.path}.counts"
+        if not os.path.exists(path):
+            say("counting it by Python")
+            counts = collections.Counter()
+            with open(self.path, "rb") as file:
+                while lines := file.readlines(16 << 20):
+                    counts.update(b"".join(lines).split())
+            with open(f"{path}.part", "w", encoding="utf-8") as file:
+                json.dump({word.decode(): count for word, count in counts.items()}, file)
+            os.rename(f"{path}.part", path)
+        with open(path, encoding="utf-8") as file:
+            return {word.encode(): count for word, count in json.load(file).items()}
+
+
+def prefer(pids):
+    """On a machine with other work: most of the CPU for the sessions of these processes (needs root)."""
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/autogroup", "w", encoding="utf-8") as file:
+                file.write("-19")
+        except FileNotFoundError:
+            pass
+
+
+class CpuTimes:
+    """CPU seconds of the processes of a run, by role, and of the machine."""
+
+    def __init__(self, roles):
+        self.roles = roles  # name -> pids
+        self.before = self._read()
+        self.machine_before = self._machine()
+
+    @staticmethod
+    def _of(task):
+        """`task`: a pid, or PID/task/TID."""
+        try:
+            with open(f"/proc/{task}/stat", encoding="utf-8") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+
+    @classmethod
+    def by_thread(cls, pids):
+        """Name of a thread -> CPU seconds of all threads of that name, most first."""
+        seconds = collections.Counter()
+        for pid in pids:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/comm", encoding="utf-8") as file:
+                    seconds[file.read().strip()] += cls._of(f"{pid}/task/{task}")
+        return {name: round(spent, 2) for name, spent in seconds.most_common() if spent > 0}
+
+    @staticmethod
+    def _machine():
+        with open("/proc/stat", encoding="utf-8") as file:
+            user, nice, system, _, _, irq, softirq = (int(field) for field in file.readline().split()[1:8])
+        return (user + nice + system + irq + softirq) / TICKS_PER_SECOND
+
+    def _read(self):
+        return {role: sum(self._of(pid) for pid in pids()) for role, pids in self.roles.items()}
+
+    def spent(self):
+        """Role -> seconds since this was made; `others`: what was not ours."""
+        after = self._read()
+        spent = {role: round(after[role] - self.before[role], 2) for role in self.roles}
+        spent["others"] = round(max(0.0, self._machine() - self.machine_before - sum(spent.values())), 2)
+        return spent
+
+
+def spent_us_per_line(spent, lines):
+    return sum(seconds for role, seconds in spent.items() if role != "others") / lines * 1e6
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.bin = options.bin
+        listen, api, http = (f"127.0.0.1:{port}" for port in free_ports(3))
+        self.api_address = api
+        self.redis = Redis(DIRECTORY, durable=False)
+        self.kafka = Kafka(DIRECTORY)
+        self.master = Process(
+            "master",
+            [f"{self.bin}/millrace-master", f"--listen={listen}", f"--api={api}", f"--http={http}",
+             f"--data_dir={DIRECTORY}/master", f"--checkpoints=file://{DIRECTORY}/checkpoints"],
+            DIRECTORY)
+        self.workers = [
+            Process(f"worker-{number}",
+                    [f"{self.bin}/millrace-worker", f"--master={listen}", "--listen=127.0.0.1:0", "--http=127.0.0.1:0",
+                     "--lanes=1", f"--data_dir={DIRECTORY}/worker-{number}"], DIRECTORY)
+            for number in (1, 2)]
+        self.jobs = 0
+        self.text = None
+
+    # --- set-up ---
+
+    def start(self):
+        for name in ("master", "checkpoints", "worker-1", "worker-2", "redis", "kafka"):
+            shutil.rmtree(f"{DIRECTORY}/{name}", ignore_errors=True)
+        os.makedirs(self.redis.directory)
+        for process in self.processes():
+            if os.path.exists(process.log):
+                os.remove(process.log)
+        self.kafka.launch()
+        self.redis.start()
+        self.master.start()
+        for worker in self.workers:
+            worker.start()
+        wait_for("two workers", self.workers_are_ready, 30)
+        self.kafka.wait()
+        if self.options.prefer:
+            prefer([*(process.pid for process in self.processes()), *self.kafka_pids(), os.getpid()])
+
+    def processes(self):
+        return [*self.workers, self.master, self.redis.process, self.kafka.process]
+
+    def api(self):
+        host, port = self.api_address.split(":")
+        return thrift_api.Api(host, int(port))
+
+    def workers_are_ready(self):
+        with self.api() as connection:
+            return sum(worker.state == "ready" for worker in connection.control.workers()) == 2
+
+    def cli(self, *arguments, **options):
+        return run([f"{self.bin}/millrace", f"--api={self.api_address}", *arguments], **options)
+
+    def load(self, text):
+        self.text = text
+        begin = time.monotonic()
+        with open(text.path, "rb") as file:
+            if "kafka" in self.options.sources:
+                self.kafka.topic("lines", PARTITIONS)
+                run([f"{self.bin}/load_topic", f"--brokers={self.kafka.address}", "--topic=lines",
+                     f"--partitions={PARTITIONS}"], stdin=file)
+                say(f"loaded the Kafka topic in {time.monotonic() - begin:.1f} s")
+            begin = time.monotonic()
+            file.seek(0)
+            if "log" in self.options.sources:
+                self.cli("append", "log://lines", "--partitions", str(PARTITIONS), stdin=file)
+                say(f"loaded the embedded log in {time.monotonic() - begin:.1f} s")
+
+    # --- the two sides ---
+
+    def measure_r(self):
+        """Lines a second of two librdkafka processes that only drop."""
+        cpu = CpuTimes({"kafka": self.kafka_pids})
+        half = PARTITIONS // 2
+        clients = [subprocess.Popen([f"{self.bin}/drop_only", f"--brokers={self.kafka.address}", "--topic=lines",
+                                     f"--first_partition={number * half}", f"--partitions={half}"],
+                                    stdout=subprocess.PIPE, text=True, start_new_session=True) for number in (0, 1)]
+        if self.options.prefer:
+            prefer(client.pid for client in clients)
+        answers = []
+        for client in clients:
+            out, _ = client.communicate(timeout=600)
+            if client.returncode != 0:
+                raise SystemExit("bench: drop_only failed")
+            answers.append(json.loads(out))
+        spent = cpu.spent()
+        spent["clients"] = round(sum(answer["cpu_s"] for answer in answers), 2)
+        spent["others"] = round(max(0.0, spent["others"] - spent["clients"]), 2)
+        lines = sum(answer["messages"] for answer in answers)
+        if lines != self.text.lines:
+            raise SystemExit(f"bench: drop_only saw {lines} lines of {self.text.lines}")
+        seconds = max(answer["end"] for answer in answers) - min(answer["first"] for answer in answers)
+        return {"lines_per_s": lines / seconds, "seconds": seconds, "cpu_s": spent,
+                "cpu_us_per_line": spent_us_per_line(spent, lines)}
+
+    def executor_pids(self):
+        pids = []
+        for worker in self.workers:
+            for path in glob.glob(f"/proc/{worker.pid}/task/*/children"):
+                with open(path, encoding="utf-8") as file:
+                    pids += [int(child) for child in file.read().split()]
+        return pids
+
+    def kafka_pids(self):
+        with open(f"{self.kafka.directory}/pid", encoding="utf-8") as file:
+            return [int(file.read())]
+
+    def measure_engine(self, source):
+        """A job over the whole of a full source: rates, CPU seconds by process, batches and checkpoints."""
+        self.jobs += 1
+        name = f"bench{self.jobs}"
+        uri = self.kafka.uri("lines") if source == "kafka" else "log://lines"
+        sink = self.redis.uri if self.options.sink == "redis" else "none:"
+        cpu = CpuTimes({"executors": self.executor_pids, "master": lambda: [self.master.pid],
+                        "redis": lambda: [self.redis.process.pid], "kafka": self.kafka_pids})
+        settings = [part for setting in self.options.set for part in ("--set", setting)]
+        begin = time.monotonic()
+        self.cli("submit", "word_count", "--name", name, "--source", uri, "--sink", sink, "--start", "earliest",
+                 "--batch-interval", self.options.batch_interval, "--checkpoint-interval",
+                 self.options.checkpoint_interval, *settings)
+        perf = self.start_perf(source)
+        with self.api() as connection:
+            result = self.follow(connection, name, begin)
+        result["cpu_s"] = cpu.spent()
+        result["executor_threads_cpu_s"] = CpuTimes.by_thread(self.executor_pids())
+        result["cpu_us_per_line"] = spent_us_per_line(result["cpu_s"], self.text.lines)
+        if perf:
+            perf.send_signal(signal.SIGINT)
+            perf.wait(60)
+        result["exact"] = self.is_exact(name, result)
+        self.cli("kill", name, "--purge")
+        return result
+
+    def start_perf(self, source):
+        if not self.options.perf:
+            return None
+        return subprocess.Popen(["perf", "record", "-a", "-g", "-F", "499", "-o", f"{DIRECTORY}/perf-{source}.data"],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def follow(self, connection, name, begin):
+        first = applied_at = None
+        rounds = set()
+        checkpoints = set()
+        deadline = time.monotonic() + self.options.limit
+        while True:
+            description = connection.control.describe(name)
+            now = time.monotonic()
+            job = description.summary
+            if job.state == "failed" or now > deadline:
+                raise SystemExit(f"bench: job {name} is {job.state} with {job.records} of {self.text.lines} lines "
+                                 f"counted; {job.problem}")
+            rounds.add(job.published)
+            checkpoints.add(description.checkpoint_batch)
+            if self.options.prefer and first is None:
+                prefer(self.executor_pids())
+            if first is None and job.records > 0:
+                first = (now, job.records)
+            if applied_at is None and job.records == self.text.lines:
+                applied_at = (now, job.applied.batch)
+            if applied_at and job.published >= applied_at[1]:
+                break
+            time.sleep(POLL_SECONDS)
+        counted = self.text.lines - first[1]
+        if counted == 0:
+            raise SystemExit("bench: all lines were in the first batch; more --lines are needed")
+        return {"lines_per_s": counted / (applied_at[0] - first[0]), "seconds": applied_at[0] - first[0],
+                "published_lines_per_s": counted / (now - first[0]),
+                "start_lines_per_s": self.text.lines / (now - begin), "first_batch_s": first[0] - begin,
+                "emitted": job.emitted, "dead_letters": job.dead_letters, "batches": applied_at[1],
+                "rounds": len(rounds - {0}), "checkpoints": len(checkpoints - {0})}
+
+    def is_exact(self, name, result):
+        if result["emitted"] != self.text.words or result["dead_letters"] != 0:
+            return False
+        return self.options.sink != "redis" or self.redis.counts(name) == self.text.counts
+
+
+def median(values):
+    return statistics.median(values) if values else None
+
+
+def show_round(what, result):
+    ratio = f"{result['ratio']:6.3f} R" if "ratio" in result else " " * 8
+    cpu = "  ".join(f"{role} {seconds:.1f}" for role, seconds in result["cpu_s"].items() if seconds >= 0.05)
+    more = ""
+    if "exact" in result:
+        more = (f"; {result['batches']} batches, {result['rounds']} publications, {result['checkpoints']} checkpoints, "
+                f"exact: {'yes' if result['exact'] else 'NO'}")
+    say(f"  {what:<14} {result['lines_per_s'] / 1e6:6.2f} M lines/s  {ratio}  {result['cpu_us_per_line']:.2f} us CPU a line: {cpu}{more}")
+    if "executor_threads_cpu_s" in result:
+        threads = list(result["executor_threads_cpu_s"].items())[:8]
+        say("                 threads of the executors: " + "  ".join(f"{name} {spent:.2f}" for name, spent in threads))
+
+
+def measure(bench, options):
+    """One list of results by side; an engine's result carries its ratio to the R before it."""
+    results = collections.defaultdict(list)
+    for number in range(options.rounds):
+        say(f"round {number + 1} of {options.rounds}; load average {os.getloadavg()[0]:.1f}")
+        for source in options.sources:
+            r = None
+            if "kafka" in options.sources:
+                results["R"].append(bench.measure_r())
+                show_round("R", results["R"][-1])
+                r = results["R"][-1]
+            result = bench.measure_engine(source)
+            if r:
+                for rate in ("", "published_", "start_"):
+                    result[f"{rate}ratio"] = result[f"{rate}lines_per_s"] / r["lines_per_s"]
+                result["cpu_ratio"] = r["cpu_us_per_line"] / result["cpu_us_per_line"]
+            results[source].append(result)
+            show_round(f"engine, {source}", result)
+    return results
+
+
+def print_table(options, text, results):
+    names = {"R": "R: two librdkafka clients that only drop", "kafka": "whole engine on Kafka (librdkafka)",
+             "log": "whole engine on the embedded log"}
+    say(f"\n{'medians of ' + str(options.rounds) + ' rounds':<42}{'M lines/s':>10}{'ratio':>8}{'published':>11}{'from start':>12}{'by CPU':>8}")
+    for side, name in names.items():
+        if side not in results:
+            continue
+        line = f"{name:<42}{median([result['lines_per_s'] for result in results[side]]) / 1e6:>10.2f}"
+        if side != "R" and "ratio" in results[side][0]:
+            for ratio, width in (("ratio", 8), ("published_ratio", 11), ("start_ratio", 12), ("cpu_ratio", 8)):
+                line += f"{median([result[ratio] for result in results[side]]):>{width}.3f}"
+        say(line)
+    say(f"text: {text.lines:,} lines of {options.words} words, {text.what['bytes'] / text.lines:.0f} bytes a line, "
+        f"{len(text.counts):,} distinct words (Zipf, exponent 1, seed {options.seed}), {PARTITIONS} partitions, "
+        "no compression")
+    say(f"engine: master and 2 workers of 1 lane; batch interval {options.batch_interval}, checkpoint interval "
+        f"{options.checkpoint_interval}, sink {options.sink}{' (one process, not durable)' if options.sink == 'redis' else ''}, "
+        f"{', '.join(options.set) or 'rank of 1,000'}; {os.cpu_count()} cores for everything, broker included")
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="The engine against librdkafka that only drops.")
+    parser.add_argument("--lines", type=int, default=10_000_000)
+    parser.add_argument("--quick", action="store_true", help="3,000,000 lines and one round: does it run at all")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--vocabulary", type=int, default=200_000)
+    parser.add_argument("--words", type=int, default=10, help="words a line")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--sources", default="kafka,log", help="kafka, log or both (R needs kafka)")
+    parser.add_argument("--sink", choices=["redis", "none"], default="redis")
+    parser.add_argument("--batch-interval", default="100ms")
+    parser.add_argument("--checkpoint-interval", default="1s")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the job")
+    parser.add_argument("--perf", action="store_true", help="record profiles of the engine: build/bench/perf-SOURCE.data")
+    parser.add_argument("--prefer", action="store_true", help="on a machine with other work: take most of the CPU (root)")
+    parser.add_argument("--limit", type=float, default=300, help="seconds after which a run of the engine has failed")
+    parser.add_argument("--bin", default=f"{ROOT}/build/release/bin", help="where the programs are")
+    parser.add_argument("--json", default=f"{DIRECTORY}/result.json", help="where the figures go")
+    options = parser.parse_args()
+    if options.quick:
+        options.lines, options.rounds = 3_000_000, 1
+    options.sources = options.sources.split(",")
+    if set(options.sources) - {"kafka", "log"}:
+        parser.error("--sources takes kafka and log")
+    return options
+
+
+def main():
+    options = parse_options()
+    logging.disable()  # of the Thrift client, while it waits for the master
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.makedirs(DIRECTORY, exist_ok=True)
+    text = Text(options)
+    bench = Bench(options)
+    try:
+        bench.start()
+        bench.load(text)
+        results = measure(bench, options)
+    finally:
+        for process in bench.processes():
+            process.end()
+    print_table(options, text, results)
+    with open(options.json, "w", encoding="utf-8") as file:
+        json.dump({"text": text.what, "partitions": PARTITIONS, "cores": os.cpu_count(), "sink": options.sink,
+                   "batch_interval": options.batch_interval, "checkpoint_interval": options.checkpoint_interval,
+                   "settings": options.set, "results": results}, file, indent=1)
+    say(f"figures: {os.path.relpath(options.json)}")
+    if not all(result["exact"] for source in options.sources for result in results[source]):
+        raise SystemExit("bench: counts are not exact")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+// What people type: durations, settings, names, and files of Kafka settings. Pure functions but for reading the
+// file; kInvalid with what was typed and the form that was expected.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/base/error.h"
+
+namespace millrace::client {
+
+// A whole number and a unit: 100ms, 1s, 5m, 1h. In milliseconds, at least 1.
+Result<int64_t> parse_duration_ms(const std::string& text);
+
+// KEY=VALUE each; a key twice is an error. `what` names the option in errors.
+Result<std::map<std::string, std::string>> parse_settings(const std::string& what,
+                                                          const std::vector<std::string>& texts);
+
+// librdkafka settings, one key=value a line; blank lines and lines that begin with # are left out. Errors name file
+// and line, and never repeat a value, which may be a secret.
+Result<std::map<std::string, std::string>> read_kafka_config(const std::string& path);
+
+}  // namespace millrace::client

@@ -1,0 +1,300 @@
+// submit, jobs, describe, stop, resume, kill, workers, lag: the Control service.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "client/connection.h"
+#include "client/options.h"
+#include "client/output.h"
+
+namespace millrace::client {
+namespace {
+
+struct None {};
+
+struct JobName {
+  std::string name;
+  bool purge = false;
+};
+
+struct SubmitArguments {
+  api::SubmitRequest request;
+  std::string batch_interval = "100ms";
+  std::string checkpoint_interval = "1s";
+  std::vector<std::string> settings;
+  std::string kafka_config;
+  std::string on_bad_record = "dead-letter";
+};
+
+std::string number(int64_t value) {
+  return std::to_string(value);
+}
+
+Status print_job(const Session& session, const api::JobSummary& job, const std::string& what) {
+  const Output output = session.output();
+  if (output.json) {
+    print_json(output, json_of(job));
+  } else {
+    output.stream << "job " << job.name << " " << what << ": " << job.state << " at batch " << job.applied.batch;
+    if (!job.problem.empty()) output.stream << "; " << output.shown(job.problem);
+    output.stream << "\n";
+  }
+  return {};
+}
+
+// A call of Control that answers with a summary.
+template <typename Use>
+Status change_job(const Session& session, const std::string& what, Use use) {
+  Connection connection(session.master);
+  const auto job = connection.call<api::JobSummary>(use);
+  if (!job) return std::unexpected(job.error());
+  return print_job(session, *job, what);
+}
+
+Status submit(Session& session, const SubmitArguments& arguments) {
+  api::SubmitRequest request = arguments.request;
+  request.batch_interval_ms = parse_duration_ms(arguments.batch_interval).value();
+  request.checkpoint_interval_ms = parse_duration_ms(arguments.checkpoint_interval).value();
+  auto settings = parse_settings("--set", arguments.settings);
+  if (!settings) return std::unexpected(settings.error());
+  request.settings = std::move(*settings);
+  request.fail_on_bad_record = arguments.on_bad_record == "fail";
+  if (!arguments.kafka_config.empty()) {
+    auto config = read_kafka_config(arguments.kafka_config);
+    if (!config) return std::unexpected(config.error());
+    request.source_config = std::move(*config);
+  }
+  return change_job(session, "submitted", [&](auto& services, auto& job) { services.control.submit(job, request); });
+}
+
+void add_submit(CLI::App& app, Session& session) {
+  const auto [command, arguments] = add_command<SubmitArguments>(
+      app, session, "submit", "Start a job",
+      "  millrace submit word_count --name wc --source log://lines --sink redis://127.0.0.1:6379\n"
+      "  millrace submit word_count --name wc --source kafka://127.0.0.1:9092/lines --sink none: \\\n"
+      "      --batch-interval 50ms --checkpoint-interval 5s --kafka-config client.properties --set field=text",
+      submit);
+  api::SubmitRequest& request = arguments->request;
+  const auto uri = [](const std::string& text) {
+    const auto parsed = parse_uri(text);
+    return parsed ? "" : parsed.error().message;
+  };
+  command->add_option("TYPE", request.type, "Built-in job: word_count, two_sum")->required();
+  command->add_option("--name", request.name, "Name of the job")->required()->check([](const std::string& text) {
+    return problem_of(check_name("the name", text));
+  });
+  command->add_option("--source", request.source, "kafka://HOST:PORT[,HOST:PORT]/TOPIC or log://NAME")
+      ->required()
+      ->check(uri);
+  command->add_option("--sink", request.sink, "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] or none:")
+      ->required()
+      ->check(uri);
+  command->add_option("--batch-interval", arguments->batch_interval, "Time between batches")
+      ->check(check_duration)
+      ->capture_default_str();
+  command->add_option("--checkpoint-interval", arguments->checkpoint_interval, "Time between checkpoints")
+      ->check(check_duration)
+      ->capture_default_str();
+  command->add_option("--start", request.start, "Where to begin: earliest or latest")
+      ->check(CLI::IsMember({"earliest", "latest"}))
+      ->capture_default_str();
+  command->add_option("--set", arguments->settings, "A setting of the job, KEY=VALUE; repeatable")
+      ->allow_extra_args(false)
+      ->check([](const std::string& text) {
+        const auto parsed = parse_settings("--set", {text});
+        return parsed ? "" : parsed.error().message;
+      });
+  command->add_option("--kafka-config", arguments->kafka_config, "File of librdkafka settings, key=value lines")
+      ->check([](const std::string& path) {
+        const auto read = read_kafka_config(path);
+        return read ? "" : read.error().message;
+      });
+  command->add_option("--max-record-bytes", request.max_record_bytes, "Longer records become dead letters")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->capture_default_str();
+  command->add_option("--state-partitions", request.state_partitions, "Parts of the state that workers share")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command->add_flag("--take-over", request.take_over, "Replace the keys of another job in the sink");
+  command->add_option("--on-bad-record", arguments->on_bad_record, "dead-letter (and go on) or fail (the job)")
+      ->check(CLI::IsMember({"dead-letter", "fail"}))
+      ->capture_default_str();
+}
+
+Status jobs(Session& session, const None&) {
+  Connection connection(session.master);
+  const auto list = connection.call<std::vector<api::JobSummary>>(
+      [](auto& services, auto& answer) { services.control.jobs(answer); });
+  if (!list) return std::unexpected(list.error());
+  const Output output = session.output();
+  if (output.json) {
+    nlohmann::ordered_json object = {{"jobs", nlohmann::ordered_json::array()}};
+    for (const auto& job : *list) object["jobs"].push_back(json_of(job));
+    print_json(output, object);
+    return {};
+  }
+  Table table({"NAME", "TYPE", "STATE", "BATCH", "PUBLISHED", "RECORDS", "WORDS", "DEAD", "LAG", "PROBLEM"});
+  for (const auto& job : *list) {
+    table.add({job.name, job.type, job.state, number(job.applied.batch), number(job.published), number(job.records),
+               number(job.emitted), number(job.dead_letters), number(job.lag_records), output.shown(job.problem)});
+  }
+  table.print(output);
+  return {};
+}
+
+void print_field(const Output& output, const std::string& name, const std::string& value) {
+  std::string line = name + ":";
+  line.resize(std::max<size_t>(line.size() + 1, 22), ' ');
+  output.stream << line << value << "\n";
+}
+
+void print_summary(const Output& output, const api::JobDescription& description) {
+  const api::JobSummary& job = description.summary;
+  print_field(output, "name", job.name);
+  print_field(output, "type", job.type);
+  print_field(output, "state", job.state);
+  if (!job.problem.empty()) print_field(output, "problem", output.shown(job.problem));
+  print_field(output, "job id", job.applied.job_id);
+  print_field(output, "incarnation", number(job.applied.incarnation));
+  print_field(output, "epoch", number(job.applied.epoch));
+  print_field(output, "source", output.shown(description.source));
+  print_field(output, "sink", output.shown(description.sink));
+  print_field(output, "batch interval", milliseconds(description.batch_interval_ms));
+  print_field(output, "checkpoint interval", milliseconds(description.checkpoint_interval_ms));
+  print_field(output, "state partitions", number(description.state_partitions));
+  for (const auto& [key, value] : description.settings) {
+    print_field(output, "setting", output.shown(key) + "=" + output.shown(value));
+  }
+  print_field(output, "batch applied", number(job.applied.batch));
+  print_field(output, "batch published", number(job.published));
+  print_field(output, "checkpoint",
+              description.checkpoint_batch == 0 ? "none" : "of batch " + number(description.checkpoint_batch));
+  print_field(output, "records", number(job.records));
+  print_field(output, "words", number(job.emitted));
+  print_field(output, "dead letters", number(job.dead_letters));
+  print_field(output, "lag", number(job.lag_records) + " records");
+  print_field(output, "recovering", number(description.recovering_partitions) + " state partitions");
+}
+
+Status describe(Session& session, const JobName& arguments) {
+  Connection connection(session.master);
+  const auto found = connection.call<api::JobDescription>(
+      [&](auto& services, auto& answer) { services.control.describe(answer, arguments.name); });
+  if (!found) return std::unexpected(found.error());
+  const Output output = session.output();
+  if (output.json) {
+    print_json(output, json_of(*found));
+    return {};
+  }
+  print_summary(output, *found);
+  output.stream << "\nexecutors:\n";
+  Table executors({"PROCESS", "WORKER", "STATE PARTS", "LOG PARTS", "BATCH", "KEYS", "MEMORY"});
+  for (const auto& executor : found->executors) {
+    executors.add({executor.process, output.shown(executor.worker), number(executor.state_partitions),
+                   number(executor.log_partitions), number(executor.applied), number(executor.keys),
+                   bytes_text(executor.memory_bytes)});
+  }
+  executors.print(output, "  ");
+  output.stream << "\nrecent batches, times since the cut:\n";
+  Table recent({"BATCH", "RECORDS", "DURABLE", "MAPPED", "APPLIED", "PUBLISHED"});
+  const auto time = [](int64_t us) { return us == 0 ? "-" : microseconds(us); };
+  for (const auto& batch : found->recent) {
+    recent.add({number(batch.batch), number(batch.records), time(batch.durable_us), time(batch.mapped_us),
+                time(batch.applied_us), time(batch.published_us)});
+  }
+  recent.print(output, "  ");
+  return {};
+}
+
+Status stop(Session& session, const JobName& arguments) {
+  return change_job(session, "stopped", [&](auto& services, auto& job) { services.control.stop(job, arguments.name); });
+}
+
+Status resume(Session& session, const JobName& arguments) {
+  return change_job(session, "resumed",
+                    [&](auto& services, auto& job) { services.control.resume(job, arguments.name); });
+}
+
+Status kill(Session& session, const JobName& arguments) {
+  Connection connection(session.master);
+  const auto killed =
+      connection.call<bool>([&](auto& services, bool&) { services.control.kill(arguments.name, arguments.purge); });
+  if (!killed) return std::unexpected(killed.error());
+  const Output output = session.output();
+  if (output.json) {
+    print_json(output, {{"name", arguments.name}, {"state", "killed"}, {"purged", arguments.purge}});
+  } else {
+    output.stream << "job " << arguments.name << " killed"
+                  << (arguments.purge ? "; its keys in the sink are removed" : "; its keys in the sink are left")
+                  << "\n";
+  }
+  return {};
+}
+
+Status workers(Session& session, const None&) {
+  Connection connection(session.master);
+  const auto list = connection.call<std::vector<api::WorkerSummary>>(
+      [](auto& services, auto& answer) { services.control.workers(answer); });
+  if (!list) return std::unexpected(list.error());
+  const Output output = session.output();
+  if (output.json) {
+    nlohmann::ordered_json object = {{"workers", nlohmann::ordered_json::array()}};
+    for (const auto& worker : *list) object["workers"].push_back(json_of(worker));
+    print_json(output, object);
+    return {};
+  }
+  Table table({"PROCESS", "NAME", "ENDPOINT", "LANES", "STATE", "HTTP", "JOBS"});
+  for (const auto& worker : *list) {
+    std::string names;
+    for (const auto& job : worker.jobs) names += (names.empty() ? "" : ",") + job;
+    table.add({worker.process, output.shown(worker.name), worker.endpoint, number(worker.lanes), worker.state,
+               worker.http.empty() ? "-" : worker.http, names.empty() ? "-" : names});
+  }
+  table.print(output);
+  return {};
+}
+
+Status lag(Session& session, const JobName& arguments) {
+  Connection connection(session.master);
+  const auto found =
+      connection.call<api::Lag>([&](auto& services, auto& answer) { services.control.lag(answer, arguments.name); });
+  if (!found) return std::unexpected(found.error());
+  const Output output = session.output();
+  if (output.json) {
+    print_json(output, json_of(*found));
+    return {};
+  }
+  Table table({"PARTITION", "APPLIED", "END", "LAG"});
+  int64_t total = 0;
+  for (const auto& partition : found->partitions) {
+    const int64_t behind = std::max<int64_t>(0, partition.end_offset - partition.applied_offset);
+    total += behind;
+    table.add(
+        {number(partition.partition), number(partition.applied_offset), number(partition.end_offset), number(behind)});
+  }
+  table.print(output);
+  output.stream << total << " records behind at batch " << found->as_of.batch << "\n";
+  return {};
+}
+
+}  // namespace
+
+void add_job_commands(CLI::App& app, Session& session) {
+  add_submit(app, session);
+  add_command<None>(app, session, "jobs", "List the jobs", "  millrace jobs\n  millrace --json jobs", jobs);
+  const auto add_named = [&](const std::string& name, const std::string& description, auto run) {
+    const auto [command, arguments] =
+        add_command<JobName>(app, session, name, description, "  millrace " + name + " wc", run);
+    add_job_name(command, arguments->name);
+    return std::pair(command, arguments);
+  };
+  add_named("describe", "Show everything about a job", describe);
+  add_named("stop", "Take a last checkpoint and stop a job; `resume` goes on from there", stop);
+  add_named("resume", "Let a stopped or failed job go on", resume);
+  const auto [command, arguments] = add_named("kill", "End a job and forget it and its checkpoints", kill);
+  command->add_flag("--purge", arguments->purge, "Remove its keys in the sink, too");
+  command->footer("Examples:\n  millrace kill wc\n  millrace kill wc --purge");
+  add_command<None>(app, session, "workers", "List the workers", "  millrace workers", workers);
+  add_named("lag", "Show how far a job is behind the end of its log", lag);
+}
+
+}  // namespace millrace::client

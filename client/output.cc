@@ -1,0 +1,207 @@
+#include "client/output.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "common/base/text.h"
+
+namespace millrace::client {
+namespace {
+
+// Code points, the closest to columns that does without tables.
+size_t width_of(const std::string& text) {
+  return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
+}
+
+bool is_number(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+// A whole number as a number, anything else as text.
+nlohmann::ordered_json json_value(const std::string& text) {
+  int64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (!text.empty() && stop == end && error == std::errc()) return number;
+  return text;
+}
+
+std::string formatted(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof(text), format, value);
+  return text;
+}
+
+}  // namespace
+
+std::string Output::shown(const std::string& text) const {
+  return terminal ? printable(text) : text;
+}
+
+void Table::print(const Output& output, const std::string& indent) const {
+  std::vector<size_t> widths(rows_.front().size(), 0);
+  std::vector<bool> right(widths.size(), rows_.size() > 1);
+  for (size_t row = 0; row < rows_.size(); ++row) {
+    for (size_t column = 0; column < widths.size(); ++column) {
+      const std::string& cell = rows_[row][column];
+      widths[column] = std::max(widths[column], width_of(cell));
+      if (row > 0 && !is_number(cell) && cell != "-") right[column] = false;
+    }
+  }
+  for (const auto& row : rows_) {
+    std::string line = indent;
+    for (size_t column = 0; column < widths.size(); ++column) {
+      const std::string padding(widths[column] - width_of(row[column]), ' ');
+      line += right[column] ? padding + row[column] : row[column] + padding;
+      if (column + 1 < widths.size()) line += "  ";
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    output.stream << line << "\n";
+  }
+}
+
+void print_json(const Output& output, const nlohmann::ordered_json& object) {
+  output.stream << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+}
+
+void print_values(const Output& output, const api::Values& values) {
+  for (const api::Value& value : values.values) {
+    output.stream << output.shown(value.key) << "\t" << (value.found ? output.shown(value.text) : "0") << "\n";
+  }
+}
+
+nlohmann::ordered_json json_of(const api::AsOf& as_of) {
+  return {{"job_id", as_of.job_id}, {"incarnation", as_of.incarnation}, {"epoch", as_of.epoch}, {"batch", as_of.batch}};
+}
+
+nlohmann::ordered_json json_of(const api::JobSummary& job) {
+  return {{"name", job.name},
+          {"type", job.type},
+          {"state", job.state},
+          {"as_of", json_of(job.applied)},
+          {"batch", job.applied.batch},
+          {"published", job.published},
+          {"records", job.records},
+          {"emitted", job.emitted},
+          {"dead_letters", job.dead_letters},
+          {"lag_records", job.lag_records},
+          {"problem", job.problem}};
+}
+
+nlohmann::ordered_json json_of(const api::JobDescription& description) {
+  nlohmann::ordered_json object = json_of(description.summary);
+  object["source"] = description.source;
+  object["sink"] = description.sink;
+  object["batch_interval_ms"] = description.batch_interval_ms;
+  object["checkpoint_interval_ms"] = description.checkpoint_interval_ms;
+  object["settings"] = description.settings;
+  object["state_partitions"] = description.state_partitions;
+  object["checkpoint_batch"] = description.checkpoint_batch;
+  object["recovering_partitions"] = description.recovering_partitions;
+  object["executors"] = nlohmann::ordered_json::array();
+  for (const api::ExecutorSummary& executor : description.executors) {
+    object["executors"].push_back({{"process", executor.process},
+                                   {"worker", executor.worker},
+                                   {"state_partitions", executor.state_partitions},
+                                   {"log_partitions", executor.log_partitions},
+                                   {"applied", executor.applied},
+                                   {"keys", executor.keys},
+                                   {"memory_bytes", executor.memory_bytes}});
+  }
+  object["recent"] = nlohmann::ordered_json::array();
+  for (const api::BatchProfile& batch : description.recent) {
+    object["recent"].push_back({{"batch", batch.batch},
+                                {"records", batch.records},
+                                {"durable_us", batch.durable_us},
+                                {"mapped_us", batch.mapped_us},
+                                {"applied_us", batch.applied_us},
+                                {"published_us", batch.published_us}});
+  }
+  return object;
+}
+
+nlohmann::ordered_json json_of(const api::WorkerSummary& worker) {
+  return {{"process", worker.process}, {"name", worker.name}, {"endpoint", worker.endpoint}, {"lanes", worker.lanes},
+          {"state", worker.state},     {"jobs", worker.jobs}, {"http", worker.http}};
+}
+
+nlohmann::ordered_json json_of(const api::Lag& lag) {
+  nlohmann::ordered_json object = {{"as_of", json_of(lag.as_of)}, {"batch", lag.as_of.batch}};
+  object["partitions"] = nlohmann::ordered_json::array();
+  int64_t total = 0;
+  for (const api::PartitionLag& partition : lag.partitions) {
+    const int64_t behind = std::max<int64_t>(0, partition.end_offset - partition.applied_offset);
+    total += behind;
+    object["partitions"].push_back({{"partition", partition.partition},
+                                    {"applied_offset", partition.applied_offset},
+                                    {"end_offset", partition.end_offset},
+                                    {"lag", behind}});
+  }
+  object["lag"] = total;
+  return object;
+}
+
+nlohmann::ordered_json json_of(const api::Values& values, bool with_found) {
+  nlohmann::ordered_json object = {{"as_of", json_of(values.as_of)}, {"batch", values.as_of.batch}};
+  object["values"] = nlohmann::ordered_json::array();
+  for (const api::Value& value : values.values) {
+    nlohmann::ordered_json entry = {{"word", value.key}, {"count", json_value(value.found ? value.text : "0")}};
+    if (with_found) entry["found"] = value.found;
+    object["values"].push_back(std::move(entry));
+  }
+  return object;
+}
+
+nlohmann::ordered_json json_of(const api::DeadLetters& letters) {
+  nlohmann::ordered_json object = {{"total", letters.total}};
+  object["letters"] = nlohmann::ordered_json::array();
+  for (const api::DeadLetter& letter : letters.letters) {
+    object["letters"].push_back({{"topic", letter.topic},
+                                 {"partition", letter.partition},
+                                 {"offset", letter.offset},
+                                 {"timestamp_ms", letter.timestamp_ms},
+                                 {"reason", letter.reason}});
+  }
+  return object;
+}
+
+std::string milliseconds(int64_t ms) {
+  if (ms != 0 && ms % 3'600'000 == 0) return std::to_string(ms / 3'600'000) + "h";
+  if (ms != 0 && ms % 60'000 == 0) return std::to_string(ms / 60'000) + "m";
+  if (ms != 0 && ms % 1000 == 0) return std::to_string(ms / 1000) + "s";
+  return std::to_string(ms) + "ms";
+}
+
+std::string microseconds(int64_t us) {
+  if (us >= 1'000'000) return formatted("%.2fs", static_cast<double>(us) / 1e6);
+  return formatted("%.1fms", static_cast<double>(us) / 1e3);
+}
+
+std::string bytes_text(int64_t bytes) {
+  if (bytes < 1024) return std::to_string(bytes) + " B";
+  double amount = static_cast<double>(bytes) / 1024;
+  const char* unit = "KiB";
+  for (const char* next : {"MiB", "GiB", "TiB"}) {
+    if (amount < 1024) break;
+    amount /= 1024;
+    unit = next;
+  }
+  return formatted("%.1f ", amount) + unit;
+}
+
+std::string time_text(int64_t unix_ms) {
+  if (unix_ms <= 0) return "-";
+  const time_t seconds = unix_ms / 1000;
+  tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[64];
+  const size_t length = std::strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &parts);
+  char fraction[16];
+  std::snprintf(fraction, sizeof(fraction), ".%03dZ", static_cast<int>(unix_ms % 1000));
+  return std::string(text, length) + fraction;
+}
+
+}  // namespace millrace::client

@@ -1,0 +1,51 @@
+// What people and programs read: aligned tables, word<TAB>count, or one JSON object.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "millrace_types.h"
+
+namespace millrace::client {
+
+struct Output {
+  std::ostream& stream;
+  bool json = false;
+  bool terminal = false;  // then control characters in what others wrote are escaped
+
+  // Text that came from outside, as it may be written to `stream`.
+  [[nodiscard]] std::string shown(const std::string& text) const;
+};
+
+// Columns as wide as their widest cell; numbers (cells of digits) to the right.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> titles) : rows_{std::move(titles)} {}
+  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void print(const Output& output, const std::string& indent = "") const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;  // the first is the titles
+};
+
+// One object and the end of the line; bytes that are no UTF-8 are replaced.
+void print_json(const Output& output, const nlohmann::ordered_json& object);
+// word<TAB>count each. A word that is not there counts 0.
+void print_values(const Output& output, const api::Values& values);
+
+nlohmann::ordered_json json_of(const api::AsOf& as_of);
+nlohmann::ordered_json json_of(const api::JobSummary& job);
+nlohmann::ordered_json json_of(const api::JobDescription& description);
+nlohmann::ordered_json json_of(const api::WorkerSummary& worker);
+nlohmann::ordered_json json_of(const api::Lag& lag);
+nlohmann::ordered_json json_of(const api::Values& values, bool with_found);
+nlohmann::ordered_json json_of(const api::DeadLetters& letters);
+
+std::string milliseconds(int64_t ms);    // 100 -> "100ms", 60000 -> "1m"
+std::string microseconds(int64_t us);    // 1234 -> "1.2ms"
+std::string bytes_text(int64_t bytes);   // 1536 -> "1.5 KiB"
+std::string time_text(int64_t unix_ms);  // "2024-01-31 12:00:00.123Z"; "-" for 0 and before
+
+}  // namespace millrace::client

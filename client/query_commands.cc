@@ -1,0 +1,109 @@
+// get, top, dead-letters: the Query service.
+#include <nlohmann/json.hpp>
+
+#include "client/connection.h"
+#include "client/options.h"
+#include "client/output.h"
+
+namespace millrace::client {
+namespace {
+
+struct GetArguments {
+  std::string name;
+  std::vector<std::string> words;
+};
+
+struct TopArguments {
+  std::string name;
+  int32_t n = 10;
+};
+
+struct DeadLetterArguments {
+  std::string name;
+  int32_t limit = 100;
+  int32_t from_partition = 0;
+  int64_t from_offset = 0;
+};
+
+Status get(Session& session, const GetArguments& arguments) {
+  Connection connection(session.master);
+  const auto values = connection.call<api::Values>(
+      [&](auto& services, auto& answer) { services.query.get(answer, arguments.name, arguments.words, 0); });
+  if (!values) return std::unexpected(values.error());
+  if (session.json) {
+    print_json(session.output(), json_of(*values, true));
+  } else {
+    print_values(session.output(), *values);
+  }
+  return {};
+}
+
+Status top(Session& session, const TopArguments& arguments) {
+  Connection connection(session.master);
+  const auto values = connection.call<api::Values>(
+      [&](auto& services, auto& answer) { services.query.top(answer, arguments.name, arguments.n, 0); });
+  if (!values) return std::unexpected(values.error());
+  if (session.json) {
+    print_json(session.output(), json_of(*values, false));
+  } else {
+    print_values(session.output(), *values);
+  }
+  return {};
+}
+
+Status dead_letters(Session& session, const DeadLetterArguments& arguments) {
+  Connection connection(session.master);
+  const auto letters = connection.call<api::DeadLetters>([&](auto& services, auto& answer) {
+    services.query.dead_letters(answer, arguments.name, arguments.limit, arguments.from_partition,
+                                arguments.from_offset);
+  });
+  if (!letters) return std::unexpected(letters.error());
+  const Output output = session.output();
+  if (output.json) {
+    print_json(output, json_of(*letters));
+    return {};
+  }
+  if (!letters->letters.empty()) {
+    Table table({"TOPIC", "PARTITION", "OFFSET", "TIME", "REASON"});
+    for (const auto& letter : letters->letters) {
+      table.add({output.shown(letter.topic), std::to_string(letter.partition), std::to_string(letter.offset),
+                 time_text(letter.timestamp_ms), output.shown(letter.reason)});
+    }
+    table.print(output);
+  }
+  output.stream << letters->letters.size() << " shown of " << letters->total << " dead letters\n";
+  return {};
+}
+
+}  // namespace
+
+void add_query_commands(CLI::App& app, Session& session) {
+  const auto [get_command, get_arguments] =
+      add_command<GetArguments>(app, session, "get", "Print the counts of words, as of the newest applied batch",
+                                "  millrace get wc the of and\n  millrace --json get wc the\n"
+                                "  millrace get wc -- --word-that-begins-with-dashes",
+                                get);
+  add_job_name(get_command, get_arguments->name);
+  get_command->add_option("WORD", get_arguments->words, "Words to look up")->required();
+
+  const auto [top_command, top_arguments] =
+      add_command<TopArguments>(app, session, "top", "Print the words with the highest counts",
+                                "  millrace top wc\n  millrace top wc -n 100", top);
+  add_job_name(top_command, top_arguments->name);
+  top_command->add_option("-n", top_arguments->n, "How many")->check(CLI::Range(1, 1000))->capture_default_str();
+
+  const auto [command, arguments] = add_command<DeadLetterArguments>(
+      app, session, "dead-letters", "List the records that could not be processed, the oldest kept first",
+      "  millrace dead-letters wc\n  millrace dead-letters wc --limit 10 --from-partition 2 --from-offset 12345",
+      dead_letters);
+  add_job_name(command, arguments->name);
+  command->add_option("--limit", arguments->limit, "At most so many")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  command->add_option("--from-partition", arguments->from_partition, "Begin with this partition")
+      ->check(CLI::Range(0, std::numeric_limits<int32_t>::max()));
+  command->add_option("--from-offset", arguments->from_offset, "Begin with this offset of it")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
+}
+
+}  // namespace millrace::client

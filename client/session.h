@@ -1,0 +1,60 @@
+// Session: one run of the command line: where it reads and writes, what was asked of it, and the command to run.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "client/output.h"
+#include "common/base/error.h"
+#include "common/model/address.h"
+
+namespace CLI {
+class App;
+}
+
+namespace millrace::client {
+
+// Takes records, and knows how many of them are durable. One thread uses it.
+class Appender {
+ public:
+  virtual ~Appender() = default;
+  // May block while enough is under way. After an error nothing further is taken.
+  virtual Status append(std::vector<std::string> records) = 0;
+  // Waits until everything taken is durable.
+  virtual Status finish() = 0;
+  [[nodiscard]] virtual int64_t durable() const = 0;
+};
+
+// Opens a Kafka topic for appending; main gives the one of the adapters, tests a fake.
+using OpenKafka = std::function<Result<std::unique_ptr<Appender>>(const std::string& uri,
+                                                                  const std::map<std::string, std::string>& config)>;
+
+struct Session {
+  std::ostream& out;
+  std::ostream& err;
+  int input = 0;          // descriptor that `append` reads
+  bool terminal = false;  // `out` is one
+  OpenKafka open_kafka;
+
+  // Filled by parsing the arguments.
+  HostPort master;
+  bool json = false;
+  std::function<Status(Session&)> command;
+
+  [[nodiscard]] Output output() const { return {.stream = out, .json = json, .terminal = terminal}; }
+};
+
+// One per group of commands; each command sets session.command when it was the one that was typed.
+void add_job_commands(CLI::App& app, Session& session);
+void add_query_commands(CLI::App& app, Session& session);
+void add_watch_command(CLI::App& app, Session& session);
+void add_append_command(CLI::App& app, Session& session);
+
+// The whole program: 0 done, 1 failed, 2 wrong usage. Errors are one line on `err`.
+int run_client(const std::vector<std::string>& arguments, Session& session);
+
+}  // namespace millrace::client

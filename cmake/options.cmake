@@ -1,0 +1,46 @@
+# Flags of every target of this project.
+add_library(millrace_options INTERFACE)
+target_compile_options(millrace_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
+  -Woverloaded-virtual -Wno-missing-field-initializers -fno-omit-frame-pointer)
+if(MILLRACE_WERROR)
+  target_compile_options(millrace_options INTERFACE -Werror)
+endif()
+if(MILLRACE_SANITIZE)
+  target_compile_options(millrace_options INTERFACE -fsanitize=${MILLRACE_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(millrace_options INTERFACE -fsanitize=${MILLRACE_SANITIZE})
+endif()
+target_include_directories(millrace_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(millrace_options INTERFACE MILLRACE_VERSION="${PROJECT_VERSION}")
+
+find_program(MOLD mold)
+if(MOLD)
+  target_link_options(millrace_options INTERFACE -fuse-ld=mold)
+endif()
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+# millrace_library(NAME SOURCES ... LIBRARIES ...): one library per folder, sources in the order of the data's way.
+function(millrace_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC millrace_options ${ARG_LIBRARIES})
+endfunction()
+
+# millrace_test(NAME SOURCES ... LIBRARIES ... [LABELS ...]): a GoogleTest program and its ctest entry.
+# Its folder's name (unit, conformance, sim) is a label of it. The label tsan: has threads of its own.
+function(millrace_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE millrace_options ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
+  list(APPEND ARG_LABELS ${folder})
+  list(REMOVE_DUPLICATES ARG_LABELS)
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+    ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan_suppressions")
+endfunction()

@@ -1,0 +1,83 @@
+// Log: where records come from: partitions of records in the order of their offsets, readable again from any
+// offset that is retained. Records are Kafka record batches of version 2 (common/model/record_batch.h), the only
+// form in which they exist before the map.
+//
+// Real: Kafka by librdkafka (adapters/kafka_log.h), the embedded log (adapters/embedded_log.h).
+// Fake: an in-memory log with injected faults (tests/fakes).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/buffer.h"
+#include "common/base/error.h"
+#include "common/base/ids.h"
+
+namespace millrace {
+
+// What a log is now. `topic_id` tells a topic from one of the same name made anew; empty where the log has none.
+struct LogDescription {
+  struct Partition {
+    LogPartition id;
+    Offset begin;               // the oldest retained
+    Offset end;                 // one past the newest readable
+    int32_t leader_epoch = -1;  // -1: unknown
+  };
+  std::string topic_id;
+  std::vector<Partition> partitions;  // ascending by id, dense from 0
+};
+
+// Consecutive whole record batches of one partition, as they were fetched. The records of interest are those
+// with offsets in `range`; the first and last record batch may hold others. Releasing `bytes` gives its
+// read-ahead credit back to the reader.
+struct LogChunk {
+  LogPartition partition;
+  OffsetRange range;    // `to` is the offset to continue from
+  int64_t records = 0;  // records with offsets in `range`
+  SharedBuffer bytes;
+};
+
+// Called on the loop that the log was opened for. A deleted reader calls no more.
+class LogReaderHandler {
+ public:
+  virtual ~LogReaderHandler() = default;
+  // Chunks arrive in order and without gap: each range.from is the previous range.to.
+  virtual void on_chunk(LogChunk chunk) = 0;
+  // kUnavailable: it goes on trying, told once per change for the log of people. Anything else is final:
+  // kDataLost (offset out of range, topic made anew), kInvalid (no permission), kCorrupt (checksum).
+  virtual void on_log_error(LogPartition partition, const Error& error) = 0;
+  // What made it kUnavailable is over, though nothing new may be there. A chunk says so, too.
+  virtual void on_log_back(LogPartition /*partition*/) {}
+};
+
+// Reads one partition from an offset, without pause, until it is destroyed or (with `until`) has delivered up
+// to that offset exactly: then the last chunk has range.to == until. Keeps at most `read_ahead_bytes` delivered
+// and not yet released, but always at least one chunk.
+class LogReader {
+ public:
+  virtual ~LogReader() = default;
+};
+
+struct LogReaderOptions {
+  LogPartition partition;
+  Offset from;
+  std::optional<Offset> until;
+  size_t read_ahead_bytes = 32 << 20;
+};
+
+// Lives on one loop, as its readers do.
+class Log {
+ public:
+  virtual ~Log() = default;
+
+  // Asks what the log is now. kNotFound: no such topic. kUnavailable, kTimeout: it could not be asked.
+  virtual void describe(std::move_only_function<void(Result<LogDescription>)> done) = 0;
+
+  [[nodiscard]] virtual std::unique_ptr<LogReader> open(const LogReaderOptions& options, LogReaderHandler* handler) = 0;
+};
+
+}  // namespace millrace

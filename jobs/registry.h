@@ -1,0 +1,24 @@
+// The built-in jobs by type name.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "stream/job.h"
+
+namespace millrace {
+
+struct JobType {
+  std::string name;
+  std::string description;
+  std::vector<JobSetting> settings;
+};
+
+// Ascending by name.
+std::vector<JobType> builtin_job_types();
+
+// A JobFactory: checks the settings' names, then lets the type make the job. Any thread.
+Result<std::shared_ptr<const Job>> make_builtin_job(const std::string& type, const JobContext& context);
+
+}  // namespace millrace

@@ -1,0 +1,215 @@
+#include "master/checkpoint_coordinator.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/model/hash.h"
+#include "common/wire/codec.h"
+
+namespace millrace {
+namespace {
+
+std::vector<int32_t> to_wire(const std::vector<StatePartition>& partitions) {
+  std::vector<int32_t> numbers;
+  numbers.reserve(partitions.size());
+  for (StatePartition partition : partitions) numbers.push_back(partition.value());
+  return numbers;
+}
+
+bool concerns(const wire::CheckpointFile& file, const std::vector<int32_t>& partitions) {
+  return std::any_of(file.partitions.begin(), file.partitions.end(), [&](int32_t partition) {
+    return std::binary_search(partitions.begin(), partitions.end(), partition);
+  });
+}
+
+}  // namespace
+
+std::string checkpoint_folder(const std::string& job_name, JobId job, Incarnation incarnation) {
+  return job_name + "-" + to_string(job) + "/" + std::to_string(incarnation.value());
+}
+
+bool tiles_all_partitions(const wire::Manifest& manifest) {
+  std::map<int32_t, int64_t> reached;
+  for (const wire::CheckpointFile& file : manifest.files) {
+    for (int32_t partition : file.partitions) {
+      int64_t& batch = reached[partition];
+      if (file.from_batch != batch) return false;
+      batch = file.to_batch;
+    }
+  }
+  if (reached.size() != static_cast<size_t>(manifest.state_partitions)) return false;
+  return std::all_of(reached.begin(), reached.end(), [&](const auto& entry) { return entry.second == manifest.batch; });
+}
+
+CheckpointCoordinator::CheckpointCoordinator(Options options, CheckpointStore& store, Hooks hooks)
+    : options_(options), store_(store), hooks_(std::move(hooks)) {}
+
+void CheckpointCoordinator::begin(wire::Manifest draft, std::string folder, std::vector<Participant> participants) {
+  CHECK(!open());
+  ++attempt_;
+  phase_ = Phase::kFreezing;
+  draft_ = std::move(draft);
+  folder_ = std::move(folder);
+  participants_ = std::move(participants);
+  increments_.clear();
+  waiting_.clear();
+  for (const Participant& participant : participants_) waiting_.insert(participant.process);
+}
+
+void CheckpointCoordinator::on_report(ProcessId from, BatchId batch, const wire::Checkpointed& report) {
+  const bool expected = (phase_ == Phase::kFreezing || phase_ == Phase::kMerging) && batch.value() == draft_.batch &&
+                        waiting_.contains(from);
+  if (!expected) return;
+  if (!report.problem.empty()) {
+    abandon(report.problem);
+    return;
+  }
+  for (wire::CheckpointFile file : report.files) {
+    std::sort(file.partitions.begin(), file.partitions.end());
+    if (phase_ == Phase::kFreezing) {
+      file.from_batch = newest_batch().value();
+      file.to_batch = draft_.batch;
+      increments_.push_back(std::move(file));
+    } else {
+      file.from_batch = 0;
+      file.to_batch = draft_.batch;
+      draft_.files.push_back(std::move(file));
+    }
+  }
+  waiting_.erase(from);
+  if (!waiting_.empty()) return;
+  if (phase_ == Phase::kFreezing) {
+    on_increments_complete();
+  } else {
+    write_manifest();
+  }
+}
+
+int32_t CheckpointCoordinator::chain_length() const {
+  if (kept_.empty()) return 0;
+  std::map<int32_t, int32_t> length;
+  int32_t longest = 0;
+  for (const wire::CheckpointFile& file : kept_.back().manifest.files) {
+    for (int32_t partition : file.partitions) longest = std::max(longest, ++length[partition]);
+  }
+  return longest;
+}
+
+void CheckpointCoordinator::on_increments_complete() {
+  if (chain_length() >= options_.base_every) {
+    begin_merge();
+    return;
+  }
+  if (!kept_.empty()) draft_.files = kept_.back().manifest.files;
+  draft_.files.insert(draft_.files.end(), increments_.begin(), increments_.end());
+  write_manifest();
+}
+
+void CheckpointCoordinator::begin_merge() {
+  phase_ = Phase::kMerging;
+  draft_.files.clear();
+  std::vector<wire::CheckpointFile> chain = kept_.back().manifest.files;
+  chain.insert(chain.end(), increments_.begin(), increments_.end());
+  for (const Participant& participant : participants_) {
+    wire::MergeState request;
+    request.partitions = to_wire(participant.partitions);
+    std::sort(request.partitions.begin(), request.partitions.end());
+    for (const wire::CheckpointFile& file : chain) {
+      if (!file.name.empty() && concerns(file, request.partitions)) request.files.push_back(file);
+    }
+    waiting_.insert(participant.process);
+    hooks_.merge(participant.process, open_batch(), std::move(request));
+  }
+}
+
+void CheckpointCoordinator::write_manifest() {
+  if (!tiles_all_partitions(draft_)) {
+    abandon("the reported files do not cover all state partitions");
+    return;
+  }
+  phase_ = Phase::kTotals;
+  const wire::BatchTotals* totals = hooks_.totals(open_batch());
+  if (totals == nullptr) return;
+  draft_.totals = *totals;
+  phase_ = Phase::kManifest;
+  KeptCheckpoint added;
+  added.manifest = draft_;
+  added.reference.batch = draft_.batch;
+  added.reference.name =
+      folder_ + "/" + std::to_string(draft_.epoch) + "-" + std::to_string(draft_.batch) + ".manifest";
+  std::string bytes = encode_record(draft_);
+  added.reference.hash = static_cast<int64_t>(hash_of(bytes));
+  const std::string name = added.reference.name;
+  store_.create(name, std::move(bytes),
+                lifetime_.guard([this, attempt = attempt_, added = std::move(added)](Result<bool> created) mutable {
+                  if (attempt != attempt_ || phase_ != Phase::kManifest) return;
+                  if (!created.has_value()) return abandon(created.error().message);
+                  if (!*created) return abandon("a manifest of this name exists already: " + added.reference.name);
+                  on_manifest_written(std::move(added));
+                }));
+}
+
+void CheckpointCoordinator::on_totals() {
+  if (phase_ == Phase::kTotals) write_manifest();
+}
+
+void CheckpointCoordinator::on_manifest_written(KeptCheckpoint added) {
+  const KeptCheckpoint copy = added;
+  hooks_.commit(copy, lifetime_.guard([this, attempt = attempt_, added = std::move(added)](Status status) mutable {
+    if (attempt != attempt_ || phase_ != Phase::kManifest) return;
+    if (!status.has_value()) return abandon(status.error().message);
+    kept_.push_back(std::move(added));
+    while (kept_.size() > options_.keep) {
+      const KeptCheckpoint dropped = std::move(kept_.front());
+      kept_.pop_front();
+      remove_unnamed(dropped.manifest);
+      store_.remove({dropped.reference.name}, [](Result<bool>) {});
+    }
+    phase_ = Phase::kIdle;
+    hooks_.completed(newest_batch());
+  }));
+}
+
+std::vector<wire::CheckpointRef> CheckpointCoordinator::references_with(const KeptCheckpoint& added) const {
+  std::vector<wire::CheckpointRef> references;
+  for (const KeptCheckpoint& kept : kept_) references.push_back(kept.reference);
+  references.push_back(added.reference);
+  if (references.size() > options_.keep) {
+    references.erase(references.begin(), references.end() - static_cast<std::ptrdiff_t>(options_.keep));
+  }
+  return references;
+}
+
+void CheckpointCoordinator::remove_unnamed(const wire::Manifest& dropped) {
+  std::set<std::string> named;
+  for (const KeptCheckpoint& kept : kept_) {
+    for (const wire::CheckpointFile& file : kept.manifest.files) named.insert(file.name);
+  }
+  std::vector<std::string> unnamed;
+  for (const wire::CheckpointFile& file : dropped.files) {
+    if (!file.name.empty() && !named.contains(file.name)) unnamed.push_back(file.name);
+  }
+  // Removing is housekeeping: what stays behind is found by the sweep at the next start.
+  if (!unnamed.empty()) store_.remove(std::move(unnamed), [](Result<bool>) {});
+}
+
+void CheckpointCoordinator::on_reassignment(const std::string& cause) {
+  if (phase_ == Phase::kFreezing || phase_ == Phase::kMerging) abandon(cause);
+}
+
+void CheckpointCoordinator::abandon(const std::string& cause) {
+  ++attempt_;
+  phase_ = Phase::kIdle;
+  waiting_.clear();
+  hooks_.abandoned(BatchId(draft_.batch), cause);
+}
+
+bool CheckpointCoordinator::drop_newest() {
+  CHECK(!kept_.empty());
+  kept_.pop_back();
+  return !kept_.empty();
+}
+
+}  // namespace millrace

@@ -1,0 +1,115 @@
+// CheckpointCoordinator: makes checkpoints of one job out of what its executors report, one at a time, and keeps the
+// chain of files bounded.
+//
+//   idle -> freezing (executors write increments) [-> merging (executors write new bases)] -> totals -> manifest ->
+//   reference -> idle
+//
+// Nothing is forgotten anywhere before the reference to the manifest is durable. An error at any step abandons the
+// checkpoint; the next one covers its changes too.
+//
+// Lives on the master's loop.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/runtime/lifetime.h"
+#include "common/seams/checkpoint_store.h"
+#include "wire_types.h"
+
+namespace millrace {
+
+// A complete checkpoint: the reference that the registry holds and what its manifest says.
+struct KeptCheckpoint {
+  wire::CheckpointRef reference;
+  wire::Manifest manifest;
+};
+
+// "JOBNAME-JOB/INCARNATION": the folder of one incarnation's files in the checkpoint store.
+std::string checkpoint_folder(const std::string& job_name, JobId job, Incarnation incarnation);
+
+// True if for every state partition the files' ranges of batches join from 0 to the manifest's batch.
+bool tiles_all_partitions(const wire::Manifest& manifest);
+
+class CheckpointCoordinator {
+ public:
+  struct Hooks {
+    // Ask an executor to merge files into one for the given partitions.
+    std::function<void(ProcessId, BatchId, wire::MergeState)> merge;
+    // The manifest is written: make its reference durable (with whatever else), then call `done`.
+    std::function<void(const KeptCheckpoint&, std::move_only_function<void(Status)> done)> commit;
+    // The job's totals as of a batch, or nullptr while results are missing.
+    std::function<const wire::BatchTotals*(BatchId)> totals;
+    // The checkpoint is complete / abandoned (with the cause).
+    std::function<void(BatchId)> completed;
+    std::function<void(BatchId, const std::string&)> abandoned;
+  };
+  struct Options {
+    int32_t base_every = 10;  // increments after which new bases are written
+    size_t keep = 2;          // complete checkpoints that are kept
+  };
+
+  CheckpointCoordinator(Options options, CheckpointStore& store, Hooks hooks);
+
+  // Complete checkpoints that a former master left, oldest first.
+  void adopt(std::deque<KeptCheckpoint> kept) { kept_ = std::move(kept); }
+
+  struct Participant {
+    ProcessId process;
+    std::vector<StatePartition> partitions;
+  };
+  // Begins a checkpoint: `draft` has everything but the files. The participants freeze after draft.batch.
+  void begin(wire::Manifest draft, std::string folder, std::vector<Participant> participants);
+  void on_report(ProcessId from, BatchId batch, const wire::Checkpointed& report);
+  // Totals that were missing may be there now.
+  void on_totals();
+  // Owners change: ends an open checkpoint that still waits for an executor. One whose files are all written goes on.
+  void on_reassignment(const std::string& cause);
+  // The newest checkpoint fails verification: forget it. False if there is none before it.
+  bool drop_newest();
+
+  [[nodiscard]] bool open() const { return phase_ != Phase::kIdle; }
+  [[nodiscard]] BatchId open_batch() const { return BatchId(draft_.batch); }
+  // The newest complete one, or nullptr.
+  [[nodiscard]] const KeptCheckpoint* newest() const { return kept_.empty() ? nullptr : &kept_.back(); }
+  [[nodiscard]] BatchId newest_batch() const { return BatchId(kept_.empty() ? 0 : kept_.back().manifest.batch); }
+  [[nodiscard]] BatchId oldest_batch() const { return BatchId(kept_.empty() ? 0 : kept_.front().manifest.batch); }
+  [[nodiscard]] const std::deque<KeptCheckpoint>& kept() const { return kept_; }
+  // Those that the registry shall name once `added` is complete, and the files that then nobody names.
+  [[nodiscard]] std::vector<wire::CheckpointRef> references_with(const KeptCheckpoint& added) const;
+
+ private:
+  enum class Phase { kIdle, kFreezing, kMerging, kTotals, kManifest };
+
+  void abandon(const std::string& cause);
+  void on_increments_complete();
+  void begin_merge();
+  void write_manifest();
+  void on_manifest_written(KeptCheckpoint added);
+  void remove_unnamed(const wire::Manifest& dropped);
+  [[nodiscard]] int32_t chain_length() const;
+
+  // Constant after construction.
+  const Options options_;
+  CheckpointStore& store_;  // outlives this
+  const Hooks hooks_;
+
+  // Owned by the loop.
+  std::deque<KeptCheckpoint> kept_;  // oldest first
+  Phase phase_ = Phase::kIdle;
+  wire::Manifest draft_;
+  std::string folder_;
+  std::vector<Participant> participants_;
+  std::set<ProcessId> waiting_;
+  std::vector<wire::CheckpointFile> increments_;
+  uint64_t attempt_ = 0;  // tells completions of an abandoned checkpoint from those of the open one
+  Lifetime lifetime_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,57 @@
+// ControlService: the public services on a Master: validates what clients send, and keeps order in what is not done
+// at once (submit, resume and kill of one name exclude each other).
+//
+// Lives on the master's loop.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/runtime/lifetime.h"
+#include "common/seams/api_service.h"
+#include "master/master.h"
+
+namespace millrace {
+
+class ControlService : public ApiService {
+ public:
+  explicit ControlService(Master& master) : master_(master) {}
+
+  void submit(api::SubmitRequest request, Done<api::JobSummary> done) override;
+  void jobs(Done<std::vector<api::JobSummary>> done) override;
+  void describe(std::string name, Done<api::JobDescription> done) override;
+  void stop(std::string name, Done<api::JobSummary> done) override;
+  void resume(std::string name, Done<api::JobSummary> done) override;
+  void kill(std::string name, bool purge, Done<bool> done) override;
+  void workers(Done<std::vector<api::WorkerSummary>> done) override;
+  void lag(std::string name, Done<api::Lag> done) override;
+
+  void get(std::string name, std::vector<std::string> keys, int64_t at_least, Done<api::Values> done) override;
+  void top(std::string name, int32_t n, int64_t at_least, Done<api::Values> done) override;
+  void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
+                    Done<api::DeadLetters> done) override;
+
+ private:
+  struct Submission;
+
+  [[nodiscard]] Status started() const;  // kUnavailable until the master takes part
+  Result<JobController*> find(const std::string& name);
+  void describe_log(std::shared_ptr<Submission> submission);
+  void claim_sink(std::shared_ptr<Submission> submission);
+  void save_job(std::shared_ptr<Submission> submission);
+  // Takes back a claim that may have been, or will be, carried out, so that the name is free for the next submit.
+  void release_sink(std::shared_ptr<Submission> submission);
+  void finish_submission(const std::shared_ptr<Submission>& submission, Status status);
+  void forget_job(const std::string& name, Done<bool> done);
+  void remove_checkpoints(const std::string& folder);
+
+  Master& master_;              // outlives this
+  std::set<std::string> busy_;  // names that are being submitted, resumed or killed
+  Lifetime lifetime_;
+};
+
+// What a request asks for, checked and completed; kInvalid says what is wrong with it and what is expected.
+Result<wire::JobSpec> make_spec(const api::SubmitRequest& request);
+
+}  // namespace millrace

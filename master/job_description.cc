@@ -1,0 +1,189 @@
+// JobController: what people and programs are shown.
+
+#include <algorithm>
+#include <utility>
+
+#include "common/model/uri.h"
+#include "master/job_controller.h"
+
+namespace millrace {
+namespace {
+
+const char* name_of(JobController::Phase phase) {
+  switch (phase) {
+    case JobController::Phase::kLoading: return "loading";
+    case JobController::Phase::kRunning: return "running";
+    case JobController::Phase::kStopping: return "stopping";
+    case JobController::Phase::kStopped: return "stopped";
+    case JobController::Phase::kFailed: return "failed";
+  }
+  return "unknown";
+}
+
+std::string masked(const std::string& uri) {
+  const Result<Uri> parsed = parse_uri(uri);
+  return parsed.has_value() ? parsed->masked() : "(unreadable)";
+}
+
+}  // namespace
+
+api::AsOf JobController::as_of(BatchId batch) const {
+  api::AsOf as_of;
+  as_of.job_id = to_string(job_);
+  as_of.incarnation = record_.incarnation;
+  as_of.epoch = epoch_.value();
+  as_of.batch = batch.value();
+  return as_of;
+}
+
+api::JobSummary JobController::summary() const {
+  api::JobSummary summary;
+  summary.name = record_.spec.name;
+  summary.type = record_.spec.type;
+  summary.state = name_of(phase_);
+  // Right after a restart: what was durable then, because no answer will be of a batch before it.
+  summary.applied = as_of(answers_ || !needs_executors() ? applied_ : restart_floor_);
+  summary.published = published_.value();
+  summary.problem = record_.problem;
+  if (ledger_ == nullptr) return summary;
+  // As of the applied batch: what is mapped may be ahead of what is counted.
+  const wire::BatchTotals* totals = answers_ ? ledger_->totals_at(applied_) : nullptr;
+  if (totals == nullptr) totals = &ledger_->totals();
+  summary.records = totals->records;
+  summary.emitted = totals->emitted;
+  summary.dead_letters = totals->dead_letters;
+  for (LogPartition partition : cutter_.partitions()) {
+    const auto end = log_ends_.find(partition);
+    if (end == log_ends_.end()) continue;
+    summary.lag_records += std::max<int64_t>(0, end->second.value() - cutter_.next_offset(partition).value());
+  }
+  if (!summary.problem.empty()) return summary;
+  if (needs_executors() && members_.empty()) summary.problem = "it waits for workers";
+  if (std::string trouble = needs_executors() ? host_.start_trouble(job_) : ""; !trouble.empty()) {
+    summary.problem = std::move(trouble);
+  }
+  for (const auto& [process, member] : members_) {
+    if (!member.trouble.empty()) summary.problem = member.trouble;
+  }
+  for (const std::string* trouble : {&sink_trouble_, &checkpoint_trouble_, &log_trouble_, &store_trouble_}) {
+    if (!trouble->empty()) summary.problem = *trouble;
+  }
+  return summary;
+}
+
+api::JobDescription JobController::describe() const {
+  api::JobDescription description;
+  description.summary = summary();
+  description.source = masked(record_.spec.source);
+  description.sink = masked(record_.spec.sink);
+  description.batch_interval_ms = record_.spec.batch_interval_us / 1000;
+  description.checkpoint_interval_ms = record_.spec.checkpoint_interval_us / 1000;
+  description.settings = record_.spec.settings;
+  description.state_partitions = record_.spec.state_partitions;
+  description.checkpoint_batch = coordinator_.newest_batch().value();
+  description.recent.assign(recent_.begin(), recent_.end());
+  for (const auto& [process, member] : members_) {
+    api::ExecutorSummary executor;
+    executor.process = to_string(process);
+    executor.worker = member.worker_name;
+    executor.keys = member.keys;
+    executor.memory_bytes = member.memory_bytes;
+    BatchId slowest = ledger_ == nullptr ? BatchId(0) : ledger_->newest();
+    for (size_t i = 0; i < assignment_.states.size(); ++i) {
+      if (assignment_.states[i].process != process) continue;
+      ++executor.state_partitions;
+      slowest = std::min(slowest, states_[i].applied);
+    }
+    executor.applied = slowest.value();
+    for (const auto& [partition, owner] : assignment_.logs) executor.log_partitions += owner == process ? 1 : 0;
+    description.executors.push_back(std::move(executor));
+  }
+  description.recovering_partitions =
+      std::count_if(states_.begin(), states_.end(), [](const StatePartitionStatus& state) { return state.restoring; });
+  return description;
+}
+
+std::string JobController::internals() const {
+  if (ledger_ == nullptr) return "loading";
+  std::string text = "newest " + std::to_string(ledger_->newest().value()) + ", durable " +
+                     std::to_string(ledger_->newest_durable().value()) + ", slowest " +
+                     std::to_string(slowest_applied().value()) + ", totals " + std::to_string(ledger_->totals().batch) +
+                     ", assignment " + std::to_string(assignment_.number.value()) +
+                     (assigning_ ? " (being made)" : "") + ", replays to issue " + std::to_string(replays_.size());
+  if (round_.has_value()) {
+    text += ", round " + std::to_string(round_->batch.value()) + " waits for " +
+            std::to_string(round_->waiting.size()) + (round_->end_sent ? " (end sent)" : "");
+  }
+  if (coordinator_.open()) text += ", checkpoint " + std::to_string(coordinator_.open_batch().value()) + " open";
+  for (size_t i = 0; i < states_.size(); ++i) {
+    text += "; p" + std::to_string(i) + "@" + std::to_string(states_[i].applied.value()) +
+            (states_[i].restoring ? "r" : "");
+  }
+  return text;
+}
+
+void JobController::lag(std::move_only_function<void(Result<api::Lag>)> done) {
+  if (ledger_ == nullptr || !needs_executors()) {
+    return done(fail(ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it"));
+  }
+  log_->describe(lifetime_.guard([this, done = std::move(done)](Result<LogDescription> described) mutable {
+    if (!described.has_value()) return done(std::unexpected(described.error()));
+    if (ledger_ == nullptr) return done(fail(ErrorCode::kUnavailable, "the job is loading"));
+    api::Lag lag;
+    lag.as_of = as_of(applied_);
+    const std::vector<int64_t> offsets = offsets_after(applied_);
+    for (const LogDescription::Partition& partition : described->partitions) {
+      api::PartitionLag entry;
+      entry.partition = partition.id.value();
+      entry.end_offset = partition.end.value();
+      const auto index = static_cast<size_t>(partition.id.value());
+      entry.applied_offset = index < offsets.size() ? offsets[index] : 0;
+      lag.partitions.push_back(entry);
+    }
+    done(std::move(lag));
+  }));
+}
+
+void JobController::get(std::vector<std::string> keys, BatchId at_least,
+                        std::move_only_function<void(Result<api::Values>)> done) {
+  if (!needs_executors() && phase_ != Phase::kLoading) {
+    return done(fail(ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it"));
+  }
+  queries_.get(std::move(keys), at_least, lifetime_.guard([this, done = std::move(done)](auto answer) mutable {
+    if (!answer.has_value()) return done(std::unexpected(answer.error()));
+    api::Values values;
+    values.as_of = as_of(answer->batch);
+    for (const wire::QueryEntry& entry : answer->entries) {
+      api::Value value;
+      value.key = entry.key;
+      value.text = entry.text;
+      value.found = entry.found;
+      values.values.push_back(std::move(value));
+    }
+    done(std::move(values));
+  }));
+}
+
+void JobController::top(int32_t n, BatchId at_least, std::move_only_function<void(Result<api::Values>)> done) {
+  if (!needs_executors() && phase_ != Phase::kLoading) {
+    return done(fail(ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it"));
+  }
+  if (layout_.rank.empty()) {
+    return done(fail(ErrorCode::kInvalid, "jobs of type " + record_.spec.type + " have no rank"));
+  }
+  queries_.top(n, at_least, lifetime_.guard([this, done = std::move(done)](auto answer) mutable {
+    if (!answer.has_value()) return done(std::unexpected(answer.error()));
+    api::Values values;
+    values.as_of = as_of(answer->batch);
+    for (const wire::QueryEntry& entry : answer->entries) {
+      api::Value value;
+      value.key = entry.key;
+      value.text = entry.text;
+      value.found = true;
+      values.values.push_back(std::move(value));
+    }
+    done(std::move(values));
+  }));
+}
+
+}  // namespace millrace

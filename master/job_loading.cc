@@ -1,0 +1,176 @@
+// JobController: what it finds when it begins: checkpoints, batch log, totals, assignment, the log's partitions.
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/model/hash.h"
+#include "common/wire/codec.h"
+#include "master/job_controller.h"
+
+namespace millrace {
+
+void JobController::start(bool executors_may_return) {
+  executors_may_return_ = executors_may_return;
+  if (record_.state == wire::JobState::STOPPED || record_.state == wire::JobState::FAILED) {
+    phase_ = record_.state == wire::JobState::STOPPED ? Phase::kStopped : Phase::kFailed;
+    ledger_ = std::make_unique<Ledger>(wire::BatchTotals{});
+    auto totals = store_.read_totals(job_, BatchId(0));
+    if (totals.has_value() && !totals->empty()) ledger_ = std::make_unique<Ledger>(totals->back());
+    applied_ = published_ = ledger_->newest();
+    return;
+  }
+  phase_ = Phase::kLoading;
+  std::deque<wire::CheckpointRef> references(record_.checkpoints.begin(), record_.checkpoints.end());
+  load_checkpoints(std::move(references), {});
+}
+
+void JobController::load_checkpoints(std::deque<wire::CheckpointRef> references, std::deque<KeptCheckpoint> kept) {
+  if (references.empty()) {
+    load_log(std::move(kept));
+    return;
+  }
+  const wire::CheckpointRef reference = references.front();
+  references.pop_front();
+  checkpoints_.read(reference.name, lifetime_.guard([this, reference, references = std::move(references),
+                                                     kept = std::move(kept)](Result<std::string> bytes) mutable {
+    if (!bytes.has_value() && bytes.error().code == ErrorCode::kUnavailable) {
+      store_trouble_ = bytes.error().message;
+      references.push_front(reference);
+      loop_.schedule(options_.retry, lifetime_.guard([this, references, kept]() mutable {
+        load_checkpoints(std::move(references), std::move(kept));
+      }));
+      return;
+    }
+    if (bytes.has_value()) {
+      accept_manifest(reference, *bytes, kept);
+    } else {
+      LOG(ERROR) << "job " << record_.spec.name << ": checkpoint of batch " << reference.batch
+                 << " is refused: " << bytes.error().message;
+    }
+    load_checkpoints(std::move(references), std::move(kept));
+  }));
+}
+
+void JobController::accept_manifest(const wire::CheckpointRef& reference, const std::string& bytes,
+                                    std::deque<KeptCheckpoint>& kept) {
+  const auto refuse = [&](const std::string& why) {
+    LOG(ERROR) << "job " << record_.spec.name << ": checkpoint " << reference.name << " is refused: " << why;
+  };
+  if (static_cast<int64_t>(hash_of(bytes)) != reference.hash) return refuse("its hash is not the batch log's");
+  auto manifest = decode_record<wire::Manifest>(bytes);
+  if (!manifest.has_value()) return refuse(manifest.error().message);
+  const bool ours = static_cast<uint64_t>(manifest->job) == job_.value() &&
+                    manifest->incarnation == record_.incarnation && manifest->batch == reference.batch;
+  if (!ours) return refuse("it is of another job, incarnation or batch");
+  if (!tiles_all_partitions(*manifest)) return refuse("its files do not cover all state partitions");
+  kept.push_back({reference, std::move(*manifest)});
+}
+
+void JobController::load_log(std::deque<KeptCheckpoint> kept) {
+  wire::BatchTotals base;
+  if (!kept.empty()) base = kept.front().manifest.totals;
+  const BatchId base_batch(kept.empty() ? 0 : kept.front().manifest.batch);
+  CHECK_EQ(base.batch, base_batch.value());
+
+  auto batches = store_.read_batches(job_, base_batch);
+  auto totals = store_.read_totals(job_, base_batch);
+  auto assignment = store_.read_assignment(job_);
+  for (const Error* error :
+       {batches.has_value() ? nullptr : &batches.error(), totals.has_value() ? nullptr : &totals.error(),
+        assignment.has_value() ? nullptr : &assignment.error()}) {
+    if (error != nullptr) return fail_job(error->message);
+  }
+  if (!batches->empty() && batches->front().batch != base_batch.value() + 1) {
+    return fail_job("no usable checkpoint is left for batch " + std::to_string(batches->front().batch - 1) +
+                    "; restore the checkpoint files, or kill the job and submit it again");
+  }
+
+  ledger_ = std::make_unique<Ledger>(base);
+  std::map<LogPartition, Offset> next;
+  const wire::Manifest* manifest = kept.empty() ? nullptr : &kept.front().manifest;
+  const auto& offsets = manifest != nullptr ? manifest->offsets : record_.spec.start_offsets;
+  for (size_t i = 0; i < offsets.size(); ++i) next[LogPartition(static_cast<int32_t>(i))] = Offset(offsets[i]);
+  for (wire::BatchRecord& record : *batches) {
+    for (wire::PlannedRange& range : record.ranges) {
+      next[LogPartition(range.partition)] = Offset(range.to_offset);
+      range.mapper = 0;  // whoever mapped it did so for another master
+    }
+    last_time_ms_ = std::max(last_time_ms_, record.time_ms);
+    if (!record.ranges.empty()) last_changed_ = BatchId(record.batch);
+    ledger_->add(std::move(record), true);
+  }
+  for (const wire::BatchTotals& stored : *totals) {
+    for (const wire::MapResult& result : stored.results) {
+      if (const Status noted = ledger_->note_result(BatchId(stored.batch), result); !noted.has_value()) {
+        return fail_job(noted.error().message);
+      }
+    }
+  }
+  ledger_->advance_totals();
+  for (const auto& [partition, offset] : next) {
+    cutter_.add_partition(partition, offset);
+    assignment_.logs[partition] = kNoProcess;
+  }
+
+  coordinator_.adopt(std::move(kept));
+  const BatchId restored = coordinator_.newest_batch();
+  states_.assign(static_cast<size_t>(record_.spec.state_partitions), {restored, true, ledger_->newest()});
+  assignment_.states.assign(states_.size(), {});
+  if (assignment->has_value()) {
+    const wire::AssignmentRecord& stored = **assignment;
+    assignment_.number = Generation(stored.generation);
+    if (!executors_may_return_) return begin_running();
+    assignment_.rank_owner = ProcessId(static_cast<uint64_t>(stored.rank_owner));
+    for (const wire::StateOwner& owner : stored.states) {
+      assignment_.states.at(static_cast<size_t>(owner.partition)) = {ProcessId(static_cast<uint64_t>(owner.process)),
+                                                                     Generation(owner.generation)};
+    }
+    for (const wire::LogOwner& owner : stored.logs) {
+      assignment_.logs[LogPartition(owner.partition)] = ProcessId(static_cast<uint64_t>(owner.process));
+    }
+  }
+  begin_running();
+}
+
+void JobController::begin_running() {
+  phase_ = record_.state == wire::JobState::STOPPING ? Phase::kStopping : Phase::kRunning;
+  store_trouble_.clear();
+  restart_floor_ = ledger_->newest();
+  applied_ = published_ = BatchId(0);
+  answers_ = restart_floor_ == BatchId(0);
+  force_round_ = restart_floor_ > BatchId(0);
+  const bool had_owners = std::any_of(assignment_.states.begin(), assignment_.states.end(),
+                                      [](const StateOwnership& state) { return state.process != kNoProcess; });
+  hold_until_ = clock_.now() + (had_owners ? options_.return_grace : options_.settle);
+  last_checkpoint_ = last_rank_ = clock_.now();
+  for (const auto& [process, member] : members_) credit_owned(member);
+  watch_log();
+  loop_.post(lifetime_.guard([this] { evaluate_assignment(); }));
+}
+
+void JobController::watch_log() {
+  log_->describe(lifetime_.guard([this](Result<LogDescription> described) {
+    if (described.has_value()) {
+      log_trouble_.clear();
+      if (!record_.spec.topic_id.empty() && described->topic_id != record_.spec.topic_id) {
+        fail_job("the log of " + record_.spec.name + " was deleted and made anew; kill the job and submit it again");
+        return;
+      }
+      bool added = false;
+      for (const LogDescription::Partition& partition : described->partitions) {
+        log_ends_[partition.id] = partition.end;
+        if (assignment_.logs.contains(partition.id)) continue;
+        cutter_.add_partition(partition.id, Offset(0));
+        assignment_.logs[partition.id] = kNoProcess;
+        added = true;
+      }
+      if (added) evaluate_assignment();
+    } else {
+      log_trouble_ = described.error().message;
+    }
+    if (needs_executors()) loop_.schedule(std::chrono::seconds(1), lifetime_.guard([this] { watch_log(); }));
+  }));
+}
+
+}  // namespace millrace

@@ -1,0 +1,252 @@
+// JobController: publication rounds and checkpoints, and how a job ends.
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+#include "master/job_controller.h"
+
+namespace millrace {
+
+// --- publication rounds
+// ------------------------------------------------------------------------------------------------
+
+void JobController::on_published(ProcessId from, BatchId batch, const wire::Published& published) {
+  if (!round_.has_value() || round_->batch != batch) return;
+  for (const wire::OwnedPartition& report : published.lost) {
+    if (is_current(from, report)) return repair_sink();
+  }
+  for (const wire::OwnedPartition& report : published.partitions) {
+    if (is_current(from, report)) round_->waiting.erase(StatePartition(report.partition));
+  }
+  advance_round();
+}
+
+// The sink lost data (or never had it): the round is given up, the job's keys are claimed again, and the next round
+// brings what is missing. Partitions that lost something know it, or find out in that round.
+void JobController::repair_sink() {
+  round_.reset();
+  if (claiming_ || purging_) return;
+  if (sink_trouble_.empty()) {
+    LOG(WARNING) << "job " << record_.spec.name << ": the sink lost earlier results; they are published again";
+  }
+  claiming_ = true;
+  sink_->claim(sink_identity(), false, lifetime_.guard([this](Status status) {
+    claiming_ = false;
+    force_round_ = true;
+    sink_trouble_ = status.has_value() ? "" : status.error().message;
+    if (status.has_value()) return;
+    claiming_ = true;
+    loop_.schedule(options_.retry, lifetime_.guard([this] {
+      claiming_ = false;
+      repair_sink();
+    }));
+  }));
+}
+
+void JobController::purge_sink(std::move_only_function<void(Status)> done) {
+  purging_ = true;
+  round_.reset();
+  sink_->purge(sink_identity(), lifetime_.guard([this, done = std::move(done)](Status status) mutable {
+    purging_ = status.has_value();
+    if (!purging_) force_round_ = true;
+    done(std::move(status));
+  }));
+}
+
+SinkIdentity JobController::sink_identity() const {
+  return {record_.spec.name, job_, Incarnation(record_.incarnation), layout_};
+}
+
+void JobController::advance_round() {
+  if (!round_.has_value() || round_->end_sent || !round_->waiting.empty()) return;
+  if (!round_->totals.has_value()) return;
+  round_->end_sent = true;
+  wire::EndRound end;
+  end.status = round_status(*round_);
+  wire::Body body;
+  body.__set_end_round(end);
+  send(assignment_.rank_owner, body, round_->batch);
+}
+
+std::vector<int64_t> JobController::offsets_after(BatchId batch) const {
+  std::map<LogPartition, int64_t> next;
+  const auto& kept = coordinator_.kept();
+  const auto& base = kept.empty() ? record_.spec.start_offsets : kept.front().manifest.offsets;
+  for (LogPartition partition : cutter_.partitions()) next[partition] = 0;
+  for (size_t i = 0; i < base.size(); ++i) next[LogPartition(static_cast<int32_t>(i))] = base[i];
+  for (const Ledger::Batch& entry : ledger_->batches()) {
+    if (BatchId(entry.record.batch) > batch) break;
+    for (const wire::PlannedRange& range : entry.record.ranges) next[LogPartition(range.partition)] = range.to_offset;
+  }
+  std::vector<int64_t> offsets;
+  for (const auto& [partition, offset] : next) offsets.push_back(offset);
+  return offsets;
+}
+
+std::map<std::string, std::string> JobController::round_status(const Round& round) const {
+  const wire::BatchTotals& totals = *round.totals;
+  std::string offsets;
+  for (size_t i = 0; i < round.offsets.size(); ++i) {
+    offsets += (i == 0 ? "" : ",") + std::to_string(i) + ":" + std::to_string(round.offsets[i]);
+  }
+  return {{"job_id", to_string(job_)},
+          {"incarnation", std::to_string(record_.incarnation)},
+          {"epoch", std::to_string(epoch_.value())},
+          {"batch", std::to_string(totals.batch)},
+          {"records", std::to_string(totals.records)},
+          {"words", std::to_string(totals.emitted)},
+          {"dead_letters", std::to_string(totals.dead_letters)},
+          {"offsets", offsets},
+          {"updated_ms", std::to_string(clock_.wall_now().unix_ms)}};
+}
+
+void JobController::on_round_ended(BatchId batch, bool lost) {
+  if (!round_.has_value() || round_->batch != batch) return;
+  if (lost) return repair_sink();
+  last_round_ = clock_.now();
+  published_ = batch;
+  round_.reset();
+  const Ledger::Batch* found = ledger_->find(batch);
+  for (api::BatchProfile& profile : recent_) {
+    if (profile.batch == batch.value() && found != nullptr) {
+      profile.published_us = to_us(clock_.now() - found->cut_at);
+    }
+  }
+  send_progress();
+  check_stopped();
+}
+
+// --- checkpoints
+// -------------------------------------------------------------------------------------------------------
+
+void JobController::begin_checkpoint(const Ledger::Batch& batch) {
+  checkpoint_wanted_ = false;
+  last_checkpoint_ = clock_.now();
+  wire::Manifest draft;
+  draft.job = record_.job;
+  draft.incarnation = record_.incarnation;
+  draft.epoch = epoch_.value();
+  draft.batch = batch.record.batch;
+  draft.offsets = offsets_after(BatchId(batch.record.batch));
+  draft.time_ms = batch.record.time_ms;
+  draft.job_type = record_.spec.type;
+  draft.state_partitions = record_.spec.state_partitions;
+  std::map<ProcessId, std::vector<StatePartition>> owned;
+  for (size_t i = 0; i < states_.size(); ++i) {
+    owned[assignment_.states[i].process].push_back(StatePartition(static_cast<int32_t>(i)));
+  }
+  std::vector<CheckpointCoordinator::Participant> participants;
+  for (auto& [process, partitions] : owned) participants.push_back({process, std::move(partitions)});
+  coordinator_.begin(std::move(draft), checkpoint_folder(record_.spec.name, job_, Incarnation(record_.incarnation)),
+                     std::move(participants));
+}
+
+void JobController::commit_checkpoint(const KeptCheckpoint& added, std::move_only_function<void(Status)> done) {
+  wire::JobRecord updated = record_;
+  updated.checkpoints = coordinator_.references_with(added);
+  WriteSet set;
+  JobStore::put_job(set, updated);
+  const BatchId oldest(updated.checkpoints.front().batch);
+  JobStore::remove_batches(set, job_, coordinator_.oldest_batch(), oldest);
+  store_.commit(std::move(set), lifetime_.guard([this, references = updated.checkpoints,
+                                                 done = std::move(done)](Status status) mutable {
+    if (status.has_value()) record_.checkpoints = references;
+    done(std::move(status));
+  }));
+}
+
+void JobController::on_checkpoint_completed(BatchId batch) {
+  VLOG(1) << "job " << record_.spec.name << ": checkpoint of batch " << batch;
+  checkpoint_trouble_.clear();
+  advance_applied();
+  // A partition that moved while the checkpoint was being written begins at one before it.
+  ledger_->forget_up_to(std::min(coordinator_.oldest_batch(), slowest_applied()));
+  send_progress();
+  handover_ready_ = true;
+  evaluate_assignment();
+  handover_ready_ = false;
+  check_stopped();
+}
+
+void JobController::on_checkpoint_abandoned(BatchId batch, const std::string& cause) {
+  // While a disk is full it happens at every interval.
+  if (checkpoint_trouble_.empty()) {
+    LOG(WARNING) << "job " << record_.spec.name << ": checkpoint of batch " << batch << " is abandoned: " << cause;
+  }
+  checkpoint_trouble_ = "checkpoint of batch " + std::to_string(batch.value()) + " was abandoned: " + cause;
+  wire::Body body;
+  body.__set_abandon_checkpoint({});
+  send_to_assigned(body, batch);
+}
+
+// --- the end
+// -------------------------------------------------------------------------------------------------------------
+
+void JobController::save_record(std::move_only_function<void(Status)> done) {
+  WriteSet set;
+  JobStore::put_job(set, record_);
+  store_.commit(std::move(set), std::move(done));
+}
+
+void JobController::fail_job(const std::string& problem) {
+  if (phase_ == Phase::kFailed) return;
+  LOG(ERROR) << "job " << record_.spec.name << " failed: " << problem;
+  phase_ = Phase::kFailed;
+  record_.state = wire::JobState::FAILED;
+  record_.problem = problem;
+  save_record([](Status) {});
+  finish_stop(problem);
+}
+
+void JobController::stop(std::move_only_function<void(Status)> done) {
+  if (!needs_executors() && phase_ != Phase::kLoading) {
+    done(fail(ErrorCode::kInvalid, "job '" + record_.spec.name + "' has " +
+                                       (phase_ == Phase::kStopped ? "stopped" : "failed") +
+                                       " already; resume or kill it"));
+    return;
+  }
+  stop_waiters_.push_back(std::move(done));
+  if (phase_ == Phase::kStopping) return;
+  record_.state = wire::JobState::STOPPING;
+  if (phase_ == Phase::kRunning) phase_ = Phase::kStopping;
+  stop_deadline_ = clock_.now() + options_.stop_limit;
+  save_record([](Status) {});
+  loop_.schedule(options_.stop_limit, lifetime_.guard([this] { check_stopped(); }));
+  check_stopped();
+}
+
+void JobController::check_stopped() {
+  if (phase_ != Phase::kStopping) return;
+  if (stop_deadline_ == MonotonicTime()) stop_deadline_ = clock_.now() + options_.stop_limit;
+  const bool idle = assigned_once_ && !assigning_ && !members_.empty() && !restoring() &&
+                    slowest_applied() == ledger_->newest() && ledger_->newest_durable() == ledger_->newest();
+  const bool published = !round_.has_value() && !claiming_ && !wants_publication();
+  const bool checkpointed = !coordinator_.open() && !wants_checkpoint();
+  if (idle && published && checkpointed) return finish_stop("");
+  // Nothing is lost by stopping out of order: the batch log has what the checkpoint has not.
+  if (clock_.now() >= stop_deadline_) {
+    finish_stop(!idle        ? "not all batches were applied"
+                : !published ? "the sink did not take the last values"
+                             : "the last checkpoint was not written");
+  }
+}
+
+void JobController::finish_stop(const std::string& note) {
+  coordinator_.on_reassignment("the job stops");
+  if (phase_ == Phase::kStopping) {
+    phase_ = Phase::kStopped;
+    record_.state = wire::JobState::STOPPED;
+    record_.problem = note;
+  }
+  queries_.fail_all({ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it"});
+  members_.clear();
+  host_.release_all_executors(job_, "the job stopped");
+  save_record(lifetime_.guard([this](Status status) {
+    auto waiters = std::move(stop_waiters_);
+    stop_waiters_.clear();
+    for (auto& waiter : waiters) waiter(status);
+  }));
+}
+
+}  // namespace millrace

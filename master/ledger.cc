@@ -1,0 +1,111 @@
+#include "master/ledger.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+
+namespace millrace {
+
+Ledger::Ledger(wire::BatchTotals base) : first_(base.batch + 1), totals_(std::move(base)) {
+  history_[BatchId(totals_.batch)] = totals_;
+}
+
+Ledger::Batch& Ledger::add(wire::BatchRecord record, bool durable) {
+  CHECK_EQ(record.batch, newest().value() + 1);
+  Batch batch;
+  for (const wire::PlannedRange& range : record.ranges) {
+    Range entry;
+    entry.facts = {LogPartition(range.partition),
+                   {Offset(range.from_offset), Offset(range.to_offset)},
+                   range.records,
+                   ProcessId(static_cast<uint64_t>(range.mapper)),
+                   false};
+    batch.ranges.push_back(std::move(entry));
+  }
+  batch.record = std::move(record);
+  batch.durable = durable;
+  batches_.push_back(std::move(batch));
+  return batches_.back();
+}
+
+Ledger::Batch* Ledger::find(BatchId batch) {
+  if (batch < first_ || batch > newest()) return nullptr;
+  return &batches_[static_cast<size_t>(batch.value() - first_.value())];
+}
+
+BatchId Ledger::newest_durable() const {
+  BatchId newest = first_.previous();
+  for (const Batch& batch : batches_) {
+    if (!batch.durable) break;
+    newest = BatchId(batch.record.batch);
+  }
+  return newest;
+}
+
+Status Ledger::note_result(BatchId batch, const wire::MapResult& result) {
+  Batch* found = find(batch);
+  if (found == nullptr) return {};
+  const auto range = std::find_if(found->ranges.begin(), found->ranges.end(), [&](const Range& candidate) {
+    return candidate.facts.partition.value() == result.partition;
+  });
+  const std::string place = "batch " + std::to_string(batch.value()) + ", log partition " +
+                            std::to_string(result.partition) + ", offsets " + std::to_string(result.from_offset) +
+                            " to " + std::to_string(result.to_offset);
+  // A result of a plan that never became durable, told by a process that has not heard so yet.
+  if (range == found->ranges.end() || range->facts.range.from.value() != result.from_offset ||
+      range->facts.range.to.value() != result.to_offset) {
+    return {};
+  }
+  if (range->facts.records != result.records) {
+    return fail(ErrorCode::kDataLost, place + ": " + std::to_string(range->facts.records) +
+                                          " records were planned and " + std::to_string(result.records) +
+                                          " were read; the log no longer holds what it held");
+  }
+  if (range->result.has_value()) {
+    if (range->result->fingerprint != result.fingerprint) {
+      return fail(ErrorCode::kCorrupt, place + ": a replay gave other results than the first run; the job's code or " +
+                                           "the log's content is not deterministic");
+    }
+    return {};
+  }
+  range->result = result;
+  range->facts.result_known = true;
+  return {};
+}
+
+std::vector<wire::BatchTotals> Ledger::advance_totals() {
+  std::vector<wire::BatchTotals> advanced;
+  for (Batch* batch = find(BatchId(totals_.batch + 1)); batch != nullptr && batch->durable;
+       batch = find(BatchId(totals_.batch + 1))) {
+    const bool complete = std::all_of(batch->ranges.begin(), batch->ranges.end(),
+                                      [](const Range& range) { return range.result.has_value(); });
+    if (!complete) break;
+    totals_.batch = batch->record.batch;
+    totals_.results.clear();
+    for (Range& range : batch->ranges) {
+      totals_.records += range.result->records;
+      totals_.dead_letters += range.result->dead_letters;
+      totals_.emitted += range.result->emitted;
+      range.result->letters.clear();
+      totals_.results.push_back(*range.result);
+    }
+    history_[BatchId(totals_.batch)] = totals_;
+    advanced.push_back(totals_);
+  }
+  return advanced;
+}
+
+const wire::BatchTotals* Ledger::totals_at(BatchId batch) const {
+  const auto found = history_.find(batch);
+  return found == history_.end() ? nullptr : &found->second;
+}
+
+void Ledger::forget_up_to(BatchId batch) {
+  while (!batches_.empty() && first_ <= batch && first_.value() <= totals_.batch) {
+    batches_.pop_front();
+    first_ = first_.next();
+  }
+  history_.erase(history_.begin(), history_.lower_bound(std::min(batch, BatchId(totals_.batch))));
+}
+
+}  // namespace millrace

@@ -1,0 +1,449 @@
+#include "master/master.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+
+namespace millrace {
+namespace {
+
+int64_t raw(ProcessId process) {
+  return static_cast<int64_t>(process.value());
+}
+ProcessId process_of(int64_t number) {
+  return ProcessId(static_cast<uint64_t>(number));
+}
+
+}  // namespace
+
+Master::Master(MasterOptions options, Deps deps)
+    : options_(std::move(options)),
+      deps_(std::move(deps)),
+      messenger_({.self = options_.self, .role = wire::Role::MASTER, .version = options_.version}, deps_.network,
+                 deps_.loop, *this),
+      store_(deps_.metadata) {}
+
+Master::~Master() = default;
+
+void Master::start(std::move_only_function<void(Status)> ready) {
+  const Result<Epoch> last = store_.read_epoch();
+  if (!last.has_value()) return ready(std::unexpected(last.error()));
+  epoch_ = last->next();
+  WriteSet set;
+  JobStore::put_epoch(set, epoch_);
+  store_.commit(std::move(set), lifetime_.guard([this, ready = std::move(ready)](Status status) mutable {
+    if (!status.has_value()) return ready(std::move(status));
+    write_probe(std::move(ready));
+  }));
+}
+
+// Executors prove with this file that they see the same checkpoint store.
+void Master::write_probe(std::move_only_function<void(Status)> ready) {
+  probe_name_ = "probe/" + to_string(options_.self);
+  probe_content_ = to_hex(deps_.random.next_id());
+  auto written = [this, ready = std::move(ready)](Result<bool> created) mutable {
+    if (!created.has_value()) return ready(std::unexpected(created.error()));
+    const Result<std::vector<wire::JobRecord>> jobs = store_.read_jobs();
+    if (!jobs.has_value()) return ready(std::unexpected(jobs.error()));
+    started_ = true;
+    for (const wire::JobRecord& job : *jobs) {
+      if (Status adopted = adopt_job(job, true); !adopted.has_value()) {
+        LOG(ERROR) << "job " << job.spec.name << " cannot be run: " << adopted.error().message;
+        trouble_ = "job " + job.spec.name + " cannot be run: " + adopted.error().message;
+      }
+    }
+    last_heartbeat_ = deps_.clock.now();
+    heartbeat();
+    for (auto& [from, envelope] : std::exchange(early_, {})) on_message(from, std::move(envelope), {});
+    ready({});
+  };
+  deps_.checkpoints.create(probe_name_, probe_content_, lifetime_.guard(std::move(written)));
+}
+
+// --- jobs
+// --------------------------------------------------------------------------------------------------------------
+
+Status Master::adopt_job(wire::JobRecord record, bool executors_may_return) {
+  const wire::JobSpec& spec = record.spec;
+  auto job =
+      deps_.make_job(spec.type, {spec.settings, spec.state_partitions, spec.partition_hash, spec.max_record_bytes});
+  if (!job.has_value()) return std::unexpected(job.error());
+  auto log = deps_.make_log(spec);
+  if (!log.has_value()) return std::unexpected(log.error());
+  auto sink = deps_.make_sink(spec);
+  if (!sink.has_value()) return std::unexpected(sink.error());
+  const std::string name = spec.name;
+  auto controller =
+      std::make_unique<JobController>(options_.job, std::move(record), epoch_,
+                                      JobController::Deps{deps_.loop, deps_.clock, (*job)->layout(), store_,
+                                                          deps_.checkpoints, std::move(*log), std::move(*sink), *this});
+  JobController* added = controller.get();
+  jobs_[name] = std::move(controller);
+  added->start(executors_may_return);
+  ensure_executors();
+  return {};
+}
+
+void Master::drop_job(const std::string& name) {
+  const auto found = jobs_.find(name);
+  if (found == jobs_.end()) return;
+  const JobId job = found->second->id();
+  release_all_executors(job, "the job was killed");
+  std::erase_if(start_troubles_, [&](const auto& trouble) { return trouble.first.second == job; });
+  jobs_.erase(found);
+}
+
+JobController* Master::find_job(const std::string& name) {
+  const auto found = jobs_.find(name);
+  return found == jobs_.end() ? nullptr : found->second.get();
+}
+
+JobController* Master::find_job(JobId job) {
+  for (const auto& [name, controller] : jobs_) {
+    if (controller->id() == job) return controller.get();
+  }
+  return nullptr;
+}
+
+std::vector<JobController*> Master::all_jobs() {
+  std::vector<JobController*> jobs;
+  for (const auto& [name, controller] : jobs_) jobs.push_back(controller.get());
+  return jobs;
+}
+
+// --- messages
+// ----------------------------------------------------------------------------------------------------------
+
+void Master::send(ProcessId to, wire::Envelope envelope) {
+  messenger_.send(to, std::move(envelope));
+}
+
+void Master::send_body(ProcessId to, wire::Body body, JobId job) {
+  wire::Envelope envelope;
+  envelope.header.epoch = epoch_.value();
+  envelope.header.job = static_cast<int64_t>(job.value());
+  envelope.body = std::move(body);
+  messenger_.send(to, std::move(envelope));
+}
+
+void Master::on_peer_up(const PeerInfo& peer) {
+  VLOG(1) << "process " << to_string(peer.process) << " at " << peer.endpoint.address << " is there";
+}
+
+void Master::on_peer_unreachable(const PeerInfo& peer, const std::string& reason) {
+  if (workers_.contains(peer.process)) lose_worker(peer.process, reason);
+  if (executors_.contains(peer.process)) lose_executor(peer.process, reason);
+}
+
+void Master::on_refused(const Endpoint& endpoint, const std::string& reason) {
+  LOG(WARNING) << endpoint.address << " refuses to talk to this master: " << reason;
+}
+
+void Master::on_message(const PeerInfo& from, wire::Envelope envelope, SharedBuffer) {
+  if (!started_) {
+    // Workers of a former master are quick to come back. They are few, and each says little before it is answered.
+    if (early_.size() < kMaxEarlyMessages) early_.push_back({from, std::move(envelope)});
+    return;
+  }
+  const MonotonicTime now = deps_.clock.now();
+  const wire::Body& body = envelope.body;
+  if (const auto worker = workers_.find(from.process); worker != workers_.end()) worker->second.heard = now;
+  if (body.__isset.heartbeat) {
+    if (const auto found = executors_.find(from.process); found != executors_.end()) found->second.heard = now;
+    return;
+  }
+  if (body.__isset.register_worker) return register_worker(from, body.register_worker);
+  if (body.__isset.drain_worker) return drain_worker(from.process);
+  if (body.__isset.executor_ended) {
+    return lose_executor(process_of(body.executor_ended.process), body.executor_ended.reason);
+  }
+  if (body.__isset.register_executor) return register_executor(from, envelope);
+
+  const auto executor = executors_.find(from.process);
+  if (executor == executors_.end()) return;
+  executor->second.heard = now;
+  if (body.__isset.executor_ready) return executor_ready(from, body.executor_ready);
+  if (envelope.header.epoch != epoch_.value()) return;
+  if (JobController* job = find_job(executor->second.job); job != nullptr) {
+    job->on_message(from.process, std::move(envelope));
+  }
+}
+
+void Master::heartbeat() {
+  const MonotonicTime now = deps_.clock.now();
+  // If this master itself stood still, it has not listened: nobody is judged by that time.
+  const bool stood_still = now - last_heartbeat_ > options_.heartbeat + options_.lease / 4;
+  last_heartbeat_ = now;
+  wire::Body beat;
+  beat.__set_heartbeat({});
+  std::vector<ProcessId> silent;
+  for (auto& [process, worker] : workers_) {
+    if (stood_still) worker.heard = now;
+    send_body(process, beat);
+    if (now - worker.heard > options_.declare_dead) silent.push_back(process);
+  }
+  for (auto& [process, executor] : executors_) {
+    if (stood_still) executor.heard = now;
+    if (executor.state == ExecutorEntry::State::kReady) {
+      send_body(process, beat, executor.job);
+      if (now - executor.heard > options_.declare_dead) silent.push_back(process);
+    } else if (now - executor.since > options_.start_limit) {
+      silent.push_back(process);
+    }
+  }
+  for (ProcessId process : silent) {
+    const std::string reason = "nothing was heard of it for too long";
+    if (workers_.contains(process)) lose_worker(process, reason);
+    if (executors_.contains(process)) lose_executor(process, reason);
+  }
+  ensure_executors();
+  deps_.loop.schedule(options_.heartbeat, lifetime_.guard([this] { heartbeat(); }));
+}
+
+// --- workers
+// -----------------------------------------------------------------------------------------------------------
+
+void Master::register_worker(const PeerInfo& from, const wire::RegisterWorker& request) {
+  Worker worker;
+  worker.peer = from;
+  worker.name = request.name;
+  worker.http = request.http;
+  worker.lanes = std::max(1, request.lanes);
+  worker.heard = deps_.clock.now();
+  workers_[from.process] = worker;
+  for (const wire::RunningExecutor& running : request.executors) {
+    ExecutorEntry entry;
+    entry.job = JobId(static_cast<uint64_t>(running.job));
+    entry.worker = from.process;
+    entry.since = entry.heard = deps_.clock.now();
+    executors_.try_emplace(process_of(running.process), std::move(entry));
+  }
+  LOG(INFO) << "worker " << request.name << " at " << from.endpoint.address << " joins with " << worker.lanes
+            << " lanes";
+  wire::WorkerAccepted accepted;
+  accepted.lease_ms = to_ms(options_.lease);
+  accepted.heartbeat_ms = to_ms(options_.heartbeat);
+  wire::Body body;
+  body.__set_worker_accepted(accepted);
+  send_body(from.process, body);
+  ensure_executors();
+}
+
+void Master::drain_worker(ProcessId process) {
+  const auto worker = workers_.find(process);
+  if (worker == workers_.end()) return;
+  LOG(INFO) << "worker " << worker->second.name << " leaves: its partitions move";
+  worker->second.draining = true;
+  // A job may release an executor at once, which takes it out of executors_.
+  std::vector<std::pair<ProcessId, JobController*>> leaving;  // job null: the executor holds nothing yet
+  for (const auto& [id, executor] : executors_) {
+    if (executor.worker != process) continue;
+    leaving.emplace_back(id, executor.state == ExecutorEntry::State::kReady ? find_job(executor.job) : nullptr);
+  }
+  for (const auto& [id, job] : leaving) {
+    if (job != nullptr) {
+      job->drain_executor(id);
+    } else {
+      stop_executor(id, "its worker leaves");
+    }
+  }
+  finish_drain(process);
+}
+
+void Master::finish_drain(ProcessId process) {
+  const auto worker = workers_.find(process);
+  if (worker == workers_.end() || !worker->second.draining) return;
+  const bool busy = std::any_of(executors_.begin(), executors_.end(),
+                                [&](const auto& entry) { return entry.second.worker == process; });
+  if (busy) return;
+  wire::Body body;
+  body.__set_worker_drained({});
+  send_body(process, body);
+}
+
+void Master::lose_worker(ProcessId process, const std::string& reason) {
+  const auto found = workers_.find(process);
+  LOG(WARNING) << "worker " << found->second.name << " is lost: " << reason;
+  workers_.erase(found);
+  messenger_.forget(process);
+  std::vector<ProcessId> starting;
+  for (const auto& [id, executor] : executors_) {
+    if (executor.worker == process && executor.state == ExecutorEntry::State::kStarting) starting.push_back(id);
+  }
+  std::erase_if(start_troubles_, [&](const auto& trouble) { return trouble.first.first == process; });
+  // Those that run are judged by their own connections.
+  for (ProcessId id : starting) lose_executor(id, "its worker is lost");
+}
+
+// --- executors
+// ---------------------------------------------------------------------------------------------------------
+
+void Master::ensure_executors() {
+  const MonotonicTime now = deps_.clock.now();
+  for (const auto& [name, job] : jobs_) {
+    if (!job->needs_executors() && job->phase() != JobController::Phase::kLoading) continue;
+    for (const auto& [process, worker] : workers_) {
+      if (worker.draining) continue;
+      const bool has_one = std::any_of(executors_.begin(), executors_.end(), [&, id = process](const auto& entry) {
+        return entry.second.worker == id && entry.second.job == job->id();
+      });
+      const auto backoff = backoffs_.find({process, job->id()});
+      if (has_one || (backoff != backoffs_.end() && now < backoff->second.not_before)) continue;
+      start_executor(worker, *job);
+    }
+  }
+}
+
+void Master::start_executor(const Worker& worker, const JobController& job) {
+  const ProcessId process(deps_.random.next_id());
+  ExecutorEntry entry;
+  entry.job = job.id();
+  entry.worker = worker.peer.process;
+  entry.since = entry.heard = deps_.clock.now();
+  executors_[process] = std::move(entry);
+  wire::StartExecutor request;
+  request.process = raw(process);
+  request.job_name = job.record().spec.name;
+  request.checkpoints = options_.checkpoints;
+  request.logs = options_.logs;
+  wire::Body body;
+  body.__set_start_executor(request);
+  send_body(worker.peer.process, body, job.id());
+}
+
+void Master::register_executor(const PeerInfo& from, const wire::Envelope& envelope) {
+  const JobId id(static_cast<uint64_t>(envelope.header.job));
+  JobController* job = find_job(id);
+  const bool wanted = job != nullptr && (job->needs_executors() || job->phase() == JobController::Phase::kLoading);
+  if (!wanted) {
+    wire::ResetExecutor reset;
+    reset.reason = "job " + to_string(id) + " does not run here";
+    wire::Body body;
+    body.__set_reset_executor(reset);
+    return send_body(from.process, body, id);
+  }
+  ExecutorEntry& entry = executors_[from.process];
+  entry.job = id;
+  entry.worker = process_of(envelope.body.register_executor.worker);
+  entry.state = ExecutorEntry::State::kRegistered;
+  entry.heard = deps_.clock.now();
+  if (entry.since == MonotonicTime()) entry.since = entry.heard;
+  entry.registration = envelope.body.register_executor;
+  entry.endpoint = from.endpoint;
+  wire::ExecutorAccepted accepted;
+  accepted.spec = job->record().spec;
+  accepted.probe_name = probe_name_;
+  accepted.log_probe = options_.logs;
+  accepted.lease_ms = to_ms(options_.lease);
+  accepted.heartbeat_ms = to_ms(options_.heartbeat);
+  wire::Body body;
+  body.__set_executor_accepted(accepted);
+  wire::Envelope answer;
+  answer.header.job = envelope.header.job;
+  answer.header.incarnation = job->record().incarnation;
+  answer.header.epoch = epoch_.value();
+  answer.body = std::move(body);
+  messenger_.send(from.process, std::move(answer));
+}
+
+void Master::executor_ready(const PeerInfo& from, const wire::ExecutorReady& ready) {
+  ExecutorEntry& entry = executors_.at(from.process);
+  JobController* job = find_job(entry.job);
+  const auto worker = workers_.find(entry.worker);
+  const std::string where = worker != workers_.end() ? worker->second.name : from.endpoint.address;
+  std::string problem = ready.problem;
+  if (problem.empty() && ready.probe != probe_content_) {
+    problem =
+        "it does not see the same checkpoint store as the master; mount " + options_.checkpoints + " on all hosts";
+  }
+  if (job == nullptr) problem = "its job is gone";
+  if (!problem.empty()) {
+    LOG(ERROR) << "executor on worker " << where << " is refused: " << problem;
+    if (job != nullptr) start_troubles_[{entry.worker, entry.job}] = "worker " + where + " is refused: " + problem;
+    return stop_executor(from.process, problem);
+  }
+  if (entry.state != ExecutorEntry::State::kRegistered) return;
+  entry.state = ExecutorEntry::State::kReady;
+  start_troubles_.erase({entry.worker, entry.job});
+  Member member;
+  member.process = from.process;
+  member.worker = entry.worker;
+  member.worker_name = where;
+  member.endpoint = entry.endpoint;
+  member.lanes = std::max(1, entry.registration.lanes);
+  member.owned = entry.registration.owned;
+  const bool draining = worker != workers_.end() && worker->second.draining;
+  job->add_executor(std::move(member));
+  if (draining) job->drain_executor(from.process);
+}
+
+void Master::lose_executor(ProcessId process, const std::string& reason) {
+  const auto found = executors_.find(process);
+  if (found == executors_.end()) return;
+  const ExecutorEntry entry = found->second;
+  executors_.erase(found);
+  Backoff& backoff = backoffs_[{entry.worker, entry.job}];
+  const bool was_young = deps_.clock.now() - entry.since < std::chrono::seconds(5);
+  backoff.failures = was_young ? std::min(backoff.failures + 1, 16) : 0;
+  const Duration pause =
+      std::min<Duration>(options_.restart_pause * (1 << backoff.failures), options_.restart_pause_most);
+  backoff.not_before = deps_.clock.now() + pause;
+
+  messenger_.forget(process);
+  if (workers_.contains(entry.worker)) {
+    wire::StopExecutor stop;
+    stop.process = raw(process);
+    wire::Body body;
+    body.__set_stop_executor(stop);
+    send_body(entry.worker, body, entry.job);
+    if (entry.state != ExecutorEntry::State::kReady && find_job(entry.job) != nullptr) {
+      start_troubles_.try_emplace({entry.worker, entry.job},
+                                  "the executor on worker " + workers_.at(entry.worker).name +
+                                      " ended before it was ready (" + reason + "); see the log of that worker");
+    }
+  }
+  if (JobController* job = find_job(entry.job); job != nullptr) {
+    job->remove_executor(process, reason);
+    deps_.loop.post(lifetime_.guard([this, id = entry.job] {
+      if (JobController* left = find_job(id); left != nullptr) left->reconsider();
+    }));
+  }
+  finish_drain(entry.worker);
+}
+
+void Master::stop_executor(ProcessId process, const std::string& reason) {
+  wire::ResetExecutor reset;
+  reset.reason = reason;
+  wire::Body body;
+  body.__set_reset_executor(reset);
+  send_body(process, body);
+  lose_executor(process, reason);
+}
+
+std::string Master::start_trouble(JobId job) const {
+  for (const auto& [where, trouble] : start_troubles_) {
+    if (where.second == job) return trouble;
+  }
+  return "";
+}
+
+bool Master::expects_executors(JobId job) const {
+  return std::any_of(executors_.begin(), executors_.end(), [&](const auto& entry) {
+    return entry.second.job == job && entry.second.state != ExecutorEntry::State::kReady;
+  });
+}
+
+void Master::release_executor(JobId, ProcessId process, const std::string& reason) {
+  stop_executor(process, reason);
+}
+
+void Master::release_all_executors(JobId job, const std::string& reason) {
+  std::vector<ProcessId> all;
+  for (const auto& [process, executor] : executors_) {
+    if (executor.job == job) all.push_back(process);
+  }
+  for (ProcessId process : all) stop_executor(process, reason);
+}
+
+}  // namespace millrace

@@ -1,0 +1,134 @@
+// Job: what the engine knows of a user's computation: a map that turns records into pairs per state partition,
+// and a state table that folds them. The engine moves bytes, partitions and batches; keys and values are typed
+// below this interface only (stream/keyed_job.h makes one of it from a value type and a function). One virtual
+// call per record batch at most; per record and per pair everything is inlined.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/model/shuffle_block.h"
+#include "common/seams/checkpoint_store.h"
+#include "common/seams/sink.h"
+
+namespace millrace {
+
+// A record that could not be processed; counted always, described as far as the bound of the list goes.
+struct DeadLetter {
+  Offset offset;
+  int64_t timestamp_ms = 0;
+  std::string reason;
+};
+
+// What the map of a range found. records = processed + dead letters.
+struct MapReport {
+  static constexpr size_t kMaxLetters = 1000;
+  int64_t records = 0;
+  int64_t dead_letters = 0;
+  int64_t emitted = 0;
+  std::vector<DeadLetter> letters;  // the first kMaxLetters
+
+  void add_dead_letter(Offset offset, int64_t timestamp_ms, std::string reason) {
+    if (letters.size() < kMaxLetters) letters.push_back({offset, timestamp_ms, std::move(reason)});
+    ++dead_letters;
+  }
+};
+
+// Owned by one lane and used by its thread only; reused from range to range.
+class MapTask {
+ public:
+  virtual ~MapTask() = default;
+
+  // Maps the records with offsets in `range` among the whole record batches in `bytes`, and combines what they
+  // emit with what is there. Called with consecutive bytes until the range is through. kCorrupt: the bytes are
+  // no record batches (the report is then worthless).
+  virtual Status map(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) = 0;
+
+  // Hands out the pairs of all map() calls since the last finish() as sections ascending by state partition, and
+  // forgets them. The sections depend on the records alone: a second map of the same range gives the same bytes. A
+  // range that is given up half way is followed by a finish() whose result is thrown away.
+  virtual std::vector<ShuffleBlock::Section> finish() = 0;
+};
+
+// The state of one state partition. Owned by one lane and used by its thread only.
+//
+// Three lists of changed keys live in it, each with its own end: the old values of batches that are not yet
+// applied by the whole job (undo), the keys changed since the last complete checkpoint, and the keys changed
+// since the last publication.
+class StateTable {
+ public:
+  virtual ~StateTable() = default;
+
+  // Merges the sections of batch `batch` in the order given (that of log partitions). Batches come in order, each
+  // once. kCorrupt: a section does not parse; the table is then worthless and must be restored.
+  virtual Status apply(BatchId batch, std::span<const std::string_view> sections) = 0;
+
+  // The value of `key` as text, as of batch `at`: any from the last one passed to forget_undo() to the newest.
+  [[nodiscard]] virtual std::optional<std::string> read(std::string_view key, BatchId at) const = 0;
+  // The whole job has applied `applied`: older values will not be asked for.
+  virtual void forget_undo(BatchId applied) = 0;
+
+  // Adds the keys that changed since the last freeze to `run`, unsorted. Until settle_freeze() is called they are
+  // remembered; at most one freeze is open.
+  virtual void freeze(StatePartition self, StateRun& run) = 0;
+  // Forgets the open freeze (its increment is in a complete manifest), or takes its keys back.
+  virtual void settle_freeze(bool complete) = 0;
+
+  // Sets a key as a checkpoint holds it; for a table that has applied nothing yet, the oldest file first.
+  // `unpublished`: the sink may lack it. kCorrupt: the value does not parse.
+  virtual Status restore(const StateRun::Entry& entry, bool unpublished) = 0;
+
+  // The keys that changed since the last publication (or all keys), as the sink shows them. Until
+  // settle_publication() is called they are remembered; at most one is open.
+  [[nodiscard]] virtual std::vector<SinkEntry> take_unpublished(bool all) = 0;
+  // Forgets the open publication (the sink holds it), or takes its keys back. Without an open one: nothing.
+  virtual void settle_publication(bool done) = 0;
+  // The n highest by (score descending, key ascending as bytes), as of now. For a job without a rank: empty.
+  [[nodiscard]] virtual std::vector<SinkEntry> top(size_t n) = 0;
+  // Those of top(n) with a score of at least `at_least`: for one who merges tables and has n of that score already.
+  [[nodiscard]] virtual std::vector<SinkEntry> top_above(size_t n, double at_least) = 0;
+
+  [[nodiscard]] virtual int64_t keys() const = 0;
+  [[nodiscard]] virtual int64_t memory_bytes() const = 0;
+};
+
+struct JobSetting {
+  std::string name;
+  std::string default_value;
+  std::string description;
+};
+
+// One submitted job's code with its settings. Immutable, shared by the lanes of a process.
+class Job {
+ public:
+  virtual ~Job() = default;
+  [[nodiscard]] virtual SinkLayout layout() const = 0;
+  [[nodiscard]] virtual size_t rank_size() const = 0;  // 0: no rank
+  [[nodiscard]] virtual std::unique_ptr<MapTask> make_map_task() const = 0;
+  [[nodiscard]] virtual std::unique_ptr<StateTable> make_state_table() const = 0;
+};
+
+// What every job is given besides its own settings.
+struct JobContext {
+  std::map<std::string, std::string> settings;
+  int32_t state_partitions = 64;
+  int32_t partition_hash = 1;
+  int64_t max_record_bytes = 1 << 20;
+};
+
+// Makes a job of a type name. kNotFound: no such type (the message lists the types there are). kInvalid: an
+// unknown or malformed setting (the message lists the settings).
+using JobFactory = std::function<Result<std::shared_ptr<const Job>>(const std::string& type, const JobContext&)>;
+
+// Version 1 of the partition hash (wire): XXH3-64 of the key's bytes, the high half times the number of partitions.
+StatePartition state_partition_of(std::string_view key, int32_t state_partitions);
+
+}  // namespace millrace

@@ -1,0 +1,171 @@
+"""Whole clusters through SIGKILL, on real Kafka and Redis: nothing is lost or doubled, and no client sees time go back."""
+
+import os
+import random
+import time
+
+import pytest
+
+import record_log
+from harness import Feeder, Watcher, check_word_count, prose, with_bad_records
+from processes import wait_for
+from test_word_count import check_two_sum
+
+WORDS = [b"w0", b"w1", b"Thew3", "naïve-w5".encode(), b"not-there"]
+
+
+class Chaos:
+    """Kills things while records flow, and says between which batches each kill fell."""
+
+    def __init__(self, cluster, name, feeder, pause):
+        self.cluster, self.name, self.feeder, self.pause = cluster, name, feeder, pause
+        self.begin = time.monotonic()
+
+    def kill(self, what, processes, again=None):
+        """SIGKILL while records are there that are not applied; after a pause `again` (default: the same) start."""
+        assert self.feeder.feeding(), "the stream ended before the kill: make it longer"
+        self.cluster.wait_for_progress(self.name, self.cluster.batch(self.name) + 4)
+        before = wait_for("a batch in the works", self._open_batch)
+        begin = time.monotonic()
+        for process in processes:
+            process.kill()
+        time.sleep(self.pause)
+        for process in processes if again is None else again:
+            process.start()
+        after = self.cluster.wait_for_progress(self.name, before, 90)
+        took = time.monotonic() - begin
+        print(f"{begin - self.begin:5.1f} s: kill -9 of {what} after batch {before} with records open; "
+              f"went on with batch {after}, {took:.1f} s later")
+        assert self.feeder.feeding(), "the stream ended before the job went on: make it longer"
+
+    def _open_batch(self):
+        with self.cluster.api() as connection:
+            lag = connection.control.lag(self.name)
+        behind = sum(entry.end_offset - entry.applied_offset for entry in lag.partitions)
+        return lag.as_of.batch if behind > 0 and lag.as_of.batch > 0 else None
+
+
+def run(cluster, redis, kafka, rounds, pace, pause, seed=0):
+    """`rounds`: [(what, processes, again)], in this order. Two jobs read one topic meanwhile."""
+    uri = kafka.uri(kafka.topic("chaos", 4))
+    cluster.submit("word_count", "wc", uri, redis.uri)
+    cluster.submit("two_sum", "sums", uri, redis.uri)
+    feeder = Feeder(cluster, uri, with_bad_records(prose(seed)), pace)
+    try:
+        with Watcher(cluster, "wc", WORDS) as watcher, Watcher(cluster, "sums", WORDS[:2]) as second:
+            cluster.wait_for_progress("wc", 0)
+            cluster.wait_for_progress("sums", 0)
+            chaos = Chaos(cluster, "wc", feeder, pause)
+            for what, processes, again in rounds:
+                chaos.kill(what, processes, again)
+            feeder.stop()
+            log = record_log.read_kafka(kafka.address, "chaos")
+            truth = check_word_count(cluster, redis, "wc", log)
+            check_two_sum(cluster, redis, "sums", log)
+    finally:
+        feeder.end()
+    assert truth.records >= feeder.fed and truth.dead_letters
+    watcher.check(log)
+    second.check(log)
+    print(f"{truth.records} records, {truth.words} words: exact; {watcher.view.answers} answers, none went back")
+
+
+def test_kafka_to_redis_is_exact_through_the_death_of_everything(make_cluster, make_redis, own_kafka):
+    cluster, redis = make_cluster(2).start(), make_redis()
+    one, two = cluster.workers
+    rounds = [
+        ("one worker", [one], None),
+        ("the master", [cluster.master], None),
+        ("both workers", [one, two], None),
+        ("Redis", [redis.process], None),
+        ("the broker", [own_kafka.process], None),
+        ("master and workers", [cluster.master, one, two], None),
+    ]
+    run(cluster, redis, own_kafka, rounds, pace=3000, pause=0.5)
+
+
+def test_the_embedded_log_survives_the_death_of_its_master(cluster, redis):
+    feeder = Feeder(cluster, "log://text", prose(5), 3000)
+    try:
+        cluster.open_log("text")
+        cluster.submit("word_count", "wc", "log://text", redis.uri)
+        cluster.wait_for_progress("wc", 0)
+        chaos = Chaos(cluster, "wc", feeder, 0.5)
+        chaos.kill("the master", [cluster.master])
+        chaos.kill("one worker", [cluster.workers[0]])
+        chaos.kill("everything", [cluster.master, *cluster.workers])
+        feeder.stop()
+        log = cluster.read_log("text")
+        assert sum(map(len, log.values())) == feeder.fed, "a line was lost or stored twice"
+        check_word_count(cluster, redis, "wc", log)
+    finally:
+        feeder.end()
+
+
+def test_a_redis_that_comes_back_empty_gets_everything_again(cluster, make_redis):
+    redis = make_redis(durable=False)
+    feeder = Feeder(cluster, "log://text", prose(6), 2000)
+    try:
+        cluster.open_log("text")
+        cluster.submit("word_count", "wc", "log://text", redis.uri)
+        wait_for("counts in Redis", lambda: len(redis.counts("wc")) > 50)
+        redis.process.kill()
+        redis.start()
+        assert not redis.client.keys("*") or feeder.feeding()
+        feeder.stop()
+        check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    finally:
+        feeder.end()
+
+
+def test_a_worker_that_never_returns_is_replaced_by_the_other(cluster, redis):
+    feeder = Feeder(cluster, "log://text", prose(7), 2000)
+    try:
+        cluster.open_log("text")
+        cluster.submit("word_count", "wc", "log://text", redis.uri)
+        cluster.wait_for_progress("wc", 3)
+        Chaos(cluster, "wc", feeder, 0).kill("one worker for ever", [cluster.workers[1]], again=[])
+        feeder.stop()
+        check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+        assert len(cluster.ready_workers()) == 1
+    finally:
+        feeder.end()
+
+
+RUNS = int(os.environ.get("MILLRACE_CHAOS_RUNS", "4"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(RUNS))
+def test_a_minute_of_chaos_is_exact(make_cluster, make_redis, own_kafka, seed):
+    cluster, redis = make_cluster(3).start(), make_redis()
+    one, two, third = cluster.workers
+    rounds = [
+        ("one worker", [one], None),
+        ("a worker, not restarted", [third], []),
+        ("the master", [cluster.master], None),
+        ("both workers", [one, two], None),
+        ("Redis", [redis.process], None),
+        ("the broker", [own_kafka.process], None),
+        ("a worker again", [two], None),
+        ("everything of ours", [cluster.master, one, two], None),
+    ]
+    random.Random(seed).shuffle(rounds)
+    run(cluster, redis, own_kafka, rounds, pace=4000, pause=3, seed=seed)
+
+
+@pytest.mark.slow
+def test_twenty_quick_kills_of_a_worker_are_exact(make_cluster, redis, shared_kafka):
+    cluster = make_cluster(2).start()
+    uri = shared_kafka.uri(shared_kafka.topic("quick", 4))
+    cluster.submit("word_count", "wc", uri, redis.uri, "--checkpoint-interval", "300ms")
+    feeder = Feeder(cluster, uri, prose(8), 4000)
+    draw = random.Random(8)
+    try:
+        cluster.wait_for_progress("wc", 0)
+        for _ in range(20):
+            Chaos(cluster, "wc", feeder, draw.random() * 0.3).kill("a worker", [draw.choice(cluster.workers)])
+        feeder.stop()
+        check_word_count(cluster, redis, "wc", record_log.read_kafka(shared_kafka.address, "quick"))
+    finally:
+        feeder.end()

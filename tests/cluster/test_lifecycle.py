@@ -1,0 +1,123 @@
+"""Jobs through stop, resume, kill and submit again, and through the end of every process in good order."""
+
+import itertools
+
+import pytest
+
+from harness import Feeder, as_json, check_word_count, prose
+from processes import wait_for
+from test_word_count import append
+
+
+@pytest.fixture
+def lines():
+    return list(itertools.islice(prose(4), 5000))
+
+
+def test_resume_goes_on_where_stop_left(cluster, redis, lines):
+    append(cluster, "log://text", lines)
+    cluster.submit("word_count", "wc", "log://text", redis.uri)
+    check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    cluster.cli("stop", "wc")
+    stopped = cluster.describe("wc")
+    assert stopped.summary.state == "stopped" and stopped.checkpoint_batch == stopped.summary.applied.batch
+    append(cluster, "log://text", lines)
+    assert redis.status("wc")["records"] == "5000"
+    cluster.cli("resume", "wc")
+    assert check_word_count(cluster, redis, "wc", cluster.read_log("text")).records == 10_000
+
+
+def test_a_restart_of_everything_goes_on_where_it_was(cluster, redis, lines):
+    append(cluster, "log://text", lines)
+    cluster.submit("word_count", "wc", "log://text", redis.uri)
+    cluster.submit("word_count", "idle", "log://text", redis.uri)
+    cluster.wait_for_records("wc", 1)
+    cluster.cli("stop", "idle")
+    for worker in cluster.workers:
+        assert worker.stop() == 0
+    assert cluster.master.stop() == 0
+    cluster.start()
+    append(cluster, "log://text", lines)
+    check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    assert cluster.describe("idle").summary.state == "stopped"
+    cluster.cli("resume", "idle")
+    check_word_count(cluster, redis, "idle", cluster.read_log("text"))
+
+
+def test_a_worker_told_to_leave_hands_over_what_it_holds(cluster, redis):
+    feeder = Feeder(cluster, "log://text", prose(9), 3000)
+    try:
+        cluster.open_log("text")
+        cluster.submit("word_count", "wc", "log://text", redis.uri)
+        cluster.wait_for_progress("wc", 5)
+        assert cluster.workers[0].stop() == 0
+        cluster.wait_for_progress("wc", cluster.batch("wc"))
+        assert len(cluster.ready_workers()) == 1
+        feeder.stop()
+        check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    finally:
+        feeder.end()
+
+
+def test_a_worker_that_comes_later_gets_a_share(cluster, redis, lines):
+    append(cluster, "log://text", lines)
+    cluster.submit("word_count", "wc", "log://text", redis.uri)
+    check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    late = cluster.make_worker(len(cluster.workers))
+    cluster.workers.append(late)
+    late.start()
+    cluster.wait_until_up(3)
+    append(cluster, "log://text", lines)
+    check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    wait_for("shares of three workers", lambda: len({e.worker for e in cluster.describe("wc").executors if e.state_partitions}) == 3)
+
+
+def test_a_killed_job_is_forgotten_and_its_keys_belong_to_it(cluster, redis, lines):
+    append(cluster, "log://text", lines)
+    cluster.submit("word_count", "wc", "log://text", redis.uri)
+    check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    cluster.cli("kill", "wc")
+    assert "wc" not in cluster.cli("jobs").stdout
+    before = redis.counts("wc")
+    assert before, "kill without --purge leaves the results"
+    append(cluster, "log://other", [b"quite other words"])
+    refused = cluster.cli("submit", "word_count", "--name", "wc", "--source", "log://other", "--sink", redis.uri, code=1)
+    assert "--take-over" in refused.stderr
+    assert redis.counts("wc") == before and "wc" not in cluster.cli("jobs").stdout
+    cluster.submit("word_count", "wc", "log://other", redis.uri, "--take-over")
+    check_word_count(cluster, redis, "wc", cluster.read_log("other"))
+
+
+def test_kill_with_purge_removes_the_keys(cluster, redis, lines):
+    append(cluster, "log://text", lines)
+    cluster.submit("word_count", "wc", "log://text", redis.uri)
+    check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    cluster.cli("kill", "wc", "--purge")
+    assert not redis.client.keys("*wc*")
+    cluster.submit("word_count", "wc", "log://text", redis.uri)
+    check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+
+
+def test_the_command_line_agrees_with_redis(cluster, redis, lines):
+    append(cluster, "log://text", lines)
+    cluster.submit("word_count", "wc", "log://text", redis.uri)
+    truth = check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    word, count = truth.top()[0]
+    assert cluster.cli("get", "wc", word.decode()).stdout == f"{word.decode()}\t{count}\n"
+    top = cluster.cli("top", "wc", "-n", "5").stdout.splitlines()
+    assert top == [f"{word.decode()}\t{count}" for word, count in truth.top(5)]
+    answer = as_json(cluster.cli("--json", "get", "wc", word.decode()))
+    assert str(count) in str(answer) and "batch" in str(answer)
+    for command in (["jobs"], ["describe", "wc"], ["lag", "wc"], ["workers"], ["dead-letters", "wc"]):
+        assert cluster.cli(*command).stdout
+        assert isinstance(as_json(cluster.cli("--json", *command)), dict)
+    assert "wc" in cluster.cli("jobs").stdout
+    assert int(redis.client.hget("{wc}:counts", word)) == count
+
+
+def test_several_writers_share_an_embedded_log(cluster, redis):
+    writers = [Feeder(cluster, "log://shared", itertools.islice(prose(seed), 2000), 1e9) for seed in range(4)]
+    for writer in writers:
+        writer.wait()
+    cluster.submit("word_count", "wc", "log://shared", redis.uri)
+    assert check_word_count(cluster, redis, "wc", cluster.read_log("shared")).records == 8000

@@ -1,0 +1,83 @@
+"""Counting, without faults: every count equals the oracle's, through both kinds of log and with several jobs."""
+
+import itertools
+import json
+
+import oracle
+import record_log
+from harness import Feeder, check_word_count, prose, with_bad_records
+from processes import wait_for
+
+
+def append(cluster, uri, lines, options=()):
+    feeder = Feeder(cluster, uri, lines, 1e9, options)
+    feeder.wait()
+    return feeder.fed
+
+
+def test_the_embedded_log_is_counted_exactly(cluster, redis):
+    lines = list(itertools.islice(with_bad_records(prose()), 30_000))
+    append(cluster, "log://text", lines[:10_000])
+    cluster.submit("word_count", "wc", "log://text", redis.uri)
+    append(cluster, "log://text", lines[10_000:])
+    log = cluster.read_log("text")
+    assert sorted(value for records in log.values() for _, value in records) == sorted(lines)
+    truth = check_word_count(cluster, redis, "wc", log)
+    assert truth.dead_letters
+
+
+def test_a_kafka_topic_of_four_partitions_is_counted_exactly(cluster, redis, shared_kafka):
+    uri = shared_kafka.uri(shared_kafka.topic("text", 4))
+    cluster.submit("word_count", "wc", uri, redis.uri, "--checkpoint-interval", "500ms")
+    append(cluster, uri, list(itertools.islice(with_bad_records(prose(2)), 30_000)))
+    log = record_log.read_kafka(shared_kafka.address, "text")
+    assert sum(map(len, log.values())) == 30_000
+    check_word_count(cluster, redis, "wc", log)
+
+
+def test_start_at_latest_counts_only_what_comes_after(cluster, redis, shared_kafka):
+    uri = shared_kafka.uri(shared_kafka.topic("late", 2))
+    append(cluster, uri, [b"old"] * 100)
+    cluster.submit("word_count", "late", uri, redis.uri, "--start", "latest")
+    append(cluster, uri, [b"new words"] * 50)
+    wait_for("the new words", lambda: redis.counts("late") == {b"new": 50, b"words": 50})
+
+
+def test_a_record_that_is_too_long_is_a_dead_letter(cluster, redis):
+    append(cluster, "log://long", [b"short line", b"x" * 300, b"y " * 90])
+    cluster.submit("word_count", "long", "log://long", redis.uri, "--max-record-bytes", "200")
+    truth = check_word_count(cluster, redis, "long", cluster.read_log("long"), max_record_bytes=200)
+    assert len(truth.dead_letters) == 1
+    letters = cluster.cli("dead-letters", "long").stdout
+    assert "300" in letters or "long" in letters
+
+
+def test_the_field_of_json_records_is_counted(cluster, redis):
+    lines = [json.dumps({"id": n, "text": f"the word{n % 3} naïve"}).encode() for n in range(300)]
+    append(cluster, "log://json", [*lines, b"no json", b'{"other": "field"}'])
+    cluster.submit("word_count", "json", "log://json", redis.uri, "--set", "field=text")
+    wait_for("all records", lambda: redis.status("json").get("records") == "302")
+    assert redis.counts("json") == {b"the": 300, "naïve".encode(): 300, b"word0": 100, b"word1": 100, b"word2": 100}
+    assert redis.status("json")["dead_letters"] == "2"
+
+
+def test_two_jobs_at_once_do_not_disturb_each_other(cluster, redis):
+    lines = list(itertools.islice(prose(3), 10_000))
+    append(cluster, "log://text", lines)
+    cluster.submit("word_count", "one", "log://text", redis.uri)
+    cluster.submit("two_sum", "two", "log://text", redis.uri, "--batch-interval", "50ms")
+    log = cluster.read_log("text")
+    check_word_count(cluster, redis, "one", log)
+    check_two_sum(cluster, redis, "two", log)
+    cluster.cli("kill", "one", "--purge")
+    append(cluster, "log://text", lines)
+    check_two_sum(cluster, redis, "two", cluster.read_log("text"))
+    assert not redis.client.keys("{one}:*")
+
+
+def check_two_sum(cluster, redis, name, log):
+    truth = oracle.fold(log, with_sums=True)
+    cluster.wait_until_at_rest(name, truth.offsets)
+    expected = {word: b"%d %d" % (count, truth.sums[word]) for word, count in truth.counts.items()}
+    wrong = oracle.differences(expected, redis.texts(name, "sums"))
+    assert not wrong, f"{{{name}}}:sums is wrong: {wrong}"

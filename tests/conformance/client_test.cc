@@ -1,0 +1,322 @@
+// The command line against the API server with a fake service behind it, over real sockets.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "adapters/api_server.h"
+#include "client/session.h"
+#include "common/runtime/event_loop.h"
+#include "tests/fakes/fake_api_service.h"
+
+namespace millrace {
+namespace {
+
+using testing::HasSubstr;
+
+// Answers `top` with batches that rise, and now and then with one that was answered before.
+class BatchService : public FakeApiService {
+ public:
+  using FakeApiService::FakeApiService;
+  void top(std::string name, int32_t, int64_t at_least, Done<api::Values> done) override {
+    const int64_t call = ++calls;
+    if (name == "recovering" && call < 3) return done(fail(ErrorCode::kUnavailable, "not all state is back yet"));
+    api::Values values;
+    values.as_of.job_id = "0123456789abcdef";
+    values.as_of.batch = call % 3 == 0 ? call - 2 : std::max(call, at_least);
+    values.values.resize(1);
+    values.values[0].key = "the";
+    values.values[0].text = std::to_string(call);
+    values.values[0].found = true;
+    if (call % 5 == 0) return done(fail(ErrorCode::kTimeout, "no newer batch"));
+    done(values);
+  }
+  std::atomic<int64_t> calls = 0;
+};
+
+// Keeps what is appended, once per identity; answers every third append as if it had failed after storing it.
+class LossyIngest : public IngestStore {
+ public:
+  Result<int32_t> open_log(const std::string&, int32_t partitions) override { return partitions; }
+  Result<OffsetRange> append(const std::string&, LogPartition partition, std::span<const std::string> records,
+                             AppendIdentity identity) override {
+    const std::lock_guard lock(mutex_);
+    EXPECT_NE(identity.producer_id, 0);
+    if (seen_.emplace(identity.producer_id, partition.value(), identity.sequence).second) {
+      for (const std::string& record : records) stored_[partition.value()].push_back(record);
+    }
+    if (++calls_ % 3 == 0) return fail(ErrorCode::kUnavailable, "the answer was lost");
+    return OffsetRange{Offset(0), Offset(static_cast<int64_t>(records.size()))};
+  }
+  std::map<int32_t, std::vector<std::string>> stored() {
+    const std::lock_guard lock(mutex_);
+    return stored_;
+  }
+
+ private:
+  std::mutex mutex_;
+  int calls_ = 0;
+  std::set<std::tuple<int64_t, int32_t, int64_t>> seen_;
+  std::map<int32_t, std::vector<std::string>> stored_;
+};
+
+struct Done {
+  int code;
+  std::string out;
+  std::string err;
+};
+
+class ClientTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    loop_.start();
+    start("127.0.0.1:0");
+    address_ = "127.0.0.1:" + std::to_string(server_->port());
+  }
+  void TearDown() override {
+    server_.reset();
+    loop_.stop();
+    loop_.join();
+  }
+  void start(const std::string& address) {
+    ApiServerOptions options;
+    options.address = address;
+    auto server = ApiServer::start(options, loop_, service_, &ingest_);
+    ASSERT_TRUE(server) << server.error();
+    server_ = std::move(*server);
+  }
+  Done run(std::vector<std::string> arguments, int input = -1, bool terminal = false) {
+    std::ostringstream out, err;
+    client::Session session{.out = out, .err = err};
+    session.input = input;
+    session.terminal = terminal;
+    arguments.insert(arguments.begin(), {"--api", address_});
+    const int code = client::run_client(arguments, session);
+    return {code, out.str(), err.str()};
+  }
+  // A descriptor from which `text` can be read.
+  static int input_of(const std::string& text) {
+    FILE* file = tmpfile();
+    fwrite(text.data(), 1, text.size(), file);
+    fflush(file);
+    const int descriptor = dup(fileno(file));
+    fclose(file);
+    lseek(descriptor, 0, SEEK_SET);
+    return descriptor;
+  }
+
+  EventLoop loop_{"test"};
+  BatchService service_{loop_};
+  LossyIngest ingest_;
+  std::unique_ptr<ApiServer> server_;
+  std::string address_;
+};
+
+TEST_F(ClientTest, EveryCommandSucceedsWithTextAndWithOneJsonObject) {
+  const std::vector<std::vector<std::string>> commands = {
+      {"submit", "word_count", "--name", "wc", "--source", "log://lines", "--sink", "none:"},
+      {"jobs"},
+      {"describe", "wc"},
+      {"stop", "wc"},
+      {"resume", "wc"},
+      {"kill", "wc", "--purge"},
+      {"workers"},
+      {"lag", "wc"},
+      {"get", "wc", "the", "of"},
+      {"top", "wc", "-n", "3"},
+      {"dead-letters", "wc"},
+      {"watch", "wc", "--updates", "1"},
+  };
+  for (const auto& command : commands) {
+    const Done plain = run(command);
+    EXPECT_EQ(plain.code, 0) << command[0] << plain.err;
+    EXPECT_FALSE(plain.out.empty()) << command[0];
+    auto with_json = command;
+    with_json.emplace_back("--json");
+    const Done json = run(with_json);
+    EXPECT_EQ(json.code, 0) << command[0] << json.err;
+    EXPECT_TRUE(nlohmann::json::parse(json.out).is_object()) << json.out;
+  }
+}
+
+TEST_F(ClientTest, SubmitSendsWhatWasTyped) {
+  const Done done = run({"submit",
+                         "word_count",
+                         "--name",
+                         "wc",
+                         "--source",
+                         "kafka://a:1,b:2/t",
+                         "--sink",
+                         "redis://h/1",
+                         "--batch-interval",
+                         "50ms",
+                         "--checkpoint-interval",
+                         "1m",
+                         "--start",
+                         "latest",
+                         "--set",
+                         "rank=all",
+                         "--set",
+                         "field=text",
+                         "--max-record-bytes",
+                         "10",
+                         "--state-partitions",
+                         "8",
+                         "--take-over",
+                         "--on-bad-record=fail"});
+  ASSERT_EQ(done.code, 0) << done.err;
+  const api::SubmitRequest& request = service_.last_submit;
+  EXPECT_EQ(request.type, "word_count");
+  EXPECT_EQ(request.source, "kafka://a:1,b:2/t");
+  EXPECT_EQ(request.batch_interval_ms, 50);
+  EXPECT_EQ(request.checkpoint_interval_ms, 60'000);
+  EXPECT_EQ(request.start, "latest");
+  EXPECT_EQ(request.settings, (std::map<std::string, std::string>{{"rank", "all"}, {"field", "text"}}));
+  EXPECT_EQ(request.max_record_bytes, 10);
+  EXPECT_EQ(request.state_partitions, 8);
+  EXPECT_TRUE(request.take_over);
+  EXPECT_TRUE(request.fail_on_bad_record);
+}
+
+TEST_F(ClientTest, WordsPrintWithATabAndTheirCount) {
+  EXPECT_EQ(run({"get", "wc", "the", "of"}).out, "the\t3\nof\t2\n");
+  EXPECT_EQ(run({"get", "wc", "--", "--json"}).out, "--json\t6\n");
+}
+
+TEST_F(ClientTest, AFailureIsOneLineAndExitCodeOne) {
+  const Done missing = run({"stop", "missing"});
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_EQ(missing.err, "millrace: there is no job 'missing'\n");
+  EXPECT_EQ(missing.out, "");
+  server_.reset();
+  for (const std::string command : {"jobs", "workers"}) {
+    const Done away = run({command});
+    EXPECT_EQ(away.code, 1);
+    EXPECT_EQ(away.err, "millrace: no master at " + address_ + "; start millrace-master or give --api\n");
+  }
+  EXPECT_EQ(run({"watch", "wc"}).code, 1);
+  EXPECT_EQ(run({"append", "log://lines"}, input_of("a\n")).code, 1);
+}
+
+TEST_F(ClientTest, WrongUsageIsOneLineAndExitCodeTwo) {
+  const std::vector<std::vector<std::string>> wrong = {
+      {},
+      {"nonsense"},
+      {"jobs", "--nonsense"},
+      {"stop"},
+      {"stop", "a/b"},
+      {"get", "wc"},
+      {"top", "wc", "-n", "0"},
+      {"top", "wc", "-n", "1001"},
+      {"append", "redis://a"},
+      {"append", "log://a/b"},
+      {"submit", "word_count", "--name", "wc", "--source", "lines", "--sink", "none:"},
+      {"submit", "word_count", "--name", "wc", "--source", "log://a", "--sink", "none:", "--batch-interval", "1"},
+      {"submit", "word_count", "--name", "wc", "--source", "log://a", "--sink", "none:", "--start", "middle"},
+      {"submit", "word_count", "--name", "wc", "--source", "log://a", "--sink", "none:", "--kafka-config", "/none"},
+  };
+  for (const auto& arguments : wrong) {
+    const Done done = run(arguments);
+    EXPECT_EQ(done.code, 2) << done.err;
+    EXPECT_EQ(std::count(done.err.begin(), done.err.end(), '\n'), 1) << done.err;
+    EXPECT_EQ(done.out, "");
+  }
+}
+
+TEST_F(ClientTest, WatchNeverShowsAnEarlierBatchAndSurvivesARestartOfTheMaster) {
+  std::jthread restarting([this] {
+    while (service_.calls < 4) std::this_thread::yield();
+    server_.reset();
+    start(address_);
+  });
+  const Done done = run({"watch", "wc", "--updates", "12"});
+  ASSERT_EQ(done.code, 0) << done.err;
+  std::istringstream lines(done.out);
+  int64_t newest = 0;
+  int blocks = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("batch ")) continue;
+    EXPECT_GT(std::stoll(line.substr(6)), newest);
+    newest = std::stoll(line.substr(6));
+    ++blocks;
+  }
+  EXPECT_EQ(blocks, 12);
+}
+
+TEST_F(ClientTest, WatchWaitsForAJobThatCannotAnswerYetAndSaysSoOnce) {
+  const Done done = run({"watch", "recovering", "--updates", "1"});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_EQ(done.err, "millrace: not all state is back yet; waiting\n");
+  EXPECT_THAT(done.out, HasSubstr("the\t"));
+}
+
+TEST_F(ClientTest, WatchRedrawsInPlaceOnATerminal) {
+  const Done done = run({"watch", "wc", "--updates", "2"}, -1, true);
+  EXPECT_EQ(done.code, 0);
+  EXPECT_THAT(done.out, HasSubstr("\x1b[2A\r\x1b[J"));  // over the two lines of the first
+}
+
+TEST_F(ClientTest, AppendStoresEachLineOnceThoughAnswersAreLostAndTheMasterRestarts) {
+  std::string text;
+  std::multiset<std::string> expected;
+  for (int i = 0; i < 60'000; ++i) {
+    expected.insert("line " + std::to_string(i));
+    text += "line " + std::to_string(i) + "\n";
+  }
+  std::jthread restarting([this] {
+    while (ingest_.stored().empty()) std::this_thread::yield();
+    server_.reset();
+    start(address_);
+  });
+  const Done done = run({"append", "log://lines", "--partitions", "3"}, input_of(text));
+  ASSERT_EQ(done.code, 0) << done.err;
+  EXPECT_EQ(done.out, "60000 records made durable in log://lines\n");
+  std::multiset<std::string> stored;
+  const auto partitions = ingest_.stored();
+  EXPECT_EQ(partitions.size(), 3);
+  for (const auto& [partition, records] : partitions) stored.insert(records.begin(), records.end());
+  EXPECT_EQ(stored, expected);
+}
+
+TEST_F(ClientTest, AppendGivesUpOnAMasterThatStaysAwayAndSaysWhatIsDurable) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  std::jthread writer([&] {
+    ASSERT_EQ(write(ends[1], "one\n", 4), 4);
+    while (ingest_.stored().empty()) std::this_thread::yield();
+    server_.reset();
+    ASSERT_EQ(write(ends[1], "two\n", 4), 4);
+    close(ends[1]);
+  });
+  const Done done = run({"append", "log://lines", "--retry-for", "300ms"}, ends[0]);
+  EXPECT_EQ(done.code, 1);
+  EXPECT_THAT(done.err, HasSubstr("records were made durable before"));
+  close(ends[0]);
+}
+
+TEST_F(ClientTest, AppendRefusesALineThatNoMessageCouldCarry) {
+  const Done done = run({"append", "log://lines"}, input_of("a\n" + std::string(9 << 20, 'x') + "\n"));
+  EXPECT_EQ(done.code, 1);
+  EXPECT_THAT(done.err, HasSubstr("line 2 of the input is longer than 8 MiB"));
+}
+
+TEST_F(ClientTest, AppendTakesMoreOverOneConnectionThanOneMessageMayHold) {
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += std::string(1 << 20, 'x') + "\n";
+  const Done done = run({"append", "log://lines"}, input_of(text));
+  EXPECT_EQ(done.code, 0) << done.err;
+}
+
+TEST_F(ClientTest, KafkaIsLeftToWhoeverCanOpenIt) {
+  const Done done = run({"append", "kafka://a:1/t"}, input_of("a\n"));
+  EXPECT_EQ(done.code, 1);
+  EXPECT_THAT(done.err, HasSubstr("cannot append to Kafka"));
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,119 @@
+// FakeApiService and FakeIngestStore: a master and an embedded log that answer with what they were asked.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <mutex>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/seams/api_service.h"
+#include "common/seams/ingest_store.h"
+#include "common/seams/task_loop.h"
+
+namespace millrace {
+
+// Answers with what it was asked; the job "missing" is not there, "silent" never answers, "dropped" is forgotten.
+class FakeApiService : public ApiService {
+ public:
+  explicit FakeApiService(TaskLoop& loop) : loop_(loop) {}
+
+  void submit(api::SubmitRequest request, Done<api::JobSummary> done) override {
+    last_submit = request;
+    answer(request.name, std::move(done), summary(request.name));
+  }
+  void jobs(Done<std::vector<api::JobSummary>> done) override { done(std::vector{summary("a"), summary("b")}); }
+  void describe(std::string name, Done<api::JobDescription> done) override {
+    api::JobDescription description;
+    description.summary = summary(name);
+    answer(name, std::move(done), description);
+  }
+  void stop(std::string name, Done<api::JobSummary> done) override { answer(name, std::move(done), summary(name)); }
+  void resume(std::string name, Done<api::JobSummary> done) override { answer(name, std::move(done), summary(name)); }
+  void kill(std::string name, bool purge, Done<bool> done) override {
+    purged = purge;
+    answer(name, std::move(done), true);
+  }
+  void workers(Done<std::vector<api::WorkerSummary>> done) override { done(std::vector<api::WorkerSummary>(3)); }
+  void lag(std::string name, Done<api::Lag> done) override {
+    api::Lag lag;
+    lag.partitions.resize(2);
+    answer(name, std::move(done), lag);
+  }
+  void get(std::string name, std::vector<std::string> keys, int64_t at_least, Done<api::Values> done) override {
+    api::Values values;
+    values.as_of.batch = at_least;
+    for (const std::string& key : keys) {
+      values.values.emplace_back();
+      values.values.back().key = key;
+      values.values.back().text = std::to_string(key.size());
+      values.values.back().found = true;
+    }
+    answer(name, std::move(done), values);
+  }
+  void top(std::string name, int32_t n, int64_t at_least, Done<api::Values> done) override {
+    api::Values values;
+    values.as_of.batch = at_least;
+    values.values.resize(n);
+    answer(name, std::move(done), values);
+  }
+  void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
+                    Done<api::DeadLetters> done) override {
+    api::DeadLetters letters;
+    letters.total = limit + from_partition + from_offset;
+    answer(name, std::move(done), letters);
+  }
+
+  // Read by tests after the answer has come.
+  api::SubmitRequest last_submit;
+  bool purged = false;
+
+ private:
+  static api::JobSummary summary(const std::string& name) {
+    api::JobSummary summary;
+    summary.name = name;
+    return summary;
+  }
+  template <typename T>
+  void answer(const std::string& name, Done<T> done, T value) {
+    EXPECT_TRUE(loop_.on_loop());
+    if (name == "missing") return done(fail(ErrorCode::kNotFound, "there is no job 'missing'"));
+    if (name == "dropped") return;
+    if (name == "silent") {
+      kept_.emplace_back([done = std::move(done)]() mutable { done(fail(ErrorCode::kInternal, "too late")); });
+      return;
+    }
+    done(std::move(value));
+  }
+
+  TaskLoop& loop_;
+  std::vector<std::move_only_function<void()>> kept_;
+};
+
+class FakeIngestStore : public IngestStore {
+ public:
+  Result<int32_t> open_log(const std::string& log, int32_t partitions) override {
+    if (log == "full") return fail(ErrorCode::kIo, "no space left");
+    return partitions;
+  }
+  Result<OffsetRange> append(const std::string&, LogPartition partition, std::span<const std::string> records,
+                             AppendIdentity identity) override {
+    if (partition.value() > 3) return fail(ErrorCode::kNotFound, "no such partition");
+    const std::lock_guard lock(mutex_);
+    for (const std::string& record : records) bytes_ += record.size();
+    return OffsetRange{Offset(identity.sequence), Offset(identity.sequence + static_cast<int64_t>(records.size()))};
+  }
+  size_t bytes() {
+    const std::lock_guard lock(mutex_);
+    return bytes_;
+  }
+
+ private:
+  std::mutex mutex_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace millrace

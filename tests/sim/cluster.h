@@ -1,0 +1,174 @@
+// SimCluster: a whole cluster of real Master, Agent and Executor objects on a World, with fakes for disks, log and
+// sink. A scenario appends lines, lets fate strike, and asks at the end whether every value equals the fold of the log.
+//
+//   SimCluster cluster(seed, {.workers = 3});
+//   cluster.start();
+//   cluster.submit("count", "word_count");
+//   cluster.append_lines(100);
+//   cluster.crash_worker(1);
+//   EXPECT_TRUE(cluster.finish()) << cluster.state();
+//   EXPECT_EQ(cluster.oracle().breach(), "");
+//
+// All the while a client asks for values and ranks, and the Oracle compares what it and everybody else sees with the
+// log. A Plant stands between the roles and the fakes, to put bugs there that the oracle must notice.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "master/control_service.h"
+#include "master/master.h"
+#include "tests/fakes/fake_checkpoint_store.h"
+#include "tests/fakes/fake_log.h"
+#include "tests/fakes/fake_metadata_store.h"
+#include "tests/fakes/fake_sink.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/world.h"
+#include "worker/agent.h"
+#include "worker/executor.h"
+
+namespace millrace {
+
+// Wraps what the roles are given; as it is, it changes nothing.
+class Plant {
+ public:
+  virtual ~Plant() = default;
+  virtual std::shared_ptr<const Job> job(std::shared_ptr<const Job> real) { return real; }
+  virtual std::unique_ptr<Sink> sink(std::unique_ptr<Sink> real) { return real; }
+  // A message on its way, once; true: it was altered.
+  virtual bool message(wire::Envelope&) { return false; }
+  virtual void cluster(class SimCluster&) {}  // once, at the beginning
+};
+
+struct SimClusterOptions {
+  int workers = 2;
+  int lanes = 2;
+  int log_partitions = 3;
+  int state_partitions = 8;
+  int64_t batch_interval_ms = 10;
+  int64_t checkpoint_interval_ms = 50;
+  int64_t lane_memory_bytes = 0;  // 0: what the master gives
+  int64_t sink_most_ms = 4;       // that one request to the sink takes
+  int32_t base_every = 10;        // increments of a checkpoint until bases are merged
+  SimFaults faults;
+  std::shared_ptr<Plant> plant;
+};
+
+// What happened in a run, to see that the faults really strike.
+struct SimCounts {
+  uint64_t master_crashes = 0;
+  uint64_t worker_crashes = 0;
+  uint64_t executor_crashes = 0;
+  uint64_t freezes = 0;
+  uint64_t assignments = 0;
+  uint64_t replays = 0;  // tasks
+  uint64_t fenced = 0;   // publications that the sink refused
+  uint64_t rounds = 0;
+  uint64_t checkpoints = 0;
+  uint64_t merges = 0;
+  uint64_t restore_failures = 0;
+  uint64_t answers = 0;  // to the client
+
+  SimCounts& operator+=(const SimCounts& other);
+};
+std::ostream& operator<<(std::ostream& out, const SimCounts& counts);
+
+class SimCluster {
+ public:
+  SimCluster(uint64_t seed, SimClusterOptions options);
+  ~SimCluster();
+
+  World& world() { return world_; }
+  Master* master();  // or null
+  FakeSinkServer& sink() { return *sink_server_; }
+  FakeMetadataDisk& metadata_disk() { return *metadata_disk_; }
+  FakeCheckpointDisk& checkpoint_disk() { return *checkpoint_disk_; }
+  FakeTopic& topic() { return *topic_; }
+
+  // Everything that is down comes up.
+  void start();
+  void start_master();
+  void crash_master();
+  void start_worker(int index);
+  void crash_worker(int index);        // with its executors
+  void crash_executor(uint64_t draw);  // one of those that run
+  void drain_worker(int index);        // it hands over, ends and is started anew
+  // Stops the loops for a while, as SIGSTOP does.
+  void freeze_master(Duration duration);
+  void freeze_executor(uint64_t draw, Duration duration);
+  // A bug: an executor that starts anew under the name of its former life, and nobody is told.
+  void restart_executor_unnoticed(uint64_t draw);
+  [[nodiscard]] bool has_master() const { return master_ != nullptr; }
+  [[nodiscard]] bool has_worker(int index) const { return workers_[static_cast<size_t>(index)] != nullptr; }
+  [[nodiscard]] size_t executors() const { return executors_.size(); }
+
+  // Runs until the job is accepted.
+  void submit(const std::string& name, const std::string& type);
+  // Without waiting for the answer; nothing where no master is.
+  void ask_to_stop(const std::string& name);
+  void ask_to_resume(const std::string& name);
+  // Runs until the job is forgotten and a new one of the name accepted. Needs a living master.
+  void kill_and_submit(const std::string& name, bool purge);
+  // Lines of a few words from a small vocabulary, to random partitions; now and then one that is no UTF-8.
+  void append_lines(int lines);
+
+  // Ends all faults, starts what is down, resumes what is stopped, and runs until all jobs have published all there is.
+  // False: they did not within ten virtual minutes, or something is not as it should be.
+  [[nodiscard]] bool finish();
+  // A job that says that it failed, with the reason, or empty.
+  [[nodiscard]] std::string failure_of(const std::string& name);
+  [[nodiscard]] const Oracle& oracle() const { return oracle_; }
+  [[nodiscard]] SimCounts counts() const;
+  // What is going on, for the message of a failure.
+  [[nodiscard]] std::string state();
+
+ private:
+  struct MasterNode {
+    SimProcess* process = nullptr;
+    std::unique_ptr<FakeMetadataStore> metadata;
+    std::unique_ptr<FakeCheckpointStore> checkpoints;
+    std::unique_ptr<Master> master;
+    std::unique_ptr<ControlService> service;
+  };
+  struct WorkerNode;
+  struct ExecutorNode;
+  class Launcher;
+
+  void launch(WorkerNode& worker, const LaunchRequest& request,
+              std::move_only_function<void(const std::string&)> ended);
+  void end_executor(ProcessId process, const std::string& reason);
+  void destroy_executor(std::unique_ptr<ExecutorNode> node);
+  [[nodiscard]] std::unique_ptr<Log> make_log(TaskLoop& loop);
+  [[nodiscard]] Result<std::shared_ptr<const Job>> make_job(const std::string& type, const JobContext& context);
+  [[nodiscard]] std::unique_ptr<Sink> make_sink(TaskLoop& loop);
+  [[nodiscard]] api::SubmitRequest request_of(const std::string& name);
+  // Runs until the master has answered, asking again while it says kUnavailable, as a person would.
+  template <typename T>
+  Result<T> ask(const std::function<void(ControlService&, ApiService::Done<T>)>& question);
+  void start_client();
+  void client_asks(const std::string& name);
+  void resume_stopped();
+  void on_frame(Frame& frame);
+  [[nodiscard]] bool is_caught_up(const std::string& name);
+  [[nodiscard]] bool all_caught_up();
+
+  const SimClusterOptions options_;
+  World world_;
+  std::unique_ptr<FakeTopic> topic_;
+  std::shared_ptr<FakeMetadataDisk> metadata_disk_;
+  std::shared_ptr<FakeCheckpointDisk> checkpoint_disk_;
+  std::shared_ptr<FakeSinkServer> sink_server_;
+  std::unique_ptr<MasterNode> master_;
+  std::vector<std::unique_ptr<WorkerNode>> workers_;
+  std::map<ProcessId, std::unique_ptr<ExecutorNode>> executors_;
+  std::map<std::string, std::string> types_;  // by job name
+  Oracle oracle_;
+  SimCounts counts_;
+  int open_questions_ = 0;  // of the client
+  bool finishing_ = false;
+};
+
+}  // namespace millrace

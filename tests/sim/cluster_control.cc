@@ -1,0 +1,239 @@
+// SimCluster: its people: who submits and stops jobs, who asks for values, and who waits for the end.
+
+#include <sstream>
+#include <utility>
+
+#include "common/base/check.h"
+#include "tests/sim/cluster.h"
+
+namespace millrace {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr int kMostOpenQuestions = 20;
+constexpr int kAskedTop = 5;
+
+}  // namespace
+
+SimCounts& SimCounts::operator+=(const SimCounts& other) {
+  master_crashes += other.master_crashes;
+  worker_crashes += other.worker_crashes;
+  executor_crashes += other.executor_crashes;
+  freezes += other.freezes;
+  assignments += other.assignments;
+  replays += other.replays;
+  fenced += other.fenced;
+  rounds += other.rounds;
+  checkpoints += other.checkpoints;
+  merges += other.merges;
+  restore_failures += other.restore_failures;
+  answers += other.answers;
+  return *this;
+}
+
+std::ostream& operator<<(std::ostream& out, const SimCounts& counts) {
+  return out << "crashes of master " << counts.master_crashes << ", workers " << counts.worker_crashes << ", executors "
+             << counts.executor_crashes << "; freezes " << counts.freezes << "; assignments " << counts.assignments
+             << ", replays " << counts.replays << ", fenced " << counts.fenced << ", rounds " << counts.rounds
+             << ", checkpoints " << counts.checkpoints << ", merges " << counts.merges << ", failed restores "
+             << counts.restore_failures << ", answers " << counts.answers;
+}
+
+// --- jobs --------------------------------------------------------------------------------------------------------
+
+template <typename T>
+Result<T> SimCluster::ask(const std::function<void(ControlService&, ApiService::Done<T>)>& question) {
+  for (;;) {
+    const auto started = [this] { return master_ != nullptr && master_->master->started(); };
+    CHECK(world_.run_until(started, minutes(1)));
+    auto answer = std::make_shared<std::optional<Result<T>>>();
+    world_.after(milliseconds(100), [this, &question, answer] {
+      question(*master_->service, [answer](Result<T> result) { *answer = std::move(result); });
+    });
+    CHECK(world_.run_until([&] { return answer->has_value(); }, minutes(1))) << state();
+    const bool again = !(*answer)->has_value() && (*answer)->error().code == ErrorCode::kUnavailable;
+    if (!again) return std::move(**answer);
+  }
+}
+
+api::SubmitRequest SimCluster::request_of(const std::string& name) {
+  api::SubmitRequest request;
+  request.name = name;
+  request.type = types_.at(name);
+  request.source = "log://lines";
+  request.sink = "none:";
+  request.batch_interval_ms = options_.batch_interval_ms;
+  request.checkpoint_interval_ms = options_.checkpoint_interval_ms;
+  request.state_partitions = options_.state_partitions;
+  return request;
+}
+
+void SimCluster::submit(const std::string& name, const std::string& type) {
+  types_[name] = type;
+  const auto answer = ask<api::JobSummary>(
+      [request = request_of(name)](ControlService& service, auto done) { service.submit(request, std::move(done)); });
+  CHECK(answer.has_value()) << answer.error();
+}
+
+void SimCluster::ask_to_stop(const std::string& name) {
+  if (master_ == nullptr || !master_->master->started()) return;
+  world_.trace("stop " + name);
+  master_->service->stop(name, [](const Result<api::JobSummary>&) {});
+}
+
+void SimCluster::ask_to_resume(const std::string& name) {
+  if (master_ == nullptr || !master_->master->started()) return;
+  world_.trace("resume " + name);
+  master_->service->resume(name, [](const Result<api::JobSummary>&) {});
+}
+
+void SimCluster::kill_and_submit(const std::string& name, bool purge) {
+  const auto killed =
+      ask<bool>([&](ControlService& service, auto done) { service.kill(name, purge, std::move(done)); });
+  CHECK(killed.has_value()) << killed.error();
+  api::SubmitRequest request = request_of(name);
+  request.take_over = !purge;
+  const auto answer =
+      ask<api::JobSummary>([&](ControlService& service, auto done) { service.submit(request, std::move(done)); });
+  CHECK(answer.has_value()) << answer.error();
+}
+
+void SimCluster::append_lines(int lines) {
+  SimRandom& text = world_.random("text");
+  for (int i = 0; i < lines; ++i) {
+    std::string line;
+    const uint64_t words = text.below(6);
+    for (uint64_t word = 0; word < words; ++word) {
+      line += word == 0 ? "" : " ";
+      line += "w" + std::to_string(text.below(1 + text.below(40)));
+    }
+    if (text.chance(0.02)) line += "\xff";
+    const LogPartition partition(static_cast<int32_t>(text.below(static_cast<uint64_t>(options_.log_partitions))));
+    topic_->append(partition, std::vector<std::string>{line});
+  }
+}
+
+// --- a client ----------------------------------------------------------------------------------------------------
+
+void SimCluster::start_client() {
+  world_.after(milliseconds(17), [this] {
+    for (const auto& [name, type] : types_) client_asks(name);
+    start_client();
+  });
+}
+
+void SimCluster::client_asks(const std::string& name) {
+  if (master_ == nullptr || !master_->master->started() || open_questions_ >= kMostOpenQuestions) return;
+  SimRandom& random = world_.random("client");
+  // Held by the answer's function: a master that crashes takes it along unanswered.
+  const auto ticket = std::shared_ptr<void>(nullptr, [this](void*) { --open_questions_; });
+  ++open_questions_;
+  if (random.chance(0.5)) {
+    const int64_t floor = oracle_.newest_answered(name, true);
+    master_->service->top(name, kAskedTop, 0, [this, name, floor, ticket](const Result<api::Values>& values) {
+      if (!values.has_value()) return;
+      ++counts_.answers;
+      oracle_.on_top(name, kAskedTop, *values, floor);
+    });
+    return;
+  }
+  std::vector<std::string> words;
+  for (int i = 0; i < 3; ++i) words.push_back("w" + std::to_string(random.below(1 + random.below(42))));
+  const int64_t floor = oracle_.newest_answered(name, false);
+  master_->service->get(name, std::move(words), 0, [this, name, floor, ticket](const Result<api::Values>& values) {
+    if (!values.has_value()) return;
+    ++counts_.answers;
+    oracle_.on_values(name, *values, floor);
+  });
+}
+
+// --- the end -----------------------------------------------------------------------------------------------------
+
+bool SimCluster::is_caught_up(const std::string& name) {
+  const FakeSinkServer::Keys* keys = sink_server_->find(name);
+  if (keys == nullptr) return false;
+  std::string ends;
+  for (const LogDescription::Partition& partition : topic_->describe().partitions) {
+    ends +=
+        (ends.empty() ? "" : ",") + std::to_string(partition.id.value()) + ":" + std::to_string(partition.end.value());
+  }
+  const auto offsets = keys->status.find("offsets");
+  return offsets != keys->status.end() && offsets->second == ends;
+}
+
+bool SimCluster::all_caught_up() {
+  for (const auto& [name, type] : types_) {
+    if (!is_caught_up(name)) return false;
+  }
+  return true;
+}
+
+std::string SimCluster::failure_of(const std::string& name) {
+  JobController* job = master_ == nullptr ? nullptr : master_->master->find_job(name);
+  return job != nullptr && job->phase() == JobController::Phase::kFailed ? job->record().problem : "";
+}
+
+// As people do who want their jobs to run, from time to time.
+void SimCluster::resume_stopped() {
+  if (!finishing_) return;
+  world_.after(milliseconds(500), [this] { resume_stopped(); });
+  if (master_ == nullptr || !master_->master->started()) return;
+  for (const auto& [name, type] : types_) {
+    JobController* job = master_->master->find_job(name);
+    if (job != nullptr && job->phase() == JobController::Phase::kStopped) ask_to_resume(name);
+  }
+}
+
+bool SimCluster::finish() {
+  world_.set_faults(false);
+  world_.heal();
+  sink_server_->failure.reset();
+  metadata_disk_->failure.reset();
+  checkpoint_disk_->failure = nullptr;
+  topic_->set_available(true);
+  start();
+  finishing_ = true;
+  resume_stopped();
+  const auto failed = [this] {
+    for (const auto& [name, type] : types_) {
+      if (!failure_of(name).empty()) return true;
+    }
+    return false;
+  };
+  const auto over = [&] { return !oracle_.breach().empty() || failed() || all_caught_up(); };
+  const bool ended = world_.run_until(over, minutes(10));
+  finishing_ = false;
+  if (!ended || !oracle_.breach().empty() || failed()) return false;
+  // A while at rest: what is late must not change anything.
+  world_.run_for(seconds(1));
+  for (const auto& [name, type] : types_) oracle_.check_rest(name);
+  return oracle_.breach().empty();
+}
+
+std::string SimCluster::state() {
+  std::ostringstream out;
+  out << "seed " << world_.seed() << ", virtual time " << to_ms(world_.now()) << " ms\n";
+  if (!oracle_.breach().empty()) out << "ORACLE: " << oracle_.breach() << "\n";
+  out << counts() << "\n";
+  if (master() == nullptr) return out.str() + "no master";
+  out << "workers " << master()->workers().size() << ", executors " << master()->executors().size() << " ("
+      << executors_.size() << " processes)\n";
+  for (JobController* job : master()->all_jobs()) {
+    const api::JobDescription description = job->describe();
+    out << "job " << description.summary.name << " is " << description.summary.state << ", applied "
+        << description.summary.applied.batch << ", published " << description.summary.published << ", records "
+        << description.summary.records << ", checkpoint " << description.checkpoint_batch << ", recovering "
+        << description.recovering_partitions << ", problem '" << description.summary.problem << "'\n"
+        << job->internals() << "\n";
+    for (const api::ExecutorSummary& executor : description.executors) {
+      out << "  executor " << executor.process << " on " << executor.worker << ": states " << executor.state_partitions
+          << ", logs " << executor.log_partitions << ", applied " << executor.applied << "\n";
+    }
+  }
+  return out.str();
+}
+
+}  // namespace millrace

@@ -1,0 +1,363 @@
+#include "tests/sim/oracle.h"
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+
+#include "common/wire/codec.h"
+#include "tests/sim/chain_job.h"
+
+namespace millrace {
+namespace {
+
+constexpr size_t kMostRanked = 1000;
+
+uint64_t place_hash(uint64_t partition, uint64_t offset, uint64_t position) {
+  uint64_t h = partition * 0x9E3779B97F4A7C15ULL + offset * 0xBF58476D1CE4E5B9ULL + position * 0x94D049BB133111EBULL;
+  h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  h = (h ^ (h >> 27)) * 0x94D049BB133111EBULL;
+  return h ^ (h >> 31);
+}
+
+std::string text_of(const std::string& type, const Oracle::Sums& sums) {
+  if (type == "two_sum") return std::to_string(sums.count) + " " + std::to_string(sums.sum);
+  if (type == kChainJob) return std::to_string(sums.factor) + " " + std::to_string(sums.summand);
+  return std::to_string(sums.count);
+}
+
+std::string field(const std::map<std::string, std::string>& status, const std::string& name) {
+  const auto found = status.find(name);
+  return found == status.end() ? "(none)" : found->second;
+}
+
+// The first difference, or nothing.
+std::string difference(const std::map<std::string, std::string>& seen,
+                       const std::map<std::string, std::string>& expected) {
+  for (const auto& [word, text] : expected) {
+    const auto found = seen.find(word);
+    if (found == seen.end()) return "'" + word + "' is missing, expected " + text;
+    if (found->second != text) return "'" + word + "' is " + found->second + ", expected " + text;
+  }
+  for (const auto& [word, text] : seen) {
+    if (!expected.contains(word)) return "'" + word + "' is " + text + ", and in no record";
+  }
+  return "";
+}
+
+std::string at_batch(int64_t batch) {
+  return " at batch " + std::to_string(batch);
+}
+
+}  // namespace
+
+void Oracle::breach(const Job& job, const std::string& what) {
+  if (breach_.empty()) breach_ = "job " + job.spec.name + ": " + what;
+}
+
+Oracle::Job* Oracle::find(const std::string& name) {
+  const auto found = newest_of_.find(name);
+  return found == newest_of_.end() ? nullptr : &jobs_.at(found->second);
+}
+
+// --- the batch log -----------------------------------------------------------------------------------------------
+
+void Oracle::on_durable(const std::string& key, const std::string& value) {
+  if (key.starts_with("job/")) {
+    if (const auto record = decode_record<wire::JobRecord>(value)) on_job(*record);
+  } else if (key.starts_with("batch/")) {
+    const auto job = jobs_.find(JobId(parse_hex(key.substr(6, 16))));
+    const auto record = decode_record<wire::BatchRecord>(value);
+    if (job != jobs_.end() && record) on_batch(job->second, *record);
+  }
+}
+
+void Oracle::on_job(const wire::JobRecord& record) {
+  const JobId id(static_cast<uint64_t>(record.job));
+  auto [entry, added] = jobs_.try_emplace(id);
+  Job& job = entry->second;
+  if (added) {
+    newest_of_[record.spec.name] = id;
+    job.id = id;
+    job.spec = record.spec;
+    job.next = record.spec.start_offsets;
+    job.ranges.emplace_back();
+    job.totals.emplace_back();
+  }
+  if (!record.checkpoints.empty()) check_checkpoint(job, record.checkpoints.back());
+}
+
+void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
+  std::ostringstream ranges;
+  for (const wire::PlannedRange& range : record.ranges) {
+    ranges << range.partition << ":" << range.from_offset << "-" << range.to_offset << " ";
+  }
+  if (record.batch <= job.newest()) {
+    if (ranges.str() != job.ranges[static_cast<size_t>(record.batch)]) {
+      breach(job, "the durable batch " + std::to_string(record.batch) + " was rewritten");
+    }
+    return;
+  }
+  if (record.batch != job.newest() + 1) {
+    return breach(job,
+                  "batch " + std::to_string(record.batch) + " became durable after " + std::to_string(job.newest()));
+  }
+  Totals totals = job.totals.back();
+  for (const wire::PlannedRange& range : record.ranges) fold_range(job, record.batch, range, totals);
+  totals.offsets.clear();
+  for (size_t l = 0; l < job.next.size(); ++l) {
+    totals.offsets += (l == 0 ? "" : ",") + std::to_string(l) + ":" + std::to_string(job.next[l]);
+  }
+  job.ranges.push_back(ranges.str());
+  job.totals.push_back(std::move(totals));
+}
+
+void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range, Totals& totals) {
+  int64_t& next = job.next.at(static_cast<size_t>(range.partition));
+  if (range.from_offset != next) {
+    breach(job, "batch " + std::to_string(batch) + " begins at offset " + std::to_string(range.from_offset) +
+                    " of log " + std::to_string(range.partition) + ", the batches before end at " +
+                    std::to_string(next));
+  }
+  next = range.to_offset;
+  for (int64_t offset = range.from_offset; offset < range.to_offset; ++offset) {
+    const auto& record = deps_.topic.record(LogPartition(range.partition), Offset(offset));
+    if (!record.has_value()) continue;
+    ++totals.records;
+    const std::string text = record->value.value_or("");
+    if (text.find('\xff') != std::string::npos) {
+      ++totals.dead_letters;
+      continue;
+    }
+    std::istringstream words(text);
+    uint64_t position = 0;
+    for (std::string word; words >> word; ++position) {
+      auto& history = job.words[word];
+      if (history.empty()) {
+        history.emplace_back(batch, Sums{});
+      } else if (history.back().first != batch) {
+        history.emplace_back(batch, history.back().second);
+      }
+      Sums& sums = history.back().second;
+      ++sums.count;
+      const uint64_t place =
+          place_hash(static_cast<uint64_t>(range.partition), static_cast<uint64_t>(offset), position);
+      sums.sum += place;
+      chain_step(sums.factor, sums.summand, range.partition, offset);
+      ++totals.emitted;
+    }
+  }
+}
+
+const Oracle::Sums* Oracle::sums_at(const Job& job, const std::string& word, int64_t batch) const {
+  const auto found = job.words.find(word);
+  if (found == job.words.end()) return nullptr;
+  const auto& history = found->second;
+  const auto after = std::ranges::upper_bound(history, batch, {}, [](const auto& entry) { return entry.first; });
+  return after == history.begin() ? nullptr : &std::prev(after)->second;
+}
+
+std::map<std::string, std::string> Oracle::values_at(const Job& job, int64_t batch,
+                                                     const std::function<bool(const std::string&)>& wanted) const {
+  std::map<std::string, std::string> values;
+  for (const auto& [word, history] : job.words) {
+    if (!wanted(word)) continue;
+    if (const Sums* sums = sums_at(job, word, batch)) values[word] = text_of(job.spec.type, *sums);
+  }
+  return values;
+}
+
+// --- the sink ----------------------------------------------------------------------------------------------------
+
+void Oracle::on_sink_event(const FakeSinkServer::Event& event) {
+  using What = FakeSinkServer::What;
+  if (event.what == What::kDataLoss || event.what == What::kPurge) {
+    for (auto& [id, job] : jobs_) {
+      if (event.what == What::kPurge && id != event.job) continue;
+      job.published.clear();
+      job.round = BatchId(0);
+    }
+    return;
+  }
+  const auto found = jobs_.find(event.job);
+  if (found == jobs_.end()) return;  // a claim before the job is durable
+  Job& job = found->second;
+  if (event.what == What::kClaim) return;
+  if (event.batch.value() > job.newest()) {
+    return breach(job, "the sink was told of batch " + std::to_string(event.batch.value()) + ", which is not durable");
+  }
+  if (event.what == What::kRound) return check_round(job, event);
+  check_value(job, event);
+  if (event.what == What::kDone) check_done(job, event);
+}
+
+void Oracle::check_value(Job& job, const FakeSinkServer::Event& event) {
+  auto& newest = job.published[event.partition];
+  const auto present = std::pair(event.generation, event.batch);
+  if (present.first < newest.first || present.second < newest.second) {
+    std::ostringstream out;
+    out << "partition " << event.partition << " went back from generation " << newest.first << ", batch "
+        << newest.second << " to " << present.first << ", " << present.second;
+    return breach(job, out.str());
+  }
+  newest = present;
+  if (event.what != FakeSinkServer::What::kValue) return;
+  const Sums* sums = sums_at(job, event.key, event.batch.value());
+  const std::string expected = sums == nullptr ? "nothing" : text_of(job.spec.type, *sums);
+  if (event.text != expected) {
+    breach(job, "the sink was told that '" + event.key + "' is " + event.text + at_batch(event.batch.value()) +
+                    ", it is " + expected);
+  }
+}
+
+void Oracle::check_done(Job& job, const FakeSinkServer::Event& event) {
+  const auto wanted = [&](const std::string& word) {
+    return state_partition_of(word, job.spec.state_partitions) == event.partition;
+  };
+  std::map<std::string, std::string> seen;
+  for (const auto& [word, text] : deps_.sink.find(job.spec.name)->values) {
+    if (wanted(word)) seen[word] = text;
+  }
+  const std::string differs = difference(seen, values_at(job, event.batch.value(), wanted));
+  if (differs.empty()) return;
+  breach(job, "partition " + std::to_string(event.partition.value()) + " is done" + at_batch(event.batch.value()) +
+                  ", but in the sink " + differs);
+}
+
+void Oracle::check_round(Job& job, const FakeSinkServer::Event& event) {
+  const int64_t batch = event.batch.value();
+  if (event.batch < job.round) breach(job, "a round went back" + at_batch(batch));
+  job.round = event.batch;
+  const FakeSinkServer::Keys& keys = *deps_.sink.find(job.spec.name);
+  int32_t reached = 0;
+  for (const auto& [partition, fence] : keys.fences) reached += fence.done >= event.batch ? 1 : 0;
+  if (reached != job.spec.state_partitions) {
+    breach(job,
+           "a round ended" + at_batch(batch) + " which only " + std::to_string(reached) + " partitions have reached");
+  }
+  const Totals& totals = job.totals[static_cast<size_t>(batch)];
+  const std::map<std::string, std::string> expected = {{"batch", std::to_string(batch)},
+                                                       {"records", std::to_string(totals.records)},
+                                                       {"dead_letters", std::to_string(totals.dead_letters)},
+                                                       {"words", std::to_string(totals.emitted)},
+                                                       {"offsets", totals.offsets}};
+  for (const auto& [what, text] : expected) {
+    if (field(keys.status, what) == text) continue;
+    breach(job, "the status' " + what + at_batch(batch) + " is " + field(keys.status, what) + ", expected " + text);
+  }
+  if (job.spec.type != "word_count" || job.words.size() > kMostRanked) return;
+  std::map<std::string, std::string> rank;
+  for (const auto& [word, score] : keys.rank) rank[word] = std::to_string(static_cast<int64_t>(score));
+  const std::string differs = difference(rank, values_at(job, batch, [](const std::string&) { return true; }));
+  if (!differs.empty()) breach(job, "in the rank" + at_batch(batch) + " " + differs);
+}
+
+void Oracle::check_rest(const std::string& name) {
+  Job* job = find(name);
+  if (job == nullptr) {
+    breach_ = breach_.empty() ? "there is no job " + name : breach_;
+    return;
+  }
+  for (const LogDescription::Partition& partition : deps_.topic.describe().partitions) {
+    const int64_t next = job->next.at(static_cast<size_t>(partition.id.value()));
+    if (next == partition.end.value()) continue;
+    breach(*job, "log " + std::to_string(partition.id.value()) + " is read up to " + std::to_string(next) + " of " +
+                     std::to_string(partition.end.value()));
+  }
+  const FakeSinkServer::Keys* keys = deps_.sink.find(name);
+  if (keys == nullptr) return breach(*job, "the sink has nothing of it");
+  const auto all = [](const std::string&) { return true; };
+  const std::string differs = difference(keys->values, values_at(*job, job->newest(), all));
+  if (!differs.empty()) breach(*job, "at rest " + differs);
+}
+
+// --- checkpoints -------------------------------------------------------------------------------------------------
+
+void Oracle::check_checkpoint(Job& job, const wire::CheckpointRef& reference) {
+  if (reference.batch <= job.checkpoint) return;
+  job.checkpoint = reference.batch;
+  const auto bytes = deps_.checkpoints.files.find(reference.name);
+  if (bytes == deps_.checkpoints.files.end()) return breach(job, reference.name + " is referred to and not there");
+  const auto manifest = decode_record<wire::Manifest>(bytes->second);
+  if (!manifest) return;  // damaged on purpose
+  if (reference.batch > job.newest()) return breach(job, reference.name + " is of a batch that is not durable");
+  const auto code = deps_.make_job(job.spec.type, {job.spec.settings, job.spec.state_partitions,
+                                                   job.spec.partition_hash, job.spec.max_record_bytes});
+  std::map<StatePartition, std::unique_ptr<StateTable>> tables;
+  for (const wire::CheckpointFile& named : manifest->files) {
+    if (named.name.empty()) continue;
+    const StateFile file{named.name, static_cast<uint64_t>(named.size), static_cast<uint64_t>(named.hash),
+                         static_cast<uint64_t>(named.entries)};
+    std::vector<StatePartition> partitions;
+    for (const int32_t partition : named.partitions) partitions.emplace_back(partition);
+    const auto run = read_fake_state(deps_.checkpoints, file, partitions);
+    if (!run) return;  // damaged on purpose
+    for (size_t i = 0; i < run->size(); ++i) {
+      auto& table = tables[(*run)[i].partition];
+      if (table == nullptr) table = (*code)->make_state_table();
+      if (!table->restore((*run)[i], true)) return breach(job, named.name + " does not parse");
+    }
+  }
+  std::map<std::string, std::string> seen;
+  for (auto& [partition, table] : tables) {
+    for (SinkEntry& entry : table->take_unpublished(true)) seen[entry.key] = entry.text;
+  }
+  ++checkpoints_read_;
+  const std::string differs =
+      difference(seen, values_at(job, reference.batch, [](const std::string&) { return true; }));
+  if (!differs.empty()) breach(job, "in the checkpoint" + at_batch(reference.batch) + " " + differs);
+}
+
+// --- answers -----------------------------------------------------------------------------------------------------
+
+int64_t Oracle::newest_answered(const std::string& name, bool top) const {
+  const auto found = newest_of_.find(name);
+  return found == newest_of_.end() ? 0 : jobs_.at(found->second).answered[top ? 1 : 0];
+}
+
+bool Oracle::check_as_of(Job& job, const api::AsOf& as_of, int64_t floor, bool top) {
+  if (as_of.job_id != to_string(job.id)) return false;  // asked of a job that was killed meanwhile
+  if (as_of.batch < floor) {
+    breach(job, std::string(top ? "top" : "get") + " went back from batch " + std::to_string(floor) + " to " +
+                    std::to_string(as_of.batch));
+    return false;
+  }
+  if (as_of.batch > job.newest()) {
+    breach(job, "an answer states batch " + std::to_string(as_of.batch) + ", which is not durable");
+    return false;
+  }
+  int64_t& newest = job.answered[top ? 1 : 0];
+  newest = std::max(newest, as_of.batch);
+  return true;
+}
+
+void Oracle::on_values(const std::string& name, const api::Values& values, int64_t floor) {
+  Job* job = find(name);
+  if (job == nullptr || !check_as_of(*job, values.as_of, floor, false)) return;
+  for (const api::Value& value : values.values) {
+    const Sums* sums = sums_at(*job, value.key, values.as_of.batch);
+    const std::string expected = sums == nullptr ? "nothing" : text_of(job->spec.type, *sums);
+    const std::string seen = value.found ? value.text : "nothing";
+    if (seen == expected) continue;
+    breach(*job, "get says that '" + value.key + "' is " + seen + at_batch(values.as_of.batch) + ", it is " + expected);
+  }
+}
+
+void Oracle::on_top(const std::string& name, int n, const api::Values& values, int64_t floor) {
+  Job* job = find(name);
+  if (job == nullptr || !check_as_of(*job, values.as_of, floor, true)) return;
+  std::vector<std::pair<int64_t, std::string>> order;  // count, negative; word
+  for (const auto& [word, history] : job->words) {
+    if (const Sums* sums = sums_at(*job, word, values.as_of.batch)) order.emplace_back(-sums->count, word);
+  }
+  std::ranges::sort(order);
+  order.resize(std::min(order.size(), static_cast<size_t>(n)));
+  std::string expected;
+  std::string seen;
+  for (const auto& [count, word] : order) {
+    expected += word + "=" + text_of(job->spec.type, *sums_at(*job, word, values.as_of.batch)) + " ";
+  }
+  for (const api::Value& value : values.values) seen += value.key + "=" + value.text + " ";
+  if (seen != expected) breach(*job, "top says " + seen + at_batch(values.as_of.batch) + ", it is " + expected);
+}
+
+}  // namespace millrace

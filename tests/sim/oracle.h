@@ -1,0 +1,112 @@
+// Oracle: what a run of a SimCluster has to look like, checked as it happens, from the outside only. It reads the log
+// itself with its own splitting, learns the batches from what the master made durable, and compares everything that
+// anybody can see with the fold of exactly those records:
+//
+//   batch log     ranges tile the offsets of each log partition; a durable batch is never rewritten
+//   sink          each value is the fold at the batch it was published for; when a partition is done at a batch, all of
+//                 its values are; a round's rank and status are those of its batch, and all partitions have reached
+//                 it; generations and batches never go back; nothing is written of a batch that is not durable
+//   checkpoints   opened as they are referred to: each partition is the fold at the checkpoint's batch
+//   answers       of get and top equal the fold at the batch they state, and no client sees an earlier batch after a
+//                 later one
+//
+// The first breach is kept, as a sentence. Values are exact: word_count's count, two_sum's count and sum of places, and
+// the order of merging for `chain` (tests/sim/chain_job.h).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "millrace_types.h"
+#include "stream/job.h"
+#include "tests/fakes/fake_checkpoint_store.h"
+#include "tests/fakes/fake_log.h"
+#include "tests/fakes/fake_sink.h"
+#include "wire_types.h"
+
+namespace millrace {
+
+class Oracle {
+ public:
+  struct Deps {
+    const FakeTopic& topic;  // these outlive the oracle
+    const FakeSinkServer& sink;
+    const FakeCheckpointDisk& checkpoints;
+    JobFactory make_job;  // the real ones, to read checkpoints with
+  };
+  // What the job knows of a word.
+  struct Sums {
+    int64_t count = 0;
+    uint64_t sum = 0;                  // of hashes of places
+    uint64_t factor = 1, summand = 0;  // chain: x -> factor * x + summand, in the order of merging
+  };
+  struct Totals {
+    int64_t records = 0;
+    int64_t dead_letters = 0;
+    int64_t emitted = 0;
+    std::string offsets;  // next ones, as the sink's status writes them
+  };
+
+  explicit Oracle(Deps deps) : deps_(std::move(deps)) {}
+
+  // A pair that the master's disk made durable.
+  void on_durable(const std::string& key, const std::string& value);
+  void on_sink_event(const FakeSinkServer::Event& event);
+
+  // What the newest answers said, for the `floor` of a question that is asked now.
+  [[nodiscard]] int64_t newest_answered(const std::string& name, bool top) const;
+  void on_values(const std::string& name, const api::Values& values, int64_t floor);
+  void on_top(const std::string& name, int n, const api::Values& values, int64_t floor);
+
+  // At rest: everything in the log is in a batch, and the sink shows all of it.
+  void check_rest(const std::string& name);
+
+  [[nodiscard]] const std::string& breach() const { return breach_; }  // empty: none
+  [[nodiscard]] uint64_t checkpoints_read() const { return checkpoints_read_; }
+
+ private:
+  struct Job {
+    JobId id;
+    wire::JobSpec spec;
+    std::vector<int64_t> next;                                           // offset, by log partition
+    std::vector<std::string> ranges;                                     // by batch; [0] is empty
+    std::vector<Totals> totals;                                          // by batch
+    std::map<std::string, std::vector<std::pair<int64_t, Sums>>> words;  // ascending by batch
+    std::map<StatePartition, std::pair<Generation, BatchId>> published;  // newest seen
+    BatchId round;
+    int64_t checkpoint = 0;
+    int64_t answered[2] = {0, 0};  // by get, by top
+
+    [[nodiscard]] int64_t newest() const { return static_cast<int64_t>(totals.size()) - 1; }
+  };
+
+  void on_job(const wire::JobRecord& record);
+  void on_batch(Job& job, const wire::BatchRecord& record);
+  void fold_range(Job& job, int64_t batch, const wire::PlannedRange& range, Totals& totals);
+  void check_value(Job& job, const FakeSinkServer::Event& event);
+  void check_done(Job& job, const FakeSinkServer::Event& event);
+  void check_round(Job& job, const FakeSinkServer::Event& event);
+  void check_checkpoint(Job& job, const wire::CheckpointRef& reference);
+  // False: the answer is about no job that is known, or goes back.
+  bool check_as_of(Job& job, const api::AsOf& as_of, int64_t floor, bool top);
+  // As of the batch; none: no record up to it has the word.
+  [[nodiscard]] const Sums* sums_at(const Job& job, const std::string& word, int64_t batch) const;
+  [[nodiscard]] std::map<std::string, std::string> values_at(
+      const Job& job, int64_t batch, const std::function<bool(const std::string&)>& wanted) const;
+  [[nodiscard]] Job* find(const std::string& name);
+  void breach(const Job& job, const std::string& what);
+
+  const Deps deps_;
+  std::map<JobId, Job> jobs_;
+  std::map<std::string, JobId> newest_of_;  // by name
+  std::string breach_;
+  uint64_t checkpoints_read_ = 0;
+};
+
+}  // namespace millrace

@@ -1,0 +1,253 @@
+#include "tests/sim/scenarios.h"
+
+#include <cstdlib>
+
+#include "common/base/check.h"
+#include "tests/sim/chain_job.h"
+
+namespace millrace {
+namespace {
+
+using std::chrono::milliseconds;
+
+void restart_a_worker(SimCluster& cluster, SimRandom& fate, double crash, double start) {
+  const int index = static_cast<int>(fate.below(static_cast<uint64_t>(2)));
+  if (cluster.has_worker(index)) {
+    if (fate.chance(crash)) cluster.crash_worker(index);
+  } else if (fate.chance(start)) {
+    cluster.start_worker(index);
+  }
+}
+
+void restart_the_master(SimCluster& cluster, SimRandom& fate, double crash, double start) {
+  if (cluster.has_master()) {
+    if (fate.chance(crash)) cluster.crash_master();
+  } else if (fate.chance(start)) {
+    cluster.start_master();
+  }
+}
+
+void kill_executors(SimCluster& cluster, SimRandom& fate, double chance) {
+  if (fate.chance(chance)) cluster.crash_executor(fate.next());
+}
+
+void everything_dies(SimCluster& cluster, SimRandom& fate) {
+  restart_a_worker(cluster, fate, 0.1, 0.3);
+  restart_the_master(cluster, fate, 0.06, 0.3);
+  kill_executors(cluster, fate, 0.05);
+}
+
+void disks_fail(SimCluster& cluster, SimRandom& fate) {
+  if (fate.chance(0.1)) cluster.metadata_disk().failure = Error{ErrorCode::kIo, "the disk is full"};
+  if (fate.chance(0.3)) cluster.metadata_disk().failure.reset();
+  if (fate.chance(0.1)) {
+    cluster.checkpoint_disk().failure = [](auto, const std::string& name) {
+      return std::optional<Error>(Error{ErrorCode::kIo, name + ": the disk is full"});
+    };
+  }
+  if (fate.chance(0.3)) cluster.checkpoint_disk().failure = nullptr;
+  restart_a_worker(cluster, fate, 0.05, 0.3);
+}
+
+void processes_are_cut_off(SimCluster& cluster, SimRandom& fate) {
+  const std::string worker = "worker-" + std::to_string(fate.below(3));
+  if (fate.chance(0.05)) cluster.world().cut_both_ways("master", worker);
+  if (fate.chance(0.05)) cluster.world().cut(worker, "master");
+  if (fate.chance(0.3)) cluster.world().heal();
+  cluster.world().run_for(fate.chance(0.1) ? milliseconds(3000) : milliseconds(0));
+}
+
+// Damages one file of a checkpoint, or takes it away.
+void damage_a_file(SimCluster& cluster, SimRandom& fate) {
+  auto& files = cluster.checkpoint_disk().files;
+  std::vector<std::string> names;
+  for (const auto& [name, bytes] : files) {
+    if (name.starts_with("job-") && !bytes.empty()) names.push_back(name);
+  }
+  if (names.empty()) return;
+  const std::string& name = names[fate.below(names.size())];
+  std::string& bytes = files[name];
+  if (fate.chance(0.3)) {
+    files.erase(name);
+  } else if (fate.chance(0.5)) {
+    bytes.resize(fate.below(bytes.size()));
+  } else {
+    bytes[fate.below(bytes.size())] ^= static_cast<char>(1 << fate.below(8));
+  }
+}
+
+void add_deaths(std::vector<Scenario>& all) {
+  all.push_back({.name = "nothing_happens", .options = {.faults = SimFaults::none()}});
+  all.push_back(
+      {.name = "two_sum_with_nothing_happening", .type = "two_sum", .options = {.faults = SimFaults::none()}});
+  all.push_back({.name = "the_network_misbehaves"});
+  all.push_back({.name = "workers_die_on_a_good_network",
+                 .options = {.workers = 3, .faults = SimFaults::none()},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) { restart_a_worker(cluster, fate, 0.1, 0.3); }});
+  all.push_back({.name = "executors_die",
+                 .type = "two_sum",
+                 .options = {.workers = 3},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) { kill_executors(cluster, fate, 0.15); }});
+  all.push_back({.name = "the_master_dies",
+                 .options = {.faults = SimFaults::none()},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) { restart_the_master(cluster, fate, 0.15, 0.3); }});
+  all.push_back({.name = "everything_dies", .type = "two_sum", .options = {.workers = 3}, .strike = everything_dies});
+  all.push_back({.name = "the_sink_is_away_or_loses_its_data", .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   if (fate.chance(0.1)) cluster.sink().failure = Error{ErrorCode::kUnavailable, "the sink is away"};
+                   if (fate.chance(0.2)) cluster.sink().failure.reset();
+                   if (fate.chance(0.05)) cluster.sink().lose_all_data();
+                   if (fate.chance(0.03)) cluster.sink().lose_values("job");
+                   // Only the status says then whose keys they are.
+                   const FakeSinkServer::Keys* keys = cluster.sink().find("job");
+                   if (fate.chance(0.03) && keys != nullptr && !keys->status.empty()) {
+                     cluster.sink().lose_fence("job");
+                   }
+                   restart_a_worker(cluster, fate, 0.03, 0.3);
+                 }});
+}
+
+void add_troubles_of_machines(std::vector<Scenario>& all) {
+  all.push_back({.name = "disks_fail", .options = {.workers = 3}, .strike = disks_fail});
+  all.push_back(
+      {.name = "processes_are_cut_off", .type = "two_sum", .options = {.workers = 3}, .strike = processes_are_cut_off});
+  all.push_back(
+      {.name = "blocks_are_merged_in_order", .type = kChainJob, .options = {.workers = 3}, .strike = everything_dies});
+  all.push_back({.name = "processes_are_frozen",
+                 .type = "two_sum",
+                 .options = {.workers = 3, .sink_most_ms = 40},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   const Duration duration = fate.between(milliseconds(100), milliseconds(7000));
+                   if (fate.chance(0.1)) cluster.freeze_executor(fate.next(), duration);
+                   if (fate.chance(0.02)) cluster.freeze_master(duration);
+                   if (fate.chance(0.06)) cluster.world().run_for(milliseconds(8000));
+                 }});
+}
+
+void add_what_people_do(std::vector<Scenario>& all) {
+  all.push_back(
+      {.name = "workers_are_drained", .options = {.workers = 3}, .strike = [](SimCluster& cluster, SimRandom& fate) {
+         if (fate.chance(0.1)) cluster.drain_worker(static_cast<int>(fate.below(3)));
+         kill_executors(cluster, fate, 0.02);
+         restart_the_master(cluster, fate, 0.02, 0.3);
+       }});
+  all.push_back({.name = "jobs_are_stopped_and_resumed",
+                 .jobs = {"first", "second"},
+                 .options = {.workers = 2},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   const std::string name = fate.chance(0.5) ? "first" : "second";
+                   if (fate.chance(0.1)) cluster.ask_to_stop(name);
+                   if (fate.chance(0.2)) cluster.ask_to_resume(name);
+                   kill_executors(cluster, fate, 0.05);
+                   restart_the_master(cluster, fate, 0.03, 0.3);
+                 }});
+  all.push_back({.name = "jobs_are_killed_and_submitted_again",
+                 .jobs = {"first", "second"},
+                 .options = {.workers = 2},
+                 .steps = 25,
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   kill_executors(cluster, fate, 0.05);
+                   if (fate.chance(0.1)) cluster.kill_and_submit("first", fate.chance(0.5));
+                 }});
+}
+
+void add_troubles_of_data(std::vector<Scenario>& all) {
+  all.push_back(
+      {.name = "the_log_is_away_and_has_gaps", .type = "two_sum", .strike = [](SimCluster& cluster, SimRandom& fate) {
+         if (fate.chance(0.1)) cluster.topic().set_available(false);
+         if (fate.chance(0.3)) cluster.topic().set_available(true);
+         if (fate.chance(0.3)) {
+           cluster.topic().skip(LogPartition(static_cast<int32_t>(fate.below(3))),
+                                static_cast<int64_t>(1 + fate.below(20)));
+         }
+         kill_executors(cluster, fate, 0.05);
+       }});
+  all.push_back({.name = "checkpoint_files_are_damaged",
+                 .type = "two_sum",
+                 .options = {.workers = 3, .base_every = 3},
+                 .strike =
+                     [](SimCluster& cluster, SimRandom& fate) {
+                       if (fate.chance(0.04)) damage_a_file(cluster, fate);
+                       kill_executors(cluster, fate, 0.1);
+                       restart_the_master(cluster, fate, 0.02, 0.3);
+                     },
+                 .may_fail_by = "checkpoint"});
+  all.push_back({.name = "kept_blocks_are_dropped_at_once",
+                 .type = kChainJob,
+                 .options = {.workers = 3, .checkpoint_interval_ms = 200, .lane_memory_bytes = 1},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) { kill_executors(cluster, fate, 0.15); }});
+  all.push_back({.name = "one_partition_and_five_workers",
+                 .options = {.workers = 5, .lanes = 1, .log_partitions = 1, .state_partitions = 1},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) { kill_executors(cluster, fate, 0.1); }});
+  all.push_back({.name = "bases_are_merged_all_the_time",
+                 .type = "two_sum",
+                 .options = {.workers = 3, .checkpoint_interval_ms = 20, .base_every = 1},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   kill_executors(cluster, fate, 0.1);
+                   disks_fail(cluster, fate);
+                 }});
+  all.push_back({.name = "recovery_is_struck_ten_times",
+                 .type = kChainJob,
+                 .options = {.workers = 3},
+                 .steps = 12,
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   if (!fate.chance(0.15)) return;
+                   for (int i = 0; i < 10; ++i) {
+                     cluster.crash_executor(fate.next());
+                     if (fate.chance(0.2)) cluster.crash_worker(static_cast<int>(fate.below(3)));
+                     cluster.world().run_for(fate.between(milliseconds(1), milliseconds(400)));
+                     cluster.start();
+                   }
+                 }});
+}
+
+std::vector<Scenario> make_scenarios() {
+  std::vector<Scenario> all;
+  add_deaths(all);
+  add_troubles_of_machines(all);
+  add_what_people_do(all);
+  add_troubles_of_data(all);
+  return all;
+}
+
+}  // namespace
+
+std::span<const Scenario> scenarios() {
+  static const std::vector<Scenario> all = make_scenarios();
+  return all;
+}
+
+const Scenario& scenario_named(const std::string& name) {
+  for (const Scenario& scenario : scenarios()) {
+    if (scenario.name == name) return scenario;
+  }
+  LOG(FATAL) << "there is no scenario " << name;
+}
+
+Outcome run_scenario(const Scenario& scenario, uint64_t seed) {
+  SimCluster cluster(seed, scenario.options);
+  cluster.world().print_trace(std::getenv("MILLRACE_SIM_TRACE") != nullptr);
+  cluster.start();
+  for (const std::string& job : scenario.jobs) cluster.submit(job, scenario.type);
+  SimRandom& fate = cluster.world().random("fate");
+  for (int step = 0; step < scenario.steps && cluster.oracle().breach().empty(); ++step) {
+    cluster.append_lines(static_cast<int>(fate.below(8)));
+    if (scenario.strike) scenario.strike(cluster, fate);
+    cluster.world().run_for(fate.between(milliseconds(1), milliseconds(40)));
+  }
+  Outcome outcome;
+  if (!cluster.finish()) {
+    outcome.problem = !cluster.oracle().breach().empty() ? cluster.oracle().breach() : "it does not catch up";
+    for (const std::string& job : scenario.jobs) {
+      const std::string failure = cluster.failure_of(job);
+      const bool allowed = scenario.may_fail_by != nullptr && failure.find(scenario.may_fail_by) != std::string::npos;
+      if (failure.empty() || !cluster.oracle().breach().empty()) continue;
+      outcome.problem = allowed ? "" : "the job failed: " + failure;
+    }
+    if (!outcome.problem.empty()) outcome.problem += "\n" + cluster.state();
+  }
+  outcome.counts = cluster.counts();
+  outcome.trace_hash = cluster.world().trace_hash();
+  return outcome;
+}
+
+}  // namespace millrace

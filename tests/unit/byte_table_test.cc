@@ -1,0 +1,143 @@
+#include "stream/byte_table.h"
+
+#include <gtest/gtest.h>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <random>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "stream/varint.h"
+
+namespace millrace {
+namespace {
+
+std::string random_key(std::mt19937_64& random, size_t distinct) {
+  std::mt19937_64 by_number(random() % distinct);
+  const size_t kinds[] = {0, 1, 2, 7, 8, 9, 14, 15, 16, 17, 40, 300};
+  std::string key(kinds[by_number() % std::size(kinds)], ' ');
+  for (char& byte : key) byte = static_cast<char>(by_number() % 3 == 0 ? 0 : by_number());
+  return key;
+}
+
+TEST(ByteTable, agrees_with_unordered_map_under_random_operations) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    std::mt19937_64 random(seed);
+    ByteTable<int64_t> table;
+    std::unordered_map<std::string, int64_t> model;
+    std::vector<ByteSlot> slots;
+    std::vector<std::string> keys;  // of slots
+    const size_t distinct = 1 + random() % 5000;
+    for (int step = 0; step < 5000; ++step) {
+      const std::string key = random_key(random, distinct);
+      const auto [slot, inserted] = table.find_or_insert(HashedKey::of(key), [&](std::span<const ByteSlot> moved) {
+        for (ByteSlot& kept : slots) kept = moved[kept];
+      });
+      ASSERT_EQ(inserted, !model.contains(key));
+      if (inserted) {
+        EXPECT_EQ(table.value(slot), 0);
+        slots.push_back(slot);
+        keys.push_back(key);
+      }
+      table.value(slot) += step;
+      model[key] += step;
+      if (step % 1777 == 1776) {
+        table.clear(slots);
+        model.clear();
+        slots.clear();
+        keys.clear();
+      }
+    }
+    ASSERT_EQ(table.size(), model.size());
+    for (size_t i = 0; i < slots.size(); ++i) {
+      EXPECT_EQ(table.key(slots[i]), keys[i]);
+      EXPECT_EQ(table.value(slots[i]), model[keys[i]]);
+    }
+    for (int i = 0; i < 1000; ++i) {
+      const std::string key = random_key(random, 2 * distinct);
+      const ByteSlot slot = table.find(HashedKey::of(key));
+      const auto expected = model.find(key);
+      ASSERT_EQ(slot != kNoByteSlot, expected != model.end());
+      if (slot != kNoByteSlot) {
+        EXPECT_EQ(table.value(slot), expected->second);
+      }
+    }
+  }
+}
+
+TEST(ByteTable, keys_that_differ_only_in_trailing_nul_bytes_are_different) {
+  ByteTable<int> table;
+  for (size_t size = 0; size <= 40; ++size) {
+    const std::string key(size, '\0');
+    EXPECT_TRUE(table.find_or_insert(HashedKey::of(key), [](auto) {}).inserted) << size;
+    EXPECT_FALSE(table.find_or_insert(HashedKey::of(key), [](auto) {}).inserted) << size;
+  }
+  EXPECT_EQ(table.size(), 41U);
+}
+
+TEST(ByteTable, bytes_behind_a_key_do_not_matter) {
+  const std::string one = "word-and-what-follows";
+  const std::string other = "word other bytes here";
+  for (size_t size = 0; size <= 4; ++size) {
+    EXPECT_EQ(make_inline_key(one.data(), size), make_inline_key(other.data(), size));
+  }
+}
+
+TEST(ByteTable, a_key_at_the_end_of_the_mapped_memory_is_read_safely) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  void* memory = mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  char* end = static_cast<char*>(memory) + page;
+  ASSERT_EQ(mprotect(end, page, PROT_NONE), 0);
+  for (size_t size = 0; size <= 15; ++size) {
+    std::memset(end - size, 'k', size);
+    EXPECT_EQ(make_inline_key(end - size, size), make_inline_key(std::string(size, 'k').data(), size));
+  }
+  munmap(memory, 2 * page);
+}
+
+TEST(ByteTable, a_table_that_was_large_once_gives_memory_back) {
+  ByteTable<int64_t> table;
+  std::vector<ByteSlot> slots;
+  const auto remap = [&](std::span<const ByteSlot> moved) {
+    for (ByteSlot& slot : slots) slot = moved[slot];
+  };
+  for (int i = 0; i < 1'000'000; ++i) {
+    slots.push_back(table.find_or_insert(HashedKey::of(std::to_string(i)), remap).slot);
+  }
+  const size_t large = table.memory_bytes();
+  for (int round = 0; round < 10; ++round) {
+    table.clear(slots);
+    slots.clear();
+    slots.push_back(table.find_or_insert(HashedKey::of("one"), remap).slot);
+  }
+  EXPECT_LT(table.memory_bytes(), large / 8);
+  EXPECT_EQ(table.size(), 1U);
+}
+
+TEST(Varint, every_length_comes_back_and_bad_ones_are_refused) {
+  for (int bits = 0; bits < 64; ++bits) {
+    for (const uint64_t value : {uint64_t{1} << bits, (uint64_t{1} << bits) - 1, ~uint64_t{0} >> bits}) {
+      char bytes[kMaxVarintBytes];
+      char* end = put_varint(bytes, value);
+      EXPECT_EQ(static_cast<size_t>(end - bytes), varint_size(value));
+      const char* at = bytes;
+      uint64_t back = 0;
+      ASSERT_TRUE(get_varint(at, end, back));
+      EXPECT_EQ(back, value);
+      EXPECT_EQ(at, end);
+      at = bytes;
+      EXPECT_FALSE(get_varint(at, end - 1, back));
+    }
+  }
+  const std::string too_long(11, '\xff');
+  const char* at = too_long.data();
+  uint64_t value = 0;
+  EXPECT_FALSE(get_varint(at, at + too_long.size(), value));
+}
+
+}  // namespace
+}  // namespace millrace

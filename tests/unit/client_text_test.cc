@@ -1,0 +1,216 @@
+// What the command line reads and writes, without a master.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "client/arguments.h"
+#include "client/line_reader.h"
+#include "client/output.h"
+
+namespace millrace::client {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(ArgumentsTest, DurationsAreAWholeNumberAndAUnit) {
+  EXPECT_EQ(parse_duration_ms("100ms").value(), 100);
+  EXPECT_EQ(parse_duration_ms("1s").value(), 1000);
+  EXPECT_EQ(parse_duration_ms("5m").value(), 300'000);
+  EXPECT_EQ(parse_duration_ms("2h").value(), 7'200'000);
+  for (const std::string text : {"", "1", "ms", "0ms", "-1s", "1.5s", "1 s", " 1s", "1S", "1sec", "1s ",
+                                 "9223372036854775807h", "99999999999999999999ms"}) {
+    const auto parsed = parse_duration_ms(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_THAT(parsed.error().message, HasSubstr("'" + text + "'"));
+  }
+}
+
+TEST(ArgumentsTest, SettingsAreKeyAndValueOnceEach) {
+  const auto settings = parse_settings("--set", {"rank=all", "field=", "a=b=c"});
+  ASSERT_TRUE(settings);
+  EXPECT_EQ(settings->at("rank"), "all");
+  EXPECT_EQ(settings->at("field"), "");
+  EXPECT_EQ(settings->at("a"), "b=c");
+  EXPECT_FALSE(parse_settings("--set", {"rank"}));
+  EXPECT_FALSE(parse_settings("--set", {"=x"}));
+  EXPECT_THAT(parse_settings("--set", {"a=1", "a=2"}).error().message, HasSubstr("'a' twice"));
+}
+
+class KafkaConfigTest : public testing::Test {
+ protected:
+  void write(const std::string& text) const { std::ofstream(path_, std::ios::trunc) << text; }
+  void TearDown() override { unlink(path_.c_str()); }
+  const std::string path_ = testing::TempDir() + "kafka_config." + std::to_string(getpid());
+};
+
+TEST_F(KafkaConfigTest, LinesCommentsAndBlanksAreRead) {
+  write("# secrets\n\n security.protocol = SASL_SSL\r\nsasl.password=a=b #c\n");
+  const auto config = read_kafka_config(path_);
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->size(), 2);
+  EXPECT_EQ(config->at("security.protocol"), "SASL_SSL");
+  EXPECT_EQ(config->at("sasl.password"), "a=b #c");
+}
+
+TEST_F(KafkaConfigTest, WhatIsMalformedIsNamedByItsLineAndNeverByItsValue) {
+  write("a=1\nhunter2\n");
+  EXPECT_THAT(read_kafka_config(path_).error().message,
+              testing::AllOf(HasSubstr(path_ + ":2: "), testing::Not(HasSubstr("hunter2"))));
+  write("a=1\n\na=2\n");
+  EXPECT_THAT(read_kafka_config(path_).error().message, HasSubstr(path_ + ":3: 'a'"));
+  EXPECT_THAT(read_kafka_config("/nonexistent").error().message, HasSubstr("No such file"));
+  EXPECT_THAT(read_kafka_config("/").error().message, HasSubstr("cannot be read"));
+  write("");
+  EXPECT_TRUE(read_kafka_config(path_));
+}
+
+TEST(OutputTest, TablesAreAlignedAndNumbersStandRight) {
+  std::ostringstream out;
+  Table table({"NAME", "RECORDS", "PROBLEM"});
+  table.add({"wc", "5", ""});
+  table.add({"naïve", "12345", "no worker"});
+  table.print({.stream = out});
+  EXPECT_EQ(out.str(), "NAME   RECORDS  PROBLEM\nwc           5\nnaïve    12345  no worker\n");
+}
+
+api::Values values_of(const std::string& word, const std::string& count, bool found) {
+  api::Values values;
+  values.as_of.batch = 9;
+  values.values.resize(1);
+  values.values[0].key = word;
+  values.values[0].text = count;
+  values.values[0].found = found;
+  return values;
+}
+
+TEST(OutputTest, ControlCharactersAreEscapedOnTerminalsOnly) {
+  std::ostringstream piped;
+  print_values({.stream = piped}, values_of("a\x1b[2J", "3", true));
+  EXPECT_EQ(piped.str(), "a\x1b[2J\t3\n");
+  std::ostringstream terminal;
+  print_values({.stream = terminal, .terminal = true}, values_of("a\x1b[2J", "3", true));
+  EXPECT_EQ(terminal.str(), "a\\x1b[2J\t3\n");
+}
+
+TEST(OutputTest, AMissingWordCountsZero) {
+  std::ostringstream out;
+  print_values({.stream = out}, values_of("the", "", false));
+  EXPECT_EQ(out.str(), "the\t0\n");
+  const auto object = json_of(values_of("the", "", false), true);
+  EXPECT_EQ(object["values"][0]["count"], 0);
+  EXPECT_EQ(object["values"][0]["found"], false);
+}
+
+TEST(OutputTest, JsonIsOneObjectWithItsBatchEvenForBytesThatAreNoText) {
+  std::ostringstream out;
+  print_json({.stream = out, .json = true}, json_of(values_of("\xff", "12", true), false));
+  const auto object = nlohmann::json::parse(out.str());
+  EXPECT_EQ(object["batch"], 9);
+  EXPECT_EQ(object["values"][0]["count"], 12);
+  EXPECT_EQ(json_of(values_of("pair", "1 2", true), false)["values"][0]["count"], "1 2");
+}
+
+TEST(OutputTest, AmountsAreReadable) {
+  EXPECT_EQ(milliseconds(100), "100ms");
+  EXPECT_EQ(milliseconds(60'000), "1m");
+  EXPECT_EQ(microseconds(1234), "1.2ms");
+  EXPECT_EQ(bytes_text(1536), "1.5 KiB");
+  EXPECT_EQ(time_text(0), "-");
+  EXPECT_EQ(time_text(1'706'702'400'123), "2024-01-31 12:00:00.123Z");
+}
+
+class LineReaderTest : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_EQ(pipe(pipe_), 0); }
+  void TearDown() override {
+    close(pipe_[0]);
+    end();
+  }
+  void write_all(const std::string& text) const {
+    ASSERT_EQ(::write(pipe_[1], text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+  void end() {
+    if (pipe_[1] >= 0) close(pipe_[1]);
+    pipe_[1] = -1;
+  }
+  int pipe_[2] = {-1, -1};
+  InterruptBlock interrupts_;
+};
+
+TEST_F(LineReaderTest, LinesComeWholeAndTheLastNeedsNoEnd) {
+  LineReader reader(pipe_[0], interrupts_.mask_while_waiting());
+  write_all("one\n\ntwo\r\nthree");
+  end();
+  const auto group = reader.next();
+  ASSERT_TRUE(group);
+  EXPECT_TRUE(group->end);
+  EXPECT_THAT(group->lines, ElementsAre("one", "", "two\r", "three"));
+}
+
+TEST_F(LineReaderTest, ASlowSourceIsPassedOnAndHalfALineIsKept) {
+  LineReader reader(pipe_[0], interrupts_.mask_while_waiting());
+  write_all("one\ntw");
+  const auto first = reader.next();
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(first->end);
+  EXPECT_THAT(first->lines, ElementsAre("one"));
+  write_all("o\n");
+  EXPECT_THAT(reader.next()->lines, ElementsAre("two"));
+  end();
+  const auto last = reader.next();
+  EXPECT_TRUE(last->end);
+  EXPECT_TRUE(last->lines.empty());
+}
+
+TEST_F(LineReaderTest, GroupsAreBoundedAndNothingIsLostBetweenThem) {
+  LineReader reader(pipe_[0], interrupts_.mask_while_waiting());
+  const std::string line(1000, 'x');
+  std::jthread writer([&] {
+    for (int i = 0; i < 5000; ++i) write_all(line + "\n");
+    end();
+  });
+  size_t lines = 0;
+  while (true) {
+    const auto group = reader.next();
+    ASSERT_TRUE(group);
+    EXPECT_LE(group->lines.size() * line.size(), LineReader::kGroupBytes + line.size());
+    lines += group->lines.size();
+    if (group->end) break;
+  }
+  EXPECT_EQ(lines, 5000);
+}
+
+TEST_F(LineReaderTest, ALineBeyondTheLimitIsNamed) {
+  LineReader reader(pipe_[0], interrupts_.mask_while_waiting());
+  std::jthread writer([&] {
+    const std::string chunk(1 << 20, 'x');
+    write_all("short\n");
+    for (int i = 0; i < 9; ++i) [[maybe_unused]]
+      const auto n = ::write(pipe_[1], chunk.data(), chunk.size());
+    end();
+  });
+  Result<LineGroup> group = reader.next();
+  while (group && !group->end) group = reader.next();
+  ASSERT_FALSE(group);
+  EXPECT_THAT(group.error().message, HasSubstr("line 2 "));
+  char rest[1 << 16];
+  while (read(pipe_[0], rest, sizeof(rest)) > 0) {
+  }
+}
+
+TEST_F(LineReaderTest, AnInterruptIsTheEndOfTheInput) {
+  LineReader reader(pipe_[0], interrupts_.mask_while_waiting());
+  write_all("one\ntwo\n");
+  EXPECT_THAT(reader.next()->lines, ElementsAre("one", "two"));
+  pthread_kill(pthread_self(), SIGINT);  // blocked until the next wait
+  EXPECT_TRUE(reader.next()->end);
+}
+
+}  // namespace
+}  // namespace millrace::client

@@ -1,0 +1,279 @@
+// The master's decisions as plain functions: cutting, spreading, what to replay, what a ledger believes.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "master/assignment.h"
+#include "master/cutter.h"
+#include "master/ledger.h"
+#include "master/recovery.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+const LogPartition kLog0(0);
+const LogPartition kLog1(1);
+const ProcessId kAnn(11);
+const ProcessId kBob(12);
+const ProcessId kCid(13);
+
+// --- Cutter ----------------------------------------------------------------------------------------------------------
+
+TEST(Cutter, ranges_of_a_partition_tile_its_offsets) {
+  Cutter cutter;
+  cutter.add_partition(kLog0, Offset(100));
+  cutter.announce(kLog0, Offset(100), Offset(110), 10);
+  const auto first = cutter.cut(1000);
+  cutter.announce(kLog0, Offset(100), Offset(125), 20);
+  const auto second = cutter.cut(1000);
+  ASSERT_EQ(first.size(), 1u);
+  ASSERT_EQ(second.size(), 1u);
+  EXPECT_EQ(first[0].range, (OffsetRange{Offset(100), Offset(110)}));
+  EXPECT_EQ(second[0].range, (OffsetRange{Offset(110), Offset(125)}));
+  EXPECT_EQ(second[0].records, 10) << "15 offsets hold 10 records: transactions leave gaps";
+}
+
+TEST(Cutter, a_cut_stops_at_the_cap_but_takes_at_least_one_boundary) {
+  Cutter cutter;
+  cutter.add_partition(kLog0, Offset(0));
+  for (int64_t i = 1; i <= 10; ++i) cutter.announce(kLog0, Offset(0), Offset(i * 100), i * 100);
+  EXPECT_EQ(cutter.cut(250)[0].range.to, Offset(200));
+  EXPECT_EQ(cutter.cut(50)[0].range.to, Offset(300));
+  EXPECT_EQ(cutter.cut(100'000)[0].range.to, Offset(1000));
+  EXPECT_FALSE(cutter.has_records());
+}
+
+TEST(Cutter, tells_what_was_read_and_is_in_no_batch) {
+  Cutter cutter;
+  cutter.add_partition(kLog0, Offset(0));
+  EXPECT_EQ(cutter.waiting_bytes(kLog0), 0);
+  cutter.announce(kLog0, Offset(0), Offset(10), 10, 1000);
+  cutter.announce(kLog0, Offset(0), Offset(30), 30, 3000);
+  EXPECT_EQ(cutter.waiting_bytes(kLog0), 3000);
+  ASSERT_EQ(cutter.cut(10).size(), 1u);
+  EXPECT_EQ(cutter.waiting_bytes(kLog0), 2000);
+  cutter.restart_reader(kLog0);
+  EXPECT_EQ(cutter.waiting_bytes(kLog0), 0);
+}
+
+TEST(Cutter, announcements_of_an_earlier_reader_and_repeats_are_ignored) {
+  Cutter cutter;
+  cutter.add_partition(kLog0, Offset(0));
+  cutter.announce(kLog0, Offset(0), Offset(10), 10);
+  cutter.cut(1000);
+  cutter.restart_reader(kLog0);
+  cutter.announce(kLog0, Offset(0), Offset(30), 30);
+  EXPECT_FALSE(cutter.has_records());
+  cutter.announce(kLog0, Offset(10), Offset(20), 10);
+  cutter.announce(kLog0, Offset(10), Offset(20), 10);
+  const auto ranges = cutter.cut(1000);
+  ASSERT_EQ(ranges.size(), 1u);
+  EXPECT_EQ(ranges[0].records, 10);
+}
+
+// --- spread ----------------------------------------------------------------------------------------------------------
+
+Assignment nobody_owns(int logs, int states) {
+  Assignment assignment;
+  for (int i = 0; i < logs; ++i) assignment.logs[LogPartition(i)] = kNoProcess;
+  assignment.states.resize(static_cast<size_t>(states));
+  return assignment;
+}
+
+int64_t states_of(const Assignment& assignment, ProcessId process) {
+  int64_t count = 0;
+  for (const StateOwnership& state : assignment.states) count += state.process == process ? 1 : 0;
+  return count;
+}
+
+TEST(Spread, shares_go_by_lanes) {
+  const Assignment next = spread(nobody_owns(4, 64), {{kAnn, 1}, {kBob, 3}}, true, {});
+  EXPECT_EQ(states_of(next, kAnn), 16);
+  EXPECT_EQ(states_of(next, kBob), 48);
+  EXPECT_EQ(next.number, Generation(1));
+}
+
+TEST(Spread, survivors_keep_what_they_have_and_share_what_the_dead_had) {
+  const Assignment before = spread(nobody_owns(4, 6), {{kAnn, 1}, {kBob, 1}, {kCid, 1}}, true, {});
+  const Assignment after = spread(before, {{kAnn, 1}, {kCid, 1}}, false, {});
+  for (size_t i = 0; i < before.states.size(); ++i) {
+    if (before.states[i].process == kBob) {
+      EXPECT_EQ(after.states[i].generation, after.number);
+    } else {
+      EXPECT_EQ(after.states[i].process, before.states[i].process);
+      EXPECT_EQ(after.states[i].generation, before.states[i].generation) << "who keeps it keeps its state";
+    }
+  }
+  EXPECT_EQ(states_of(after, kAnn), 3);
+  EXPECT_EQ(states_of(after, kCid), 3);
+}
+
+TEST(Spread, without_candidates_everything_belongs_to_nobody_and_the_number_rises) {
+  const Assignment before = spread(nobody_owns(2, 4), {{kAnn, 1}}, true, {});
+  const Assignment after = spread(before, {}, true, {});
+  EXPECT_EQ(states_of(after, kNoProcess), 4);
+  EXPECT_EQ(after.number, before.number.next());
+}
+
+TEST(Spread, a_partition_to_reload_gets_a_new_generation_with_its_old_owner) {
+  const Assignment before = spread(nobody_owns(1, 2), {{kAnn, 1}}, true, {});
+  const Assignment after = spread(before, {{kAnn, 1}}, false, {StatePartition(1)});
+  EXPECT_EQ(after.states[0].generation, before.number);
+  EXPECT_EQ(after.states[1].generation, after.number);
+  EXPECT_EQ(after.states[1].process, kAnn);
+}
+
+TEST(Spread, a_joiner_makes_it_unbalanced_and_balancing_gives_it_its_share) {
+  const Assignment before = spread(nobody_owns(4, 64), {{kAnn, 1}}, true, {});
+  const std::vector<Candidate> both = {{kAnn, 1}, {kBob, 1}};
+  EXPECT_FALSE(is_unbalanced(before, {{kAnn, 1}}));
+  EXPECT_TRUE(is_unbalanced(before, both));
+  const Assignment after = spread(before, both, true, {});
+  EXPECT_EQ(states_of(after, kBob), 32);
+  EXPECT_FALSE(is_unbalanced(after, both));
+}
+
+TEST(Spread, balancing_among_any_number_of_joiners_is_balanced_afterwards) {
+  for (const int32_t lanes : {1, 2, 3}) {
+    std::vector<Candidate> candidates = {{kAnn, lanes}};
+    Assignment current = spread(nobody_owns(4, 64), candidates, true, {});
+    for (uint64_t joiner = 100; joiner < 180; ++joiner) {
+      candidates.push_back({ProcessId(joiner), 1 + static_cast<int32_t>(joiner % 3)});
+      current = spread(current, candidates, true, {});
+      EXPECT_FALSE(is_unbalanced(current, candidates)) << candidates.size() << " candidates";
+      for (const StateOwnership& state : spread(current, candidates, true, {}).states) {
+        EXPECT_LE(state.generation, current.number) << "nothing moves twice";
+      }
+    }
+  }
+}
+
+// --- plan_recovery ---------------------------------------------------------------------------------------------------
+
+struct RecoveryCase {
+  const char* name;
+  ProcessId mapper;
+  bool result_known;
+  BatchId applied;
+  bool restoring;
+  bool wants_task;
+  bool wants_section;
+};
+
+class RecoveryTable : public ::testing::TestWithParam<RecoveryCase> {};
+
+TEST_P(RecoveryTable, asks_for_what_may_be_missing) {
+  const RecoveryCase& row = GetParam();
+  Assignment assignment;
+  assignment.logs[kLog0] = kBob;
+  RecoveryFacts facts;
+  facts.assignment = &assignment;
+  facts.alive = {kAnn, kBob};
+  facts.batches = {{BatchId(7), {{kLog0, {Offset(0), Offset(10)}, 10, row.mapper, row.result_known}}}};
+  facts.states = {{StatePartition(3), row.applied, row.restoring}};
+  const auto tasks = plan_recovery(facts);
+  ASSERT_EQ(tasks.size(), row.wants_task ? 1u : 0u);
+  if (!row.wants_task) return;
+  EXPECT_EQ(tasks[0].mapper, row.mapper == kAnn ? kAnn : kBob) << "a living mapper has kept its blocks";
+  if (row.wants_section) {
+    EXPECT_THAT(tasks[0].partitions, ElementsAre(StatePartition(3)));
+  } else {
+    EXPECT_THAT(tasks[0].partitions, IsEmpty());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rows, RecoveryTable,
+    ::testing::Values(
+        RecoveryCase{"survivor_that_will_get_its_block", kAnn, false, BatchId(6), false, false, false},
+        RecoveryCase{"survivor_whose_mapper_died", kCid, false, BatchId(6), false, true, true},
+        RecoveryCase{"survivor_whose_mapper_died_after_telling_its_result", kCid, true, BatchId(6), false, true, true},
+        RecoveryCase{"survivor_that_has_applied_it", kAnn, true, BatchId(7), false, false, false},
+        RecoveryCase{"only_the_result_is_missing", kCid, false, BatchId(7), false, true, false},
+        RecoveryCase{"moved_partition_with_a_living_mapper", kAnn, true, BatchId(5), true, true, true},
+        RecoveryCase{"moved_partition_with_an_unknown_mapper", kNoProcess, true, BatchId(5), true, true, true},
+        RecoveryCase{"moved_partition_restored_beyond_it", kAnn, true, BatchId(7), true, false, false}),
+    [](const auto& row) { return row.param.name; });
+
+// --- Ledger ----------------------------------------------------------------------------------------------------------
+
+wire::BatchRecord record_of(int64_t batch, int64_t from, int64_t to) {
+  wire::BatchRecord record;
+  record.batch = batch;
+  wire::PlannedRange range;
+  range.from_offset = from;
+  range.to_offset = to;
+  range.records = to - from;
+  record.ranges.push_back(range);
+  return record;
+}
+
+wire::MapResult result_of(int64_t from, int64_t to, int64_t fingerprint) {
+  wire::MapResult result;
+  result.from_offset = from;
+  result.to_offset = to;
+  result.records = to - from;
+  result.emitted = 2 * (to - from);
+  result.fingerprint = fingerprint;
+  return result;
+}
+
+TEST(Ledger, totals_advance_without_gap_over_durable_batches_with_all_results) {
+  Ledger ledger{wire::BatchTotals()};
+  ledger.add(record_of(1, 0, 10), true);
+  ledger.add(record_of(2, 10, 15), true);
+  ASSERT_TRUE(ledger.note_result(BatchId(2), result_of(10, 15, 1)));
+  EXPECT_THAT(ledger.advance_totals(), IsEmpty());
+  ASSERT_TRUE(ledger.note_result(BatchId(1), result_of(0, 10, 1)));
+  EXPECT_EQ(ledger.advance_totals().size(), 2u);
+  EXPECT_EQ(ledger.totals().records, 15);
+  EXPECT_EQ(ledger.totals().emitted, 30);
+  EXPECT_EQ(ledger.totals_at(BatchId(1))->records, 10);
+}
+
+TEST(Ledger, a_batch_that_is_not_durable_holds_the_totals_back) {
+  Ledger ledger{wire::BatchTotals()};
+  ledger.add(record_of(1, 0, 10), false);
+  ASSERT_TRUE(ledger.note_result(BatchId(1), result_of(0, 10, 1)));
+  EXPECT_THAT(ledger.advance_totals(), IsEmpty());
+  EXPECT_EQ(ledger.newest_durable(), BatchId(0));
+}
+
+TEST(Ledger, a_replay_that_differs_is_a_named_stop) {
+  Ledger ledger{wire::BatchTotals()};
+  ledger.add(record_of(1, 0, 10), true);
+  ASSERT_TRUE(ledger.note_result(BatchId(1), result_of(0, 10, 77)));
+  ASSERT_TRUE(ledger.note_result(BatchId(1), result_of(0, 10, 77)));
+  const Status differs = ledger.note_result(BatchId(1), result_of(0, 10, 78));
+  ASSERT_FALSE(differs);
+  EXPECT_THAT(differs.error().message, ::testing::HasSubstr("batch 1, log partition 0, offsets 0 to 10"));
+}
+
+TEST(Ledger, fewer_records_than_planned_is_data_lost) {
+  Ledger ledger{wire::BatchTotals()};
+  ledger.add(record_of(1, 0, 10), true);
+  wire::MapResult short_result = result_of(0, 10, 1);
+  short_result.records = 9;
+  const Status lost = ledger.note_result(BatchId(1), short_result);
+  ASSERT_FALSE(lost);
+  EXPECT_EQ(lost.error().code, ErrorCode::kDataLost);
+}
+
+TEST(Ledger, results_of_other_ranges_and_of_forgotten_batches_are_ignored) {
+  Ledger ledger{wire::BatchTotals()};
+  ledger.add(record_of(1, 0, 10), true);
+  ASSERT_TRUE(ledger.note_result(BatchId(1), result_of(0, 12, 1)));
+  EXPECT_THAT(ledger.advance_totals(), IsEmpty());
+  ASSERT_TRUE(ledger.note_result(BatchId(1), result_of(0, 10, 1)));
+  ledger.advance_totals();
+  ledger.forget_up_to(BatchId(1));
+  EXPECT_EQ(ledger.find(BatchId(1)), nullptr);
+  EXPECT_EQ(ledger.newest(), BatchId(1));
+  EXPECT_TRUE(ledger.note_result(BatchId(1), result_of(0, 10, 99)));
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,139 @@
+// The public services of a Millrace master: Control, Query and Ingest, multiplexed by service name on the port of
+// --api (framed transport, binary protocol). The command line uses nothing else.
+//
+// Sizes: a message is at most 16 MiB, a list at most 100,000 elements; what exceeds that is refused.
+
+namespace cpp millrace.api
+namespace py millrace_api
+
+enum ErrorKind { INVALID = 1, NOT_FOUND = 2, EXISTS = 3, UNAVAILABLE = 4, TIMED_OUT = 5, INTERNAL = 6 }
+
+exception Failure {
+  1: ErrorKind kind
+  2: string message      // cause, place and remedy, in one line
+}
+
+// A point of a job's life. Within one job the tuple (incarnation, batch) of the answers never goes back.
+struct AsOf {
+  1: string job_id       // 16 hex digits
+  2: i32 incarnation
+  3: i64 epoch
+  4: i64 batch
+}
+
+struct SubmitRequest {
+  1: string name                    // 1-64 of A-Z a-z 0-9 _ - .
+  2: string type                    // a built-in job, e.g. word_count
+  3: string source                  // kafka://HOST:PORT[,HOST:PORT]/TOPIC or log://NAME
+  4: string sink                    // redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] or none:
+  5: i64 batch_interval_ms = 100
+  6: i64 checkpoint_interval_ms = 1000
+  7: string start = "earliest"      // earliest or latest
+  8: map<string, string> settings
+  9: map<string, string> source_config   // librdkafka settings
+  10: bool take_over = false        // replace keys of another job in the sink
+  11: i64 max_record_bytes = 1048576
+  12: i32 state_partitions = 64
+  13: bool fail_on_bad_record = false
+}
+
+struct JobSummary {
+  1: string name
+  2: string type
+  3: string state                   // running, stopping, stopped, failed
+  4: AsOf applied
+  5: i64 published
+  6: i64 records
+  7: i64 emitted
+  8: i64 dead_letters
+  9: i64 lag_records
+  10: string problem                // empty when all is well
+}
+
+struct ExecutorSummary {
+  1: string process
+  2: string worker
+  3: i32 state_partitions
+  4: i32 log_partitions
+  5: i64 applied
+  6: i64 keys
+  7: i64 memory_bytes
+}
+
+struct BatchProfile {               // of one batch, in microseconds since its cut
+  1: i64 batch
+  2: i64 records
+  3: i64 durable_us
+  4: i64 mapped_us
+  5: i64 applied_us
+  6: i64 published_us               // 0: not published by a round of its own
+}
+
+struct JobDescription {
+  1: JobSummary summary
+  2: string source                  // secrets masked
+  3: string sink
+  4: i64 batch_interval_ms
+  5: i64 checkpoint_interval_ms
+  6: map<string, string> settings
+  7: i32 state_partitions
+  8: i64 checkpoint_batch           // of the newest complete checkpoint, 0: none
+  9: list<ExecutorSummary> executors
+  10: list<BatchProfile> recent
+  11: i64 recovering_partitions
+}
+
+struct WorkerSummary {
+  1: string process
+  2: string name
+  3: string endpoint
+  4: i32 lanes
+  5: string state                   // ready, draining
+  6: list<string> jobs
+  7: string http
+}
+
+struct PartitionLag {
+  1: i32 partition
+  2: i64 applied_offset             // next offset after the applied batch
+  3: i64 end_offset
+}
+struct Lag { 1: AsOf as_of, 2: list<PartitionLag> partitions }
+
+service Control {
+  JobSummary submit(1: SubmitRequest request) throws (1: Failure failure)
+  list<JobSummary> jobs() throws (1: Failure failure)
+  JobDescription describe(1: string name) throws (1: Failure failure)
+  // Takes a last checkpoint and waits until the job is stopped.
+  JobSummary stop(1: string name) throws (1: Failure failure)
+  JobSummary resume(1: string name) throws (1: Failure failure)
+  // Forgets the job and its checkpoints; with `purge` its keys in the sink too.
+  void kill(1: string name, 2: bool purge) throws (1: Failure failure)
+  list<WorkerSummary> workers() throws (1: Failure failure)
+  Lag lag(1: string name) throws (1: Failure failure)
+}
+
+struct Value { 1: string key, 2: string text, 3: bool found }
+struct Values { 1: AsOf as_of, 2: list<Value> values }
+struct DeadLetter { 1: string topic, 2: i32 partition, 3: i64 offset, 4: string reason, 5: i64 timestamp_ms }
+struct DeadLetters { 1: i64 total, 2: list<DeadLetter> letters }
+
+service Query {
+  // As of the job's applied batch, not before `at_least` (0: any); waits for it up to 10 s.
+  Values get(1: string name, 2: list<binary> keys, 3: i64 at_least) throws (1: Failure failure)
+  // The highest n (1 to 1,000) of the newest rank, as of the batch in the answer.
+  Values top(1: string name, 2: i32 n, 3: i64 at_least) throws (1: Failure failure)
+  // The oldest kept, from the given partition and offset on.
+  DeadLetters dead_letters(1: string name, 2: i32 limit, 3: i32 from_partition, 4: i64 from_offset) throws (1: Failure failure)
+}
+
+struct AppendResult { 1: i32 partition, 2: i64 first_offset, 3: i64 next_offset }
+
+// Appends to the embedded log; the answer comes when the records are durable. A producer that numbers its appends
+// may repeat one whose answer was lost: a sequence seen before is answered as the first time and not stored again.
+service Ingest {
+  // Makes the log if it is not there. Returns its number of partitions.
+  i32 open_log(1: string log, 2: i32 partitions) throws (1: Failure failure)
+  AppendResult append(1: string log, 2: i32 partition, 3: list<binary> records, 4: i64 producer_id, 5: i64 sequence)
+    throws (1: Failure failure)
+}

@@ -1,0 +1,298 @@
+// The messages between the processes of a cluster: one Envelope (compact protocol) in the first ZeroMQ frame, bulk
+// bytes in a second one. This file is the one list of what is said on the wire. What the numbers mean, and which
+// message follows which, is in ARCHITECTURE.md, "The batch protocol".
+//
+// Compatibility: `protocol` of the header is compared at the handshake; another number is refused by name.
+// Fields are only ever added, with new numbers.
+
+namespace cpp millrace.wire
+
+const i32 kProtocol = 1
+
+enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
+
+struct Header {
+  1: i32 protocol = kProtocol
+  2: i64 sender        // process id (its incarnation)
+  3: i64 receiver      // process id; 0 only in a Hello to an endpoint whose process is not known yet
+  4: i64 sequence      // of the session sender -> receiver, from 1; 0: outside the sequence (Hello, Ack, Refused)
+  5: i64 ack           // the receiver's messages up to here have arrived in order
+  6: i64 job           // 0: none
+  7: i32 incarnation
+  8: i64 epoch         // of the master that the sender follows
+  9: i64 generation    // the assignment that the sender follows
+  10: i64 batch
+  11: i32 attempt
+}
+
+// --- Messenger: sessions -----------------------------------------------------------------------------------------
+
+struct Hello {           // first frame on each link, repeated until it is answered
+  1: Role role
+  2: string endpoint     // where the sender receives
+  3: string version      // of the program, for people
+  4: i64 link            // asks for an answer: the sender's name for the link that this goes over; 0: known already
+  5: i64 answers         // the receiver's link that this answers: it leads to the sender; 0: none
+}
+struct Ack {             // nothing to say but the header's `ack`, and what is missing after it
+  1: bool resend = false // send `missing` again, or all after `ack` where it is empty
+  2: list<i64> missing   // pairs (first, last) of sequences, ascending
+  3: i64 newest          // not 0: the newest sequence that was sent; to be answered by an Ack at once
+}
+struct Refused {         // the session cannot be, or has ended: cause and remedy, for people
+  1: string reason
+  2: i64 answers         // the receiver's link whose Hello this answers; 0: none
+}
+
+// --- agent <-> master --------------------------------------------------------------------------------------------
+
+struct RunningExecutor { 1: i64 process, 2: i64 job }
+struct RegisterWorker {
+  1: string name         // host:pid, for people
+  2: i32 lanes
+  3: string http
+  4: list<RunningExecutor> executors   // those that run on this worker already
+}
+struct WorkerAccepted {
+  1: i64 lease_ms        // silence of the master after which nothing may be published
+  2: i64 heartbeat_ms
+}
+struct StartExecutor {
+  1: i64 process         // the process id that the new executor shall have
+  2: string job_name
+  3: i64 memory_limit_bytes  // 0: none
+  4: string checkpoints      // URI of the checkpoint store
+  5: string logs             // folder of the embedded logs, or empty
+}
+struct StopExecutor { 1: i64 process }
+struct ExecutorEnded { 1: i64 process, 2: string reason }
+struct DrainWorker {}    // the agent was told to leave: hand over what it holds
+struct WorkerDrained {}  // it may end
+struct Heartbeat {}
+
+// --- executor <-> master -----------------------------------------------------------------------------------------
+
+struct OwnedPartition { 1: i32 partition, 2: i64 generation, 3: i64 applied }
+
+struct RegisterExecutor {
+  1: i64 worker          // process id of its agent
+  2: i32 lanes
+  3: list<OwnedPartition> owned   // none for a new process
+}
+struct JobSpec {         // what an executor has to know of its job; also the registry's stored form
+  1: string name
+  2: string type                 // built-in job, e.g. word_count
+  3: string source               // URI
+  4: string sink                 // URI; may hold a password: never logged or shown as it is
+  5: map<string, string> settings
+  6: map<string, string> source_config   // librdkafka settings; may hold secrets
+  7: i64 batch_interval_us
+  8: i64 checkpoint_interval_us
+  9: i32 state_partitions
+  10: i32 partition_hash         // version of the hash of keys to state partitions
+  11: i64 max_record_bytes
+  12: bool fail_on_bad_record = false
+  13: list<i64> start_offsets    // by log partition; a partition added later starts at its begin
+  14: string topic_id
+  15: i64 lane_memory_bytes      // bound of read-ahead and of kept blocks, each, per lane
+  16: bool take_over = false
+  17: i64 max_batch_records
+}
+struct ExecutorAccepted {
+  1: JobSpec spec
+  2: string probe_name           // file of the checkpoint store that proves that both see the same
+  3: string log_probe            // folder of the embedded logs, which must be there too; empty: none
+  4: i64 lease_ms                // silence of the master after which nothing may be published
+  5: i64 heartbeat_ms
+}
+struct ExecutorReady { 1: string probe, 2: string problem }   // problem: why it cannot work, or empty
+struct ResetExecutor { 1: string reason }                     // you were declared dead or your job is over: end
+
+struct LogOwner { 1: i32 partition, 2: i64 process, 3: i64 read_from }
+struct StateOwner { 1: i32 partition, 2: i64 process, 3: i64 generation }
+struct Peer { 1: i64 process, 2: string endpoint }
+struct CheckpointFile {
+  1: string name
+  2: i64 size
+  3: i64 hash
+  4: i64 entries
+  5: list<i32> partitions
+  6: i64 from_batch      // exclusive
+  7: i64 to_batch        // inclusive
+}
+struct Assign {          // the whole truth of who owns what; header.generation is its number
+  1: list<LogOwner> logs
+  2: list<StateOwner> states
+  3: list<Peer> peers
+  4: i64 rank_owner      // process
+  5: i64 durable         // newest batch of the batch log. At the first Assign of an epoch: forget plans, kept and held
+                         // blocks beyond it that came with a lower assignment number
+  6: i64 applied         // by every state partition, as far as was ever told
+  7: i64 published       // newest complete publication round
+  8: i64 checkpoint      // batch that a partition new to its owner restores
+  9: list<CheckpointFile> files   // what it restores from, in the order of application
+}
+struct PlannedRange { 1: i32 partition, 2: i64 from_offset, 3: i64 to_offset, 4: i64 records, 5: i64 mapper }
+struct RunBatch {        // header.batch; the plan of one batch
+  1: i64 time_ms         // batch time, never decreasing
+  2: list<PlannedRange> ranges   // of every log partition that has records in it, ascending
+  3: bool checkpoint     // freeze after it
+  4: bool publish        // snapshot for a publication round after it (implies rank)
+  5: bool rank           // send rank candidates after it
+  6: bool replay         // the plan of an old batch, for partitions that are being restored: no flag holds
+}
+struct Progress {        // watermarks; each only rises within an epoch
+  1: i64 durable         // reduce may go up to here
+  2: i64 applied         // by every state partition: queries, old values no longer needed
+  3: i64 checkpointed    // blocks and changed keys up to here may be forgotten
+  4: i64 published
+}
+struct ReplayTask { 1: i64 batch, 2: PlannedRange range, 3: list<i32> partitions }  // no partitions: the result only
+struct Replay { 1: list<ReplayTask> tasks }
+
+struct FetchedPartition { 1: i32 partition, 2: i64 reader_from, 3: i64 to_offset, 4: i64 records, 5: i64 bytes }
+struct Fetched { 1: list<FetchedPartition> partitions }   // records and bytes since reader_from
+
+struct DeadLetter { 1: i32 partition, 2: i64 offset, 3: string reason, 4: i64 timestamp_ms }
+struct MapResult {       // header.batch
+  1: i32 partition
+  2: i64 from_offset
+  3: i64 to_offset
+  4: i64 records         // read in the range, dead letters included
+  5: i64 dead_letters
+  6: i64 emitted         // pairs (words, for word_count)
+  7: i64 fingerprint     // XXH3-64 over the block's sections: equal for every replay
+  8: list<DeadLetter> letters   // the first ones, bounded
+}
+struct MapDone { 1: list<MapResult> results }
+// Reports about partitions carry each one's generation, as the lane holds it: the master believes only the present
+// owner's present generation.
+struct Applied { 1: list<OwnedPartition> partitions, 2: i64 keys, 3: i64 memory_bytes }
+struct Checkpointed {    // header.batch; increments of all partitions that this executor owned
+  1: list<CheckpointFile> files
+  2: string problem      // not empty: it failed, nothing was forgotten
+}
+struct AbandonCheckpoint {}      // header.batch
+struct MergeState { 1: list<CheckpointFile> files, 2: list<i32> partitions }   // header.batch; answered by Checkpointed
+struct Published {       // header.batch
+  1: list<OwnedPartition> partitions   // the sink holds them as of the batch
+  2: list<OwnedPartition> lost         // the sink has lost them: these publish all their keys in the next round
+}
+struct EndRound { 1: map<string, string> status } // header.batch; to the rank's owner
+struct RoundEnded { 1: bool lost = false }        // header.batch; lost: the sink lacks what was published before
+struct FencedOut { 1: list<OwnedPartition> partitions }      // a younger owner has published; expected when frozen or cut off
+struct Trouble { 1: string what, 2: bool fatal }  // for people: shown by describe until what is ""; fatal fails the job
+
+struct RestoreFailed { 1: string file, 2: string reason }   // a checkpoint file fails verification: take the one before
+
+struct Query {
+  1: i64 id
+  2: list<string> keys   // of state partitions that the receiver owns
+  3: i64 at              // batch to answer as of; it waits for it
+  4: i32 top             // > 0: instead of keys, the first n of the newest rank
+}
+struct QueryEntry { 1: string key, 2: string text, 3: bool found }
+struct QueryReply { 1: i64 id, 2: i64 batch, 3: list<QueryEntry> entries, 4: string problem }
+
+// --- executor <-> executor ---------------------------------------------------------------------------------------
+
+struct Shuffle {}        // the bulk frame is a shuffle block (common/model/shuffle_block.h)
+struct RankEntry { 1: string key, 2: string text, 3: double score }
+struct RankCandidates {  // header.batch
+  1: list<i32> partitions
+  2: list<RankEntry> entries
+}
+
+union Body {
+  1: Hello hello
+  2: Ack ack
+  3: Refused refused
+  10: RegisterWorker register_worker
+  11: WorkerAccepted worker_accepted
+  12: StartExecutor start_executor
+  13: StopExecutor stop_executor
+  14: ExecutorEnded executor_ended
+  15: DrainWorker drain_worker
+  16: WorkerDrained worker_drained
+  17: Heartbeat heartbeat
+  30: RegisterExecutor register_executor
+  31: ExecutorAccepted executor_accepted
+  32: ExecutorReady executor_ready
+  33: ResetExecutor reset_executor
+  34: Assign assign
+  35: RunBatch run_batch
+  36: Progress progress
+  37: Replay replay
+  38: Fetched fetched
+  39: MapDone map_done
+  40: Applied applied
+  41: Checkpointed checkpointed
+  42: AbandonCheckpoint abandon_checkpoint
+  43: MergeState merge_state
+  44: Published published
+  45: EndRound end_round
+  46: RoundEnded round_ended
+  47: FencedOut fenced_out
+  48: Trouble trouble
+  49: Query query
+  50: QueryReply query_reply
+  51: RestoreFailed restore_failed
+  60: Shuffle shuffle
+  61: RankCandidates rank_candidates
+}
+
+struct Envelope {
+  1: Header header
+  2: Body body
+}
+
+// --- what the master keeps ---------------------------------------------------------------------------------------
+
+struct BatchRecord {     // one batch of the batch log: every choice that timing made
+  1: i64 batch
+  2: i64 epoch
+  3: i64 time_ms
+  4: list<PlannedRange> ranges
+  5: i32 job_version = 1
+  6: i64 watermark_ms = 0
+  7: list<DeadLetter> quarantined
+  8: string topic_id
+  9: list<i32> leader_epochs
+}
+struct BatchTotals {     // cumulative up to `batch`
+  1: i64 batch
+  2: i64 records
+  3: i64 dead_letters
+  4: i64 emitted
+  5: list<MapResult> results     // of `batch` alone, without letters: the fingerprints
+}
+struct Manifest {        // what a checkpoint consists of; written last
+  1: i32 format = 1
+  2: i64 job
+  3: i32 incarnation
+  4: i64 epoch
+  5: i64 batch
+  6: list<i64> offsets   // by log partition: the next offset after `batch`
+  7: list<CheckpointFile> files
+  8: BatchTotals totals
+  9: i64 time_ms
+  10: string job_type
+  11: i32 state_partitions
+}
+struct CheckpointRef { 1: i64 batch, 2: string name, 3: i64 hash }
+enum JobState { RUNNING = 1, STOPPING = 2, STOPPED = 3, FAILED = 4 }
+struct JobRecord {       // registry entry
+  1: i64 job
+  2: i32 incarnation
+  3: JobSpec spec
+  4: JobState state
+  5: string problem
+  6: i64 created_ms
+  7: list<CheckpointRef> checkpoints   // kept ones, oldest first
+}
+struct AssignmentRecord {
+  1: i64 generation
+  2: list<LogOwner> logs
+  3: list<StateOwner> states
+  4: i64 rank_owner
+}

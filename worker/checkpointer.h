@@ -1,0 +1,72 @@
+// Checkpointer: makes one file of what the lanes have frozen after one batch, and merges chains of files into bases.
+// The reports say what was written; whether the checkpoint is complete is the master's to decide.
+// Lives on the executor's loop; the runs are put together in pieces so that the loop is never held up.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/runtime/lifetime.h"
+#include "common/seams/checkpoint_store.h"
+#include "common/seams/task_loop.h"
+#include "worker/lane_messages.h"
+
+namespace millrace {
+
+class Checkpointer {
+ public:
+  using Report = std::function<void(BatchId batch, const wire::Checkpointed& report)>;
+
+  // `folder` of the job's incarnation: "JOBNAME-JOBID/INCARNATION".
+  Checkpointer(TaskLoop& loop, CheckpointStore& store, std::string folder, ProcessId self, Report report);
+
+  // Increments begin after the newest complete checkpoint.
+  void set_base(BatchId checkpointed) { base_ = checkpointed; }
+  // Gathers the shares; writes the file when all of `owned` have frozen.
+  void add(Epoch epoch, FrozenShare share, const std::set<OwnedState>& owned);
+  // Forgets what is under way for this batch (or any): it will not be reported.
+  void abandon(BatchId batch);
+  void abandon_all() { open_.reset(); }
+  void merge(Epoch epoch, BatchId batch, const wire::MergeState& request);
+
+ private:
+  struct Open {
+    Epoch epoch;
+    BatchId batch;
+    std::set<OwnedState> frozen;
+    std::vector<FrozenShare> shares;
+    // While the shares are put together: (partition, share, first entry) ascending.
+    struct Part {
+      StatePartition partition;
+      size_t share;
+      size_t begin;
+      size_t end;
+    };
+    std::vector<Part> parts;
+    size_t next_part = 0;
+    StateRun run;
+  };
+  void plan_parts();
+  void gather_some();
+  void write();
+  [[nodiscard]] std::string file_name(Epoch epoch, BatchId batch, const std::string& suffix) const;
+  void report_file(BatchId batch, wire::CheckpointFile file, const Result<StateFile>& written);
+
+  // Constant after construction.
+  TaskLoop& loop_;          // outlives this
+  CheckpointStore& store_;  // outlives this
+  const std::string folder_;
+  const ProcessId self_;
+  const Report report_;
+
+  // Owned by the loop.
+  BatchId base_;
+  std::shared_ptr<Open> open_;
+  Lifetime lifetime_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,194 @@
+// Executor: what its lanes and the parts of its work answer.
+
+#include "common/base/check.h"
+#include "worker/executor.h"
+#include "worker/executor_work.h"
+
+namespace millrace {
+
+void Executor::make_work(Incarnation incarnation, const wire::JobSpec& spec, std::shared_ptr<const Job> job,
+                         std::unique_ptr<Sink> sink) {
+  incarnation_ = incarnation;
+  work_ = std::make_unique<Work>();
+  Work& work = *work_;
+  work.spec = spec;
+  work.job = std::move(job);
+  work.layout = work.job->layout();
+  work.rank = RankBook(work.job->rank_size(), spec.state_partitions);
+
+  std::vector<LaneSeams> seams;
+  for (size_t lane = 0; lane < options_.lanes; ++lane) seams.push_back(deps_.lane_seams(lane));
+  LaneHandler& answers = *this;
+  work.lanes = std::make_unique<LaneGroup>(deps_.loop, std::move(seams), answers, spec, work.job);
+
+  const SinkIdentity identity{spec.name, options_.job, incarnation, work.layout};
+  work.publisher = std::make_unique<Publisher>(
+      deps_.loop, std::move(sink), identity,
+      Publisher::Hooks{
+          .may_publish = [this] { return lease_holds(); },
+          .settled = [this](const OwnedState& state, BatchId round, PublicationEnd end,
+                            bool fenced) { on_publication_settled(state, round, end, fenced); },
+          .round_ended = [this](BatchId round, bool lost, bool fenced) { on_round_ended(round, lost, fenced); },
+          .trouble = [this](const std::string& what) { reports_.trouble("sink", what); }});
+
+  const std::string folder = spec.name + "-" + to_string(options_.job) + "/" + std::to_string(incarnation.value());
+  work.checkpointer = std::make_unique<Checkpointer>(deps_.loop, deps_.checkpoints, folder, options_.process,
+                                                     [this](BatchId batch, const wire::Checkpointed& report) {
+                                                       wire::Body body;
+                                                       body.__set_checkpointed(report);
+                                                       report_to_master(batch, body);
+                                                     });
+
+  work.restorer = std::make_unique<Restorer>(
+      deps_.loop, deps_.checkpoints,
+      Restorer::Hooks{.to_lane =
+                          [this](size_t lane, RestoreShare share) {
+                            work_->lanes->call(lane,
+                                               [share = std::move(share)](Lane& to) { to.reducer().restore(share); });
+                          },
+                      .finished =
+                          [this](size_t lane, std::vector<OwnedState> states, BatchId batch) {
+                            work_->lanes->call(lane, [states = std::move(states), batch](Lane& to) {
+                              to.reducer().finish_restore(states, batch);
+                            });
+                          },
+                      .failed = [this](const std::string& file, const Error& error) { on_restore_failed(file, error); },
+                      .trouble = [this](const std::string& what) { reports_.trouble("restore", what); }});
+
+  work.queries = std::make_unique<QueryBoard>(
+      deps_.loop, spec.state_partitions, work.rank,
+      QueryBoard::Hooks{
+          .reply =
+              [this](const wire::QueryReply& reply) {
+                wire::Body body;
+                body.__set_query_reply(reply);
+                send_to_master(BatchId(0), body);
+              },
+          .lane_of = [this](StatePartition partition) { return work_->lanes->lane_of(partition); },
+          .ask =
+              [this](size_t lane, LaneQuery query) {
+                work_->lanes->call(lane, [query = std::move(query)](Lane& to) { to.reducer().query(query); });
+              },
+          .cancel =
+              [this](uint64_t id) { work_->lanes->call_all([id](Lane& lane) { lane.reducer().cancel_query(id); }); }});
+}
+
+void Executor::on_opened(size_t, Result<std::optional<LogDescription>> log) {
+  ++lanes_open_;
+  if (!log) {
+    if (problem_.empty()) problem_ = log.error().message;
+  } else if (*log) {
+    log_ = std::move(*log);
+  }
+  if (lanes_open_ == work_->lanes->size()) check_ready();
+}
+
+void Executor::on_fetched(Stamp stamp, wire::FetchedPartition fetched) {
+  if (stamp.epoch == router_.stamp().epoch) reports_.fetched(std::move(fetched));
+}
+
+void Executor::on_mapped(Stamp stamp, MappedRange mapped) {
+  if (router_.is_void(stamp, mapped.outcome->batch)) return;
+  reports_.mapped(*mapped.outcome);
+  router_.route(stamp, mapped);
+}
+
+void Executor::on_applied(Stamp, LaneApplied applied) {
+  reports_.load(applied.lane, applied.keys, applied.memory_bytes);
+  for (const auto& [state, batch] : applied.partitions) {
+    const auto owned = owned_.find(state.partition);
+    if (owned == owned_.end() || owned->second.generation != state.generation) continue;
+    owned->second.applied = batch;
+    owned->second.restored = true;
+    reports_.applied(state, batch);
+  }
+}
+
+void Executor::on_snapshot(Stamp stamp, Snapshot snapshot) {
+  if (stamp != router_.stamp()) {
+    // The round it was taken for is given up.
+    settle_in_lane(snapshot.state, snapshot.batch, PublicationEnd::kGaveUp);
+    return;
+  }
+  work_->publisher->add(std::move(snapshot));
+}
+
+void Executor::settle_in_lane(const OwnedState& state, BatchId round, PublicationEnd end) {
+  const size_t lane = work_->lanes->lane_of(state.partition);
+  if (lane == LaneGroup::kNoLane) return;
+  work_->lanes->call(lane, [state, round, end](Lane& to) { to.reducer().settle_publication(state, round, end); });
+}
+
+void Executor::on_publication_settled(const OwnedState& state, BatchId round, PublicationEnd end, bool fenced) {
+  settle_in_lane(state, round, end);
+  if (end == PublicationEnd::kDone) reports_.published(state, round);
+  if (end == PublicationEnd::kLost) reports_.lost(state, round);
+  if (!fenced) return;
+  wire::FencedOut out;
+  out.partitions.push_back(owned_partition(state, round));
+  wire::Body body;
+  body.__set_fenced_out(out);
+  report_to_master(round, body);
+}
+
+void Executor::on_round_ended(BatchId round, bool lost, bool fenced) {
+  wire::Body body;
+  if (fenced) {
+    body.__set_fenced_out(wire::FencedOut());
+  } else {
+    wire::RoundEnded ended;
+    ended.lost = lost;
+    body.__set_round_ended(ended);
+  }
+  report_to_master(round, body);
+}
+
+void Executor::on_rank(Stamp stamp, RankShare share) {
+  if (router_.is_void(stamp, share.batch)) return;
+  auto merged = work_->rank_gather.add(std::move(share), owned_partitions_, work_->job->rank_size());
+  if (merged) router_.route(*merged);
+}
+
+void Executor::on_rank_candidates(RankShare share) {
+  if (work_->rank.add(std::move(share))) work_->queries->on_rank();
+  try_end_round();
+}
+
+void Executor::on_frozen(Stamp stamp, FrozenShare share) {
+  if (stamp == router_.stamp()) work_->checkpointer->add(stamp.epoch, std::move(share), owned_states_);
+}
+
+void Executor::on_restored(uint64_t ticket) {
+  work_->restorer->on_restored(ticket);
+}
+
+void Executor::on_restore_failed(const std::string& file, const Error& error) {
+  LOG(ERROR) << "checkpoint file " << file << " cannot be used: " << error;
+  wire::RestoreFailed failure;
+  failure.file = file;
+  failure.reason = error.message;
+  restore_failures_.push_back(failure);
+  wire::Body body;
+  body.__set_restore_failed(failure);
+  report_to_master(BatchId(0), body);
+}
+
+void Executor::on_answer(LaneAnswer answer) {
+  work_->queries->on_answer(std::move(answer));
+}
+
+void Executor::on_log_trouble(LogPartition partition, std::optional<Error> error) {
+  const std::string place = "log partition " + std::to_string(partition.value());
+  if (!error) {
+    reports_.trouble(place, "");
+    return;
+  }
+  const bool away = error->code == ErrorCode::kUnavailable;  // the whole log, most likely, and not for ever
+  reports_.trouble(place, away ? error->message : place + ": " + error->message, !away);
+}
+
+void Executor::on_failed(Error error) {
+  reports_.trouble("job", error.message, true);
+}
+
+}  // namespace millrace

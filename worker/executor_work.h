@@ -1,0 +1,21 @@
+// The parts of an Executor that exist once its job is known. Included by executor*.cc only.
+#pragma once
+
+#include "worker/executor.h"
+
+namespace millrace {
+
+struct Executor::Work {
+  wire::JobSpec spec;
+  std::shared_ptr<const Job> job;
+  SinkLayout layout;
+  RankGather rank_gather;  // of this executor's lanes
+  RankBook rank;           // of the job, if this is the rank's owner
+  std::unique_ptr<LaneGroup> lanes;
+  std::unique_ptr<Publisher> publisher;
+  std::unique_ptr<Checkpointer> checkpointer;
+  std::unique_ptr<Restorer> restorer;
+  std::unique_ptr<QueryBoard> queries;
+};
+
+}  // namespace millrace

@@ -1,0 +1,71 @@
+#include "worker/lane.h"
+
+#include "common/base/check.h"
+
+namespace millrace {
+
+Lane::Lane(Options options, Deps deps)
+    : options_(std::move(options)),
+      deps_(std::move(deps)),
+      reducer_({options_.index, *deps_.job, *deps_.handler, [this] { wake(); }}) {}
+
+void Lane::open(bool describe) {
+  CHECK(deps_.loop.on_loop());
+  Result<std::unique_ptr<Log>> log = deps_.make_log(options_.spec, deps_.loop);
+  if (!log) {
+    deps_.handler->on_opened(options_.index, std::unexpected(log.error()));
+    return;
+  }
+  LaneMapper::Deps deps{.job = *deps_.job,
+                        .handler = *deps_.handler,
+                        .wake = [this] { wake(); },
+                        .state_partitions = options_.spec.state_partitions,
+                        .memory_bytes = static_cast<size_t>(options_.spec.lane_memory_bytes)};
+  mapper_ = std::make_unique<LaneMapper>(std::move(deps), std::move(*log));
+  if (!describe) {
+    deps_.handler->on_opened(options_.index, std::nullopt);
+    return;
+  }
+  mapper_->log().describe(lifetime_.guard([this](Result<LogDescription> description) {
+    if (description) {
+      deps_.handler->on_opened(options_.index, std::move(*description));
+    } else {
+      deps_.handler->on_opened(options_.index, std::unexpected(description.error()));
+    }
+  }));
+}
+
+void Lane::assign(const LaneAssignment& assignment) {
+  CHECK(mapper_ != nullptr) << "assigned before the log was open";
+  mapper_->assign(assignment);
+  reducer_.assign(assignment);
+  mapper_->forget_kept(assignment.checkpoint);
+}
+
+void Lane::run(PlanPointer plan) {
+  reducer_.run(std::move(plan));
+}
+
+void Lane::progress(const Watermarks& watermarks) {
+  mapper_->forget_kept(watermarks.checkpointed);
+  reducer_.progress(watermarks);
+}
+
+void Lane::map(std::vector<MapRequest> requests) {
+  for (MapRequest& request : requests) mapper_->map(std::move(request));
+}
+
+void Lane::wake() {
+  if (work_posted_) return;
+  work_posted_ = true;
+  deps_.loop.post(lifetime_.guard([this] { work(); }));
+}
+
+void Lane::work() {
+  work_posted_ = false;
+  const bool reduced = reducer_.step();
+  const bool mapped = mapper_ != nullptr && mapper_->step();
+  if (reduced || mapped) wake();
+}
+
+}  // namespace millrace

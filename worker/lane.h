@@ -1,0 +1,67 @@
+// Lane: one loop of an executor that owns log partitions and state partitions and shares nothing. It reads and maps
+// the ranges of its log partitions (LaneMapper) and reduces into its state partitions (LaneReducer).
+//
+// The executor posts calls to the lane's loop; the lane answers through a LaneHandler. Work is done in small steps
+// that post the next one, so that calls never wait behind a whole batch; reduce goes before map, since it frees
+// memory that map fills.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "common/runtime/lifetime.h"
+#include "common/seams/log.h"
+#include "common/seams/task_loop.h"
+#include "worker/lane_mapper.h"
+#include "worker/lane_reducer.h"
+
+namespace millrace {
+
+class Lane {
+ public:
+  using MakeLog = std::function<Result<std::unique_ptr<Log>>(const wire::JobSpec&, TaskLoop&)>;
+  struct Deps {
+    TaskLoop& loop;  // outlives this
+    MakeLog make_log;
+    std::shared_ptr<const Job> job;
+    std::unique_ptr<LaneHandler> handler;
+  };
+  struct Options {
+    size_t index = 0;
+    wire::JobSpec spec;
+  };
+
+  Lane(Options options, Deps deps);
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  // Opens the log; on_opened() follows. Before anything else.
+  void open(bool describe);
+
+  void assign(const LaneAssignment& assignment);
+  void run(PlanPointer plan);
+  void progress(const Watermarks& watermarks);
+  void map(std::vector<MapRequest> requests);
+  void add_block(const ShuffleBlock& block) { reducer_.add_block(block); }
+  // The master gave a checkpoint up: the frozen keys count as changed again.
+  void abandon_checkpoint(BatchId batch) { reducer_.abandon_checkpoint(batch); }
+  LaneReducer& reducer() { return reducer_; }
+
+ private:
+  void wake();
+  void work();
+
+  // Constant after construction.
+  const Options options_;
+  Deps deps_;
+
+  // Owned by the loop.
+  std::unique_ptr<LaneMapper> mapper_;  // once the log is open
+  LaneReducer reducer_;
+  bool work_posted_ = false;
+  Lifetime lifetime_;
+};
+
+}  // namespace millrace

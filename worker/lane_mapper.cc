@@ -1,0 +1,232 @@
+#include "worker/lane_mapper.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+
+namespace millrace {
+namespace {
+
+constexpr size_t kLeastMemory = 4 << 20;
+
+std::string place_of(LogPartition partition, OffsetRange range) {
+  return "log partition " + std::to_string(partition.value()) + ", offsets " + std::to_string(range.from.value()) +
+         " to " + std::to_string(range.to.value());
+}
+
+// A section for every state partition: an empty one says that the range has nothing for it, where a missing one
+// says nothing at all.
+std::vector<ShuffleBlock::Section> fill_gaps(std::vector<ShuffleBlock::Section> sections, int32_t state_partitions) {
+  std::vector<ShuffleBlock::Section> filled;
+  filled.reserve(static_cast<size_t>(state_partitions));
+  auto next = sections.begin();
+  for (int32_t p = 0; p < state_partitions; ++p) {
+    if (next != sections.end() && next->partition == StatePartition(p)) {
+      filled.push_back(std::move(*next++));
+    } else {
+      filled.push_back({StatePartition(p), {}});
+    }
+  }
+  return filled;
+}
+
+}  // namespace
+
+LaneMapper::LaneMapper(Deps deps, std::unique_ptr<Log> log)
+    : deps_(std::move(deps)), log_(std::move(log)), kept_(deps_.memory_bytes) {}
+
+PartitionReader::Events LaneMapper::events(LogPartition partition, bool reports) {
+  return {[this, reports](const wire::FetchedPartition& boundary) {
+            if (reports) deps_.handler.on_fetched(stamp_, boundary);
+            deps_.wake();
+          },
+          [this, partition](std::optional<Error> error) { deps_.handler.on_log_trouble(partition, std::move(error)); }};
+}
+
+void LaneMapper::assign(const LaneAssignment& assignment) {
+  stamp_ = assignment.stamp;
+  if (assignment.new_epoch) forget_beyond(assignment.durable);
+  const size_t memory = std::max(deps_.memory_bytes, kLeastMemory);
+  read_ahead_ = memory / std::max<size_t>(assignment.logs.size(), 1);
+  std::map<LogPartition, const LaneAssignment::LogShare*> shares;
+  for (const auto& share : assignment.logs) {
+    shares[share.partition] = &share;
+    sources_.try_emplace(share.partition);
+  }
+  for (auto source = sources_.begin(); source != sources_.end();) {
+    const auto share = shares.find(source->first);
+    assign_source(source->first, share == shares.end() ? nullptr : share->second, assignment.new_epoch, read_ahead_);
+    const bool idle = !source->second.owned && source->second.queue.empty() && !source->second.current;
+    source = idle ? sources_.erase(source) : std::next(source);
+  }
+  deps_.wake();
+}
+
+void LaneMapper::assign_source(LogPartition partition, const LaneAssignment::LogShare* share, bool restart,
+                               size_t read_ahead) {
+  Source& source = sources_[partition];
+  const bool goes_on = share != nullptr && source.owned && !restart;
+  if (goes_on) return;
+  if (source.current && source.current->reader == source.ahead.get()) {
+    // The range that is being mapped starts again from a reader of its own.
+    MapRequest request = source.current->request;
+    drop_current(source);
+    source.queue.push_front(std::move(request));
+  }
+  source.ahead.reset();
+  source.owned = share != nullptr;
+  if (share == nullptr) return;
+  LogReaderOptions options;
+  options.partition = partition;
+  options.from = share->read_from;
+  options.read_ahead_bytes = read_ahead;
+  source.ahead = std::make_unique<PartitionReader>(*log_, options, events(partition, true));
+}
+
+void LaneMapper::forget_beyond(BatchId durable) {
+  kept_.forget_beyond(durable);
+  for (auto& [partition, source] : sources_) {
+    std::erase_if(source.queue, [durable](const MapRequest& request) { return request.batch > durable; });
+    if (source.current && source.current->request.batch > durable) drop_current(source);
+  }
+}
+
+void LaneMapper::drop_current(Source& source) {
+  source.current->task->finish();
+  idle_tasks_.push_back(std::move(source.current->task));
+  source.current.reset();
+}
+
+void LaneMapper::map(MapRequest request) {
+  enqueue(sources_[request.partition], std::move(request));
+  deps_.wake();
+}
+
+void LaneMapper::enqueue(Source& source, MapRequest request) {
+  // What is still to be mapped for everybody needs no replay: its block goes to whoever are the owners then.
+  const auto covers = [&request](const MapRequest& other) {
+    return !other.replay && other.batch == request.batch && other.range == request.range;
+  };
+  if (source.current && covers(source.current->request)) return;
+  if (std::ranges::any_of(source.queue, covers)) return;
+  const auto place = std::ranges::upper_bound(source.queue, request.batch, {}, &MapRequest::batch);
+  source.queue.insert(place, std::move(request));
+}
+
+bool LaneMapper::can_step(const Source& source) const {
+  if (!source.current) return !source.queue.empty();
+  return source.current->reader->has_data() || source.current->reader->position() >= source.current->request.range.to;
+}
+
+bool LaneMapper::step() {
+  auto best = sources_.end();
+  BatchId best_batch;
+  for (auto source = sources_.begin(); source != sources_.end(); ++source) {
+    if (!can_step(source->second)) continue;
+    const Source& candidate = source->second;
+    const BatchId batch = candidate.current ? candidate.current->request.batch : candidate.queue.front().batch;
+    if (best == sources_.end() || batch < best_batch) {
+      best = source;
+      best_batch = batch;
+    }
+  }
+  if (best == sources_.end()) return false;
+  if (best->second.current) {
+    map_piece(best->first, best->second);
+  } else {
+    begin(best->first, best->second);
+  }
+  return true;
+}
+
+std::unique_ptr<MapTask> LaneMapper::take_task() {
+  if (idle_tasks_.empty()) return deps_.job.make_map_task();
+  std::unique_ptr<MapTask> task = std::move(idle_tasks_.back());
+  idle_tasks_.pop_back();
+  return task;
+}
+
+void LaneMapper::begin(LogPartition partition, Source& source) {
+  MapRequest request = std::move(source.queue.front());
+  source.queue.pop_front();
+  if (const BlockStore::Kept* kept = kept_.find(request.batch, partition, request.range)) {
+    emit(request, *kept);
+    return;
+  }
+  source.current.emplace();
+  source.current->reader = reader_for(partition, source, request);
+  source.current->task = take_task();
+  source.current->request = std::move(request);
+}
+
+PartitionReader* LaneMapper::reader_for(LogPartition partition, Source& source, const MapRequest& request) {
+  if (source.ahead && request.range.from >= source.ahead->position()) {
+    source.ahead->skip_to(request.range.from);
+    return source.ahead.get();
+  }
+  const bool fits = source.again && source.again->position() == request.range.from &&
+                    source.again->until() >= std::optional(request.range.to);
+  if (fits) return source.again.get();
+  // Ranges that follow one another are read by one reader.
+  Offset until = request.range.to;
+  for (const MapRequest& next : source.queue) {
+    if (next.range.from == until) until = next.range.to;
+  }
+  LogReaderOptions options;
+  options.partition = partition;
+  options.from = request.range.from;
+  options.until = until;
+  options.read_ahead_bytes = std::max<size_t>(read_ahead_ / 2, 1 << 20);
+  source.again = std::make_unique<PartitionReader>(*log_, options, events(partition, false));
+  return source.again.get();
+}
+
+void LaneMapper::map_piece(LogPartition partition, Source& source) {
+  Current& current = *source.current;
+  const OffsetRange range = current.request.range;
+  if (const auto piece = current.reader->take(range.to)) {
+    const Status mapped = current.task->map(partition, piece->range, piece->bytes.view(), current.report);
+    if (!mapped) {
+      deps_.handler.on_failed(
+          {mapped.error().code, "map of " + place_of(partition, piece->range) + " failed: " + mapped.error().message});
+      drop_current(source);
+      return;
+    }
+  }
+  if (current.reader->position() >= range.to) finish(source);
+}
+
+void LaneMapper::finish(Source& source) {
+  Current current = std::move(*source.current);
+  source.current.reset();
+  const MapRequest& request = current.request;
+
+  auto block = std::make_shared<ShuffleBlock>();
+  block->batch = request.batch;
+  block->source = request.partition;
+  block->range = request.range;
+  block->sections = current.task->finish();
+  idle_tasks_.push_back(std::move(current.task));
+  auto outcome = std::make_shared<MapOutcome>();
+  outcome->batch = request.batch;
+  outcome->partition = request.partition;
+  outcome->range = request.range;
+  outcome->report = std::move(current.report);
+  outcome->fingerprint = block->fingerprint();
+  block->sections = fill_gaps(std::move(block->sections), deps_.state_partitions);
+
+  const BlockStore::Kept kept{std::move(outcome), std::move(block)};
+  kept_.keep(kept);
+  emit(request, kept);
+  if (source.queue.empty()) source.again.reset();
+}
+
+void LaneMapper::emit(const MapRequest& request, const BlockStore::Kept& kept) {
+  MappedRange mapped;
+  mapped.outcome = kept.outcome;
+  if (request.replay) mapped.only = request.only;
+  if (!request.replay || !request.only.empty()) mapped.block = kept.block;
+  deps_.handler.on_mapped(stamp_, std::move(mapped));
+}
+
+}  // namespace millrace

@@ -1,0 +1,185 @@
+// What an Executor and its Lanes say to each other: plain data, posted from loop to loop.
+//
+// Each answer of a lane carries the Stamp of the newest assignment that the lane had seen, so that the executor can
+// drop what belongs to an assignment that is over.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/model/shuffle_block.h"
+#include "common/seams/checkpoint_store.h"
+#include "common/seams/log.h"
+#include "common/seams/sink.h"
+#include "stream/job.h"
+#include "wire_types.h"
+
+namespace millrace {
+
+// Which assignment somebody follows; the order is age.
+struct Stamp {
+  Epoch epoch;
+  Generation generation;
+  auto operator<=>(const Stamp&) const = default;
+};
+
+// --- executor -> lane --------------------------------------------------------------------------------------------
+
+struct BatchPlan {
+  struct Range {
+    LogPartition partition;
+    OffsetRange range;
+    int64_t records = 0;
+    ProcessId mapper;
+  };
+  BatchId batch;
+  int64_t time_ms = 0;
+  std::vector<Range> ranges;  // ascending by partition
+  bool checkpoint = false;
+  bool publish = false;
+  bool rank = false;
+  bool replay = false;  // only for partitions that are being restored: nothing is mapped because of it
+};
+using PlanPointer = std::shared_ptr<const BatchPlan>;
+
+// A state partition in the hands of one owner.
+struct OwnedState {
+  StatePartition partition;
+  Generation generation;
+  auto operator<=>(const OwnedState&) const = default;
+};
+
+struct LaneAssignment {
+  struct LogShare {
+    LogPartition partition;
+    Offset read_from;  // the first offset that no plan holds
+  };
+  Stamp stamp;
+  bool new_epoch = false;  // plans, blocks and results beyond `durable` are void
+  BatchId durable;
+  BatchId applied;
+  BatchId published;
+  BatchId checkpoint;  // what partitions new to this owner are restored to
+  std::vector<LogShare> logs;
+  std::vector<OwnedState> states;
+};
+
+struct Watermarks {
+  BatchId durable;
+  BatchId applied;
+  BatchId checkpointed;
+  BatchId published;
+};
+
+// A range to map, or to answer from the kept blocks.
+struct MapRequest {
+  BatchId batch;
+  LogPartition partition;
+  OffsetRange range;
+  bool replay = false;
+  std::vector<StatePartition> only;  // of a replay: who needs the block; none: the result only
+};
+
+// How the publication of a snapshot ended.
+enum class PublicationEnd {
+  kDone,    // the sink has confirmed it
+  kGaveUp,  // the sink may or may not hold it: its keys count as unpublished
+  kLost,    // the sink has lost earlier values: all keys count as unpublished
+};
+
+// A part of a checkpoint file for the partitions of one lane.
+struct RestoreShare {
+  uint64_t ticket = 0;
+  std::shared_ptr<const StateRun> run;  // may hold partitions of other lanes too
+  std::vector<OwnedState> partitions;
+  bool unpublished = false;
+};
+
+struct LaneQuery {
+  struct Key {
+    size_t index;  // in the wire query
+    StatePartition partition;
+    std::string key;
+  };
+  uint64_t id = 0;
+  BatchId at;
+  std::vector<Key> keys;
+};
+
+// --- lane -> executor --------------------------------------------------------------------------------------------
+
+struct MapOutcome {
+  BatchId batch;
+  LogPartition partition;
+  OffsetRange range;
+  MapReport report;
+  uint64_t fingerprint = 0;
+};
+
+struct MappedRange {
+  std::shared_ptr<const MapOutcome> outcome;
+  // A section for each state partition of the job, empty where it got no pair. Null: the result only.
+  std::shared_ptr<const ShuffleBlock> block;
+  std::optional<std::vector<StatePartition>> only;  // send to the owners of these; none: to all
+};
+
+struct LaneApplied {
+  size_t lane = 0;
+  std::vector<std::pair<OwnedState, BatchId>> partitions;
+  int64_t keys = 0;          // of all partitions of the lane
+  int64_t memory_bytes = 0;  // of all partitions of the lane
+};
+
+// The unpublished keys of a partition for the sink, as of the batch of a publication round.
+struct Snapshot {
+  OwnedState state;
+  BatchId batch;
+  bool full = false;
+  std::vector<SinkEntry> entries;
+};
+
+struct RankShare {
+  BatchId batch;
+  std::vector<StatePartition> partitions;  // covered by the entries
+  std::vector<SinkEntry> entries;          // highest first
+};
+
+struct FrozenShare {
+  BatchId batch;
+  std::vector<OwnedState> partitions;
+  StateRun run;  // sorted
+};
+
+struct LaneAnswer {
+  uint64_t id = 0;
+  std::vector<std::pair<size_t, std::optional<std::string>>> values;  // by index in the wire query
+  std::string problem;
+};
+
+// Implemented by the executor; called from the lane's loop on an object that posts to the executor's.
+class LaneHandler {
+ public:
+  virtual ~LaneHandler() = default;
+  // The lane's log is open (or cannot be); the description is asked for by lane 0 only.
+  virtual void on_opened(size_t lane, Result<std::optional<LogDescription>> log) = 0;
+  virtual void on_fetched(Stamp stamp, wire::FetchedPartition fetched) = 0;
+  virtual void on_mapped(Stamp stamp, MappedRange mapped) = 0;
+  virtual void on_applied(Stamp stamp, LaneApplied applied) = 0;
+  virtual void on_snapshot(Stamp stamp, Snapshot snapshot) = 0;
+  virtual void on_rank(Stamp stamp, RankShare share) = 0;
+  virtual void on_frozen(Stamp stamp, FrozenShare share) = 0;
+  virtual void on_restored(uint64_t ticket) = 0;
+  virtual void on_answer(LaneAnswer answer) = 0;
+  // Trouble with reading a log partition; none: it is over. kUnavailable mends itself, anything else is final.
+  virtual void on_log_trouble(LogPartition partition, std::optional<Error> error) = 0;
+  // The job cannot go on: what, where, remedy.
+  virtual void on_failed(Error error) = 0;
+};
+
+}  // namespace millrace

@@ -1,0 +1,314 @@
+#include "worker/lane_reducer.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+
+namespace millrace {
+namespace {
+
+constexpr size_t kRestoredEntriesPerStep = 20'000;
+
+}  // namespace
+
+LaneReducer::Slot* LaneReducer::find_slot(const OwnedState& state) {
+  const auto slot = slots_.find(state.partition);
+  return slot != slots_.end() && slot->second.generation == state.generation ? &slot->second : nullptr;
+}
+
+// --- assignment and plans ----------------------------------------------------------------------------------------
+
+void LaneReducer::assign(const LaneAssignment& assignment) {
+  stamp_ = assignment.stamp;
+  if (assignment.new_epoch) enter_epoch(assignment.durable);
+  assign_slots(assignment);
+  // What is restored has no values of before its checkpoint.
+  const BatchId applied = std::max(assignment.applied, assignment.checkpoint);
+  progress({assignment.durable, applied, assignment.checkpoint, assignment.published});
+  for (const auto& [partition, slot] : slots_) {
+    if (!slot.restoring) newly_applied_.push_back({{partition, slot.generation}, slot.queue.applied()});
+  }
+  report_applied();
+  answer_waiting();
+  deps_.wake();
+}
+
+// What another epoch planned beyond the durable batches never was; its open checkpoint and its flags are void.
+void LaneReducer::enter_epoch(BatchId durable) {
+  plans_.erase(plans_.upper_bound(durable), plans_.end());
+  for (auto& [partition, slot] : slots_) slot.queue.forget_beyond(durable);
+  rank_.forget_beyond(durable);
+  watermarks_.durable = durable;
+  newest_plan_ = durable;
+  abandoned_ = durable;
+}
+
+void LaneReducer::assign_slots(const LaneAssignment& assignment) {
+  std::map<StatePartition, Generation> owned;
+  for (const OwnedState& state : assignment.states) owned[state.partition] = state.generation;
+  std::erase_if(slots_, [&owned](const auto& entry) {
+    const auto kept = owned.find(entry.first);
+    return kept == owned.end() || kept->second != entry.second.generation;
+  });
+  for (const auto& [partition, generation] : owned) {
+    if (slots_.contains(partition)) continue;
+    Slot slot{
+        .generation = generation, .table = deps_.job.make_state_table(), .queue = ReduceQueue(assignment.checkpoint)};
+    slot.publish_all = assignment.published == BatchId(0);
+    slots_.emplace(partition, std::move(slot));
+  }
+  owned_.clear();
+  for (const auto& [partition, slot] : slots_) owned_.insert(partition);
+  // What was under way for the owners of before is over: an open checkpoint (unless it is known to be complete) and
+  // the flags of plans that are not yet applied.
+  settle(assignment.checkpoint, true);
+  settle(BatchId(INT64_MAX), false);
+  flags_void_through_ = newest_plan_;
+}
+
+void LaneReducer::run(PlanPointer plan) {
+  const BatchId batch = plan->batch;
+  newest_plan_ = std::max(newest_plan_, batch);
+  auto& held = plans_[batch];
+  // A replayed plan is the same batch again, without flags: the one that is here says more.
+  if (held == nullptr || (held->replay && !plan->replay)) held = std::move(plan);
+  deps_.wake();
+}
+
+void LaneReducer::progress(const Watermarks& watermarks) {
+  watermarks_.durable = std::max(watermarks_.durable, watermarks.durable);
+  watermarks_.published = std::max(watermarks_.published, watermarks.published);
+  watermarks_.checkpointed = std::max(watermarks_.checkpointed, watermarks.checkpointed);
+  if (watermarks.applied > watermarks_.applied) {
+    watermarks_.applied = watermarks.applied;
+    for (auto& [partition, slot] : slots_) {
+      if (!slot.restoring) slot.table->forget_undo(std::min(slot.queue.applied(), watermarks_.applied));
+    }
+  }
+  settle(watermarks.checkpointed, true);
+  forget_plans();
+  deps_.wake();
+}
+
+void LaneReducer::forget_plans() {
+  // A partition that this lane gains gets the plans it lacks again, so those beyond the job's progress suffice.
+  BatchId needed = watermarks_.applied;
+  for (const auto& [partition, slot] : slots_) needed = std::min(needed, slot.queue.applied());
+  plans_.erase(plans_.begin(), plans_.upper_bound(needed));
+}
+
+void LaneReducer::add_block(const ShuffleBlock& block) {
+  for (const ShuffleBlock::Section& section : block.sections) {
+    const auto slot = slots_.find(section.partition);
+    if (slot == slots_.end()) continue;
+    const auto admission = slot->second.queue.add(block.batch, block.source, block.range, section.bytes);
+    if (admission == ReduceQueue::Admission::kTooFarAhead) {
+      LOG(ERROR) << "block of batch " << block.batch << " for state partition " << section.partition
+                 << " is dropped: it is too far ahead of batch " << slot->second.queue.applied();
+    }
+  }
+  deps_.wake();
+}
+
+// --- restore -----------------------------------------------------------------------------------------------------
+
+void LaneReducer::restore(RestoreShare share) {
+  restores_.push_back({std::move(share), 0});
+  deps_.wake();
+}
+
+bool LaneReducer::restore_some() {
+  Restoring& work = restores_.front();
+  const StateRun& run = *work.share.run;
+  std::map<StatePartition, Slot*> targets;
+  for (const OwnedState& state : work.share.partitions) {
+    if (Slot* slot = find_slot(state); slot != nullptr && slot->restoring) targets[state.partition] = slot;
+  }
+  const size_t end = targets.empty() ? run.size() : std::min(run.size(), work.next + kRestoredEntriesPerStep);
+  for (; work.next < end && !targets.empty(); ++work.next) {
+    const StateRun::Entry entry = run[work.next];
+    const auto target = targets.find(entry.partition);
+    if (target == targets.end()) continue;
+    const Status restored = target->second->table->restore(entry, work.share.unpublished);
+    if (restored) continue;
+    deps_.handler.on_failed({restored.error().code, "state partition " + std::to_string(entry.partition.value()) +
+                                                        " cannot be restored: " + restored.error().message});
+    restores_.pop_front();
+    return true;
+  }
+  if (end < run.size()) return true;
+  const uint64_t ticket = work.share.ticket;
+  restores_.pop_front();
+  deps_.handler.on_restored(ticket);
+  return true;
+}
+
+void LaneReducer::finish_restore(const std::vector<OwnedState>& partitions, BatchId batch) {
+  for (const OwnedState& state : partitions) {
+    Slot* slot = find_slot(state);
+    if (slot == nullptr || !slot->restoring) continue;
+    CHECK(slot->queue.applied() == batch) << "state partition " << state.partition << " restored at " << batch
+                                          << " waits for what follows " << slot->queue.applied();
+    slot->restoring = false;
+    newly_applied_.push_back({state, batch});
+  }
+  report_applied();
+  answer_waiting();
+  deps_.wake();
+}
+
+// --- applying ----------------------------------------------------------------------------------------------------
+
+bool LaneReducer::step() {
+  bool worked = false;
+  if (!restores_.empty()) worked = restore_some();
+  for (auto& [partition, slot] : slots_) worked = apply_next(partition, slot) || worked;
+  if (newly_applied_.empty()) return worked;
+  report_applied();
+  forget_plans();
+  answer_waiting();
+  return true;
+}
+
+bool LaneReducer::apply_next(StatePartition partition, Slot& slot) {
+  const BatchId next = slot.queue.applied().next();
+  if (slot.restoring || next > watermarks_.durable) return false;
+  const auto plan = plans_.find(next);
+  if (plan == plans_.end()) return false;
+  const auto sections = slot.queue.take(*plan->second);
+  if (!sections) return false;
+  std::vector<std::string_view> views;
+  views.reserve(sections->size());
+  for (const SharedBuffer& section : *sections) views.push_back(section.view());
+  if (const Status applied = slot.table->apply(next, views); !applied) {
+    slot.restoring = true;  // worthless from here on
+    deps_.handler.on_failed({applied.error().code, "state partition " + std::to_string(partition.value()) +
+                                                       " cannot apply batch " + std::to_string(next.value()) + ": " +
+                                                       applied.error().message});
+    return false;
+  }
+  if (next <= watermarks_.applied) slot.table->forget_undo(next);
+  after_apply(partition, slot, *plan->second);
+  newly_applied_.push_back({{partition, slot.generation}, next});
+  return true;
+}
+
+void LaneReducer::after_apply(StatePartition partition, Slot& slot, const BatchPlan& plan) {
+  if (plan.replay || plan.batch <= flags_void_through_) return;
+  if (plan.publish) publish(partition, slot, plan.batch);
+  if (plan.rank || plan.publish) share_rank(partition, slot, plan.batch);
+  if (plan.checkpoint && plan.batch > abandoned_) freeze(partition, slot, plan.batch);
+}
+
+void LaneReducer::report_applied() {
+  if (newly_applied_.empty()) return;
+  LaneApplied applied;
+  applied.lane = deps_.lane;
+  applied.partitions = std::exchange(newly_applied_, {});
+  for (const auto& [partition, slot] : slots_) {
+    applied.keys += slot.table->keys();
+    applied.memory_bytes += slot.table->memory_bytes() + static_cast<int64_t>(slot.queue.bytes());
+  }
+  deps_.handler.on_applied(stamp_, std::move(applied));
+}
+
+// --- rank, snapshots, checkpoints --------------------------------------------------------------------------------
+
+void LaneReducer::share_rank(StatePartition partition, Slot& slot, BatchId batch) {
+  const size_t n = deps_.job.rank_size();
+  if (n == 0) return;
+  const std::optional<double> floor = rank_.floor(batch);
+  auto entries = floor ? slot.table->top_above(n, *floor) : slot.table->top(n);
+  auto merged = rank_.add({batch, {partition}, std::move(entries)}, owned_, n);
+  if (merged) deps_.handler.on_rank(stamp_, std::move(*merged));
+}
+
+void LaneReducer::publish(StatePartition partition, Slot& slot, BatchId round) {
+  if (slot.publishing != BatchId(0)) slot.table->settle_publication(false);
+  slot.publishing = round;
+  slot.publishing_all = slot.publish_all;
+  const OwnedState state{partition, slot.generation};
+  deps_.handler.on_snapshot(stamp_, {state, round, slot.publish_all, slot.table->take_unpublished(slot.publish_all)});
+}
+
+void LaneReducer::settle_publication(OwnedState state, BatchId round, PublicationEnd end) {
+  Slot* slot = find_slot(state);
+  if (slot == nullptr) return;
+  if (end == PublicationEnd::kLost) slot->publish_all = true;
+  if (slot->publishing != round) return;
+  slot->publishing = BatchId(0);
+  slot->table->settle_publication(end == PublicationEnd::kDone);
+  if (end == PublicationEnd::kDone && slot->publishing_all) slot->publish_all = false;
+}
+
+void LaneReducer::freeze(StatePartition partition, Slot& slot, BatchId batch) {
+  if (slot.frozen_at != BatchId(0)) slot.table->settle_freeze(false);
+  if (!checkpoint_ || checkpoint_->batch != batch) checkpoint_ = OpenCheckpoint{batch, {batch, {}, {}}};
+  slot.frozen_at = batch;
+  slot.table->freeze(partition, checkpoint_->share.run);
+  checkpoint_->share.partitions.push_back({partition, slot.generation});
+  const bool all = std::ranges::all_of(slots_, [batch](const auto& entry) { return entry.second.frozen_at == batch; });
+  if (!all) return;
+  checkpoint_->share.run.sort();
+  deps_.handler.on_frozen(stamp_, std::move(checkpoint_->share));
+  checkpoint_.reset();
+}
+
+void LaneReducer::settle(BatchId up_to, bool complete) {
+  if (checkpoint_ && checkpoint_->batch <= up_to) checkpoint_.reset();
+  for (auto& [partition, slot] : slots_) {
+    if (slot.frozen_at == BatchId(0) || slot.frozen_at > up_to) continue;
+    slot.table->settle_freeze(complete);
+    slot.frozen_at = BatchId(0);
+  }
+}
+
+void LaneReducer::abandon_checkpoint(BatchId batch) {
+  abandoned_ = std::max(abandoned_, batch);
+  settle(batch, false);
+}
+
+// --- queries -----------------------------------------------------------------------------------------------------
+
+void LaneReducer::query(LaneQuery query) {
+  if (try_answer(query)) return;
+  if (waiting_.size() >= kMaxWaitingQueries) {
+    deps_.handler.on_answer({query.id, {}, "too many queries wait for a batch; try again later"});
+    return;
+  }
+  waiting_.push_back(std::move(query));
+}
+
+void LaneReducer::cancel_query(uint64_t id) {
+  std::erase_if(waiting_, [id](const LaneQuery& query) { return query.id == id; });
+}
+
+void LaneReducer::answer_waiting() {
+  std::erase_if(waiting_, [this](const LaneQuery& query) { return try_answer(query); });
+}
+
+bool LaneReducer::try_answer(const LaneQuery& query) {
+  bool ready = true;
+  for (const LaneQuery::Key& key : query.keys) {
+    const auto slot = slots_.find(key.partition);
+    if (slot == slots_.end()) {
+      deps_.handler.on_answer({query.id, {}, "the keys' owner has changed; ask again"});
+      return true;
+    }
+    ready = ready && !slot->second.restoring && slot->second.queue.applied() >= query.at;
+  }
+  if (!ready) return false;
+  LaneAnswer answer;
+  answer.id = query.id;
+  if (query.at < watermarks_.applied) {
+    answer.problem = "batch " + std::to_string(query.at.value()) + " is no longer kept; ask for a newer one";
+  } else {
+    for (const LaneQuery::Key& key : query.keys) {
+      answer.values.emplace_back(key.index, slots_.at(key.partition).table->read(key.key, query.at));
+    }
+  }
+  deps_.handler.on_answer(std::move(answer));
+  return true;
+}
+
+}  // namespace millrace

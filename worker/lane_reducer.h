@@ -1,0 +1,112 @@
+// LaneReducer: the state partitions of one lane: merges blocks into tables batch by batch, and takes from the tables
+// what others need as of exactly one batch: snapshots for the sink, rank candidates, checkpoint increments, answers.
+//
+// A partition applies batch b when it has applied b-1, the plan of b is here, b is durable, and the blocks of all
+// ranges of the plan are here. Lives on the lane's loop.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "stream/job.h"
+#include "worker/lane_messages.h"
+#include "worker/rank_gather.h"
+#include "worker/reduce_queue.h"
+
+namespace millrace {
+
+class LaneReducer {
+ public:
+  static constexpr size_t kMaxWaitingQueries = 1000;
+
+  struct Deps {
+    size_t lane = 0;
+    const Job& job;              // outlives this
+    LaneHandler& handler;        // outlives this
+    std::function<void()> wake;  // there may be something to do: call step() soon
+  };
+
+  explicit LaneReducer(Deps deps) : deps_(std::move(deps)) {}
+
+  void assign(const LaneAssignment& assignment);
+  void run(PlanPointer plan);
+  void progress(const Watermarks& watermarks);
+  // Takes the sections of partitions that this lane owns.
+  void add_block(const ShuffleBlock& block);
+
+  // Sets keys from a checkpoint file, piece by piece; on_restored() follows.
+  void restore(RestoreShare share);
+  // All files have been restored: the partitions go on from `batch`.
+  void finish_restore(const std::vector<OwnedState>& partitions, BatchId batch);
+
+  void abandon_checkpoint(BatchId batch);
+  // What became of the snapshot of a round: the sink holds it, or not, or it has lost what was there before.
+  void settle_publication(OwnedState state, BatchId round, PublicationEnd end);
+  void query(LaneQuery query);
+  void cancel_query(uint64_t id);
+
+  // Does a piece of work. False: there is none to do now.
+  bool step();
+
+ private:
+  struct Slot {
+    Generation generation;
+    std::unique_ptr<StateTable> table;
+    ReduceQueue queue;
+    bool restoring = true;
+    bool publish_all = false;     // what the sink holds of it is unknown
+    BatchId publishing;           // round of the open publication, 0: none
+    bool publishing_all = false;  // the open publication is full
+    BatchId frozen_at;            // of the open freeze, 0: none
+  };
+  struct Restoring {
+    RestoreShare share;
+    size_t next = 0;  // entry of the run
+  };
+  // Shares of one checkpoint until all partitions of the lane have frozen.
+  struct OpenCheckpoint {
+    BatchId batch;
+    FrozenShare share;
+  };
+
+  void assign_slots(const LaneAssignment& assignment);
+  void enter_epoch(BatchId durable);
+  bool restore_some();
+  bool apply_next(StatePartition partition, Slot& slot);
+  void after_apply(StatePartition partition, Slot& slot, const BatchPlan& plan);
+  void publish(StatePartition partition, Slot& slot, BatchId round);
+  void freeze(StatePartition partition, Slot& slot, BatchId batch);
+  void settle(BatchId up_to, bool complete);
+  void share_rank(StatePartition partition, Slot& slot, BatchId batch);
+  void report_applied();
+  void forget_plans();
+  void answer_waiting();
+  // True if it was answered (or refused).
+  bool try_answer(const LaneQuery& query);
+  [[nodiscard]] Slot* find_slot(const OwnedState& state);
+
+  // Constant after construction.
+  const Deps deps_;
+
+  // Owned by the loop.
+  Stamp stamp_;
+  Watermarks watermarks_;
+  std::map<StatePartition, Slot> slots_;
+  std::set<StatePartition> owned_;  // the keys of slots_
+  std::map<BatchId, PlanPointer> plans_;
+  std::deque<Restoring> restores_;
+  RankGather rank_;
+  std::optional<OpenCheckpoint> checkpoint_;
+  BatchId newest_plan_;
+  BatchId flags_void_through_;  // plans up to here were made for owners of before
+  BatchId abandoned_;           // checkpoints up to here are not taken
+  std::vector<std::pair<OwnedState, BatchId>> newly_applied_;
+  std::deque<LaneQuery> waiting_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,162 @@
+#include "worker/master_reports.h"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <string>
+
+#include "common/base/check.h"
+
+namespace millrace {
+namespace {
+
+constexpr Duration kFetchedDelay = std::chrono::milliseconds(1);
+
+}  // namespace
+
+wire::OwnedPartition owned_partition(const OwnedState& state, BatchId applied) {
+  wire::OwnedPartition owned;
+  owned.partition = state.partition.value();
+  owned.generation = state.generation.value();
+  owned.applied = applied.value();
+  return owned;
+}
+
+wire::MapResult map_result(const MapOutcome& outcome) {
+  wire::MapResult result;
+  result.partition = outcome.partition.value();
+  result.from_offset = outcome.range.from.value();
+  result.to_offset = outcome.range.to.value();
+  result.records = outcome.report.records;
+  result.dead_letters = outcome.report.dead_letters;
+  result.emitted = outcome.report.emitted;
+  result.fingerprint = static_cast<int64_t>(outcome.fingerprint);
+  const size_t letters = std::min(outcome.report.letters.size(), MasterReports::kMaxLetters);
+  for (size_t i = 0; i < letters; ++i) {
+    const DeadLetter& letter = outcome.report.letters[i];
+    wire::DeadLetter told;
+    told.partition = outcome.partition.value();
+    told.offset = letter.offset.value();
+    told.reason = letter.reason;
+    told.timestamp_ms = letter.timestamp_ms;
+    result.letters.push_back(std::move(told));
+  }
+  return result;
+}
+
+MasterReports::MasterReports(TaskLoop& loop, Send send) : loop_(loop), send_(std::move(send)) {}
+
+void MasterReports::fetched(wire::FetchedPartition boundary) {
+  if (fetched_.size() >= kMaxBoundaries) flush_fetched();
+  fetched_.push_back(std::move(boundary));
+  if (fetched_scheduled_) return;
+  fetched_scheduled_ = true;
+  loop_.schedule(kFetchedDelay, lifetime_.guard([this] {
+    fetched_scheduled_ = false;
+    flush_fetched();
+  }));
+}
+
+void MasterReports::flush_fetched() {
+  if (fetched_.empty()) return;
+  wire::Fetched fetched;
+  fetched.partitions.swap(fetched_);
+  wire::Body body;
+  body.__set_fetched(fetched);
+  send_(BatchId(0), body);
+}
+
+void MasterReports::mapped(const MapOutcome& outcome) {
+  mapped_[outcome.batch].results.push_back(map_result(outcome));
+  flush_soon();
+}
+
+void MasterReports::applied(const OwnedState& state, BatchId batch) {
+  applied_[state] = batch;
+  flush_soon();
+}
+
+void MasterReports::load(size_t lane, int64_t keys, int64_t memory_bytes) {
+  loads_[lane] = {keys, memory_bytes};
+}
+
+void MasterReports::published(const OwnedState& state, BatchId round) {
+  published_[round].partitions.push_back(owned_partition(state, round));
+  flush_soon();
+}
+
+void MasterReports::lost(const OwnedState& state, BatchId round) {
+  published_[round].lost.push_back(owned_partition(state, round));
+  flush_soon();
+}
+
+void MasterReports::trouble(const std::string& place, const std::string& what, bool fatal) {
+  const auto known = troubles_.find(place);
+  const Trouble now{what, fatal};
+  if (known == troubles_.end() ? what.empty() : known->second == now) return;
+  if (what.empty()) {
+    troubles_.erase(known);
+  } else {
+    LOG(WARNING) << what;
+    troubles_[place] = now;
+  }
+  repeat_trouble();
+}
+
+void MasterReports::repeat_trouble() {
+  wire::Trouble trouble;
+  std::set<std::string> told;  // one broker that is away troubles many places
+  for (const auto& [place, known] : troubles_) {
+    trouble.fatal = trouble.fatal || known.fatal;
+    if (!told.insert(known.what).second) continue;
+    trouble.what += (trouble.what.empty() ? "" : "; ") + known.what;
+  }
+  wire::Body body;
+  body.__set_trouble(trouble);
+  send_(BatchId(0), body);
+}
+
+void MasterReports::clear() {
+  fetched_.clear();
+  mapped_.clear();
+  applied_.clear();
+  published_.clear();
+}
+
+void MasterReports::flush_soon() {
+  if (flush_posted_) return;
+  flush_posted_ = true;
+  loop_.post(lifetime_.guard([this] {
+    flush_posted_ = false;
+    flush();
+  }));
+}
+
+void MasterReports::flush() {
+  for (const auto& [batch, done] : mapped_) {
+    wire::Body body;
+    body.__set_map_done(done);
+    send_(batch, body);
+  }
+  mapped_.clear();
+  if (!applied_.empty()) {
+    wire::Applied applied;
+    for (const auto& [state, batch] : applied_) applied.partitions.push_back(owned_partition(state, batch));
+    for (const auto& [lane, load] : loads_) {
+      applied.keys += load.keys;
+      applied.memory_bytes += load.memory_bytes;
+    }
+    applied_.clear();
+    wire::Body body;
+    body.__set_applied(applied);
+    send_(BatchId(0), body);
+  }
+  for (const auto& [round, published] : published_) {
+    wire::Body body;
+    body.__set_published(published);
+    send_(round, body);
+  }
+  published_.clear();
+}
+
+}  // namespace millrace

@@ -1,0 +1,70 @@
+// MasterReports: what an executor has to tell its master often, gathered into few messages: what the readers have
+// fetched about every millisecond, everything else once per turn of the loop. Lives on the executor's loop.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/runtime/lifetime.h"
+#include "common/seams/task_loop.h"
+#include "worker/lane_messages.h"
+
+namespace millrace {
+
+// Wire forms of a partition with its generation.
+wire::OwnedPartition owned_partition(const OwnedState& state, BatchId applied);
+wire::MapResult map_result(const MapOutcome& outcome);
+
+class MasterReports {
+ public:
+  static constexpr size_t kMaxLetters = 100;        // of one range; they are counted all the same
+  static constexpr size_t kMaxBoundaries = 10'000;  // the newest of a partition says it all
+
+  using Send = std::function<void(BatchId batch, const wire::Body& body)>;
+  MasterReports(TaskLoop& loop, Send send);
+
+  void fetched(wire::FetchedPartition boundary);
+  void mapped(const MapOutcome& outcome);
+  void applied(const OwnedState& state, BatchId batch);
+  // Of all partitions of a lane.
+  void load(size_t lane, int64_t keys, int64_t memory_bytes);
+  void published(const OwnedState& state, BatchId round);
+  void lost(const OwnedState& state, BatchId round);
+  // What goes wrong at a place now, for people; "" when it is over. Sent again by repeat_trouble().
+  void trouble(const std::string& place, const std::string& what, bool fatal = false);
+  void repeat_trouble();
+
+  // Forgets what was not yet sent: it belongs to owners of before.
+  void clear();
+
+ private:
+  struct Load {
+    int64_t keys = 0;
+    int64_t memory_bytes = 0;
+  };
+  struct Trouble {
+    std::string what;
+    bool fatal = false;
+    bool operator==(const Trouble&) const = default;
+  };
+  void flush_soon();
+  void flush();
+  void flush_fetched();
+
+  TaskLoop& loop_;  // outlives this
+  const Send send_;
+
+  std::vector<wire::FetchedPartition> fetched_;
+  bool fetched_scheduled_ = false;
+  bool flush_posted_ = false;
+  std::map<BatchId, wire::MapDone> mapped_;
+  std::map<OwnedState, BatchId> applied_;
+  std::map<size_t, Load> loads_;
+  std::map<BatchId, wire::Published> published_;
+  std::map<std::string, Trouble> troubles_;  // by place
+  Lifetime lifetime_;
+};
+
+}  // namespace millrace

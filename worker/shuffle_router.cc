@@ -1,0 +1,152 @@
+#include "worker/shuffle_router.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+
+namespace millrace {
+namespace {
+
+Stamp stamp_of(const wire::Header& header) {
+  return {Epoch(header.epoch), Generation(header.generation)};
+}
+
+}  // namespace
+
+void ShuffleRouter::assign(const wire::Assign& assign, Stamp stamp, bool new_epoch) {
+  stamp_ = stamp;
+  if (new_epoch) epoch_durable_ = BatchId(assign.durable);
+  rank_owner_ = ProcessId(static_cast<uint64_t>(assign.rank_owner));
+  owned_.clear();
+  for (const wire::StateOwner& owner : assign.states) {
+    owned_[ProcessId(static_cast<uint64_t>(owner.process))].push_back(StatePartition(owner.partition));
+  }
+  for (auto& [process, partitions] : owned_) std::ranges::sort(partitions);
+  update_peers(assign.peers);
+}
+
+void ShuffleRouter::update_peers(const std::vector<wire::Peer>& peers) {
+  std::map<ProcessId, Endpoint> now;
+  for (const wire::Peer& peer : peers) {
+    const ProcessId process(static_cast<uint64_t>(peer.process));
+    if (process != messenger_.self()) now[process] = Endpoint{peer.endpoint};
+  }
+  for (const auto& [process, endpoint] : peers_) {
+    if (now.contains(process)) continue;
+    messenger_.abandon(endpoint);
+    messenger_.forget(process);
+    unsent_.erase(process);
+  }
+  for (const auto& [process, endpoint] : now) {
+    if (!peers_.contains(process)) messenger_.connect(endpoint);
+  }
+  peers_ = std::move(now);
+  // Only now: what waited may be for partitions that this assignment gave to us.
+  std::deque<Message> early;
+  early.swap(early_);
+  for (Message& message : early) {
+    if (stamp_of(message.envelope.header) > stamp_) {
+      early_.push_back(std::move(message));
+    } else {
+      accept(message.envelope, message.bulk);
+    }
+  }
+}
+
+void ShuffleRouter::route(Stamp stamp, const MappedRange& mapped) {
+  if (mapped.block == nullptr || is_void(stamp, mapped.block->batch)) return;
+  for (const auto& [process, owned] : owned_) {
+    std::vector<StatePartition> partitions;
+    if (mapped.only) {
+      std::ranges::set_intersection(owned, *mapped.only, std::back_inserter(partitions));
+    } else {
+      partitions = owned;
+    }
+    if (partitions.empty()) continue;
+    if (process == messenger_.self()) {
+      hooks_.deliver_block(mapped.block);
+      continue;
+    }
+    if (!peers_.contains(process)) continue;
+    wire::Envelope envelope;
+    envelope.header = hooks_.header(mapped.block->batch);
+    envelope.body.__set_shuffle(wire::Shuffle());
+    send(process, std::move(envelope), encode_shuffle_block(select_sections(*mapped.block, partitions)));
+  }
+}
+
+void ShuffleRouter::route(const RankShare& share) {
+  if (rank_owner_ == messenger_.self()) {
+    hooks_.deliver_rank(share);
+    return;
+  }
+  if (!peers_.contains(rank_owner_)) return;
+  wire::RankCandidates candidates;
+  for (StatePartition partition : share.partitions) candidates.partitions.push_back(partition.value());
+  for (const SinkEntry& entry : share.entries) {
+    wire::RankEntry told;
+    told.key = entry.key;
+    told.text = entry.text;
+    told.score = entry.score;
+    candidates.entries.push_back(std::move(told));
+  }
+  wire::Envelope envelope;
+  envelope.header = hooks_.header(share.batch);
+  envelope.body.__set_rank_candidates(candidates);
+  send(rank_owner_, std::move(envelope), {});
+}
+
+void ShuffleRouter::send(ProcessId to, wire::Envelope envelope, SharedBuffer bulk) {
+  std::deque<Message>& unsent = unsent_[to];
+  if (unsent.empty() && messenger_.send(to, envelope, bulk)) return;
+  if (unsent.size() >= kMaxUnsent) {
+    LOG_EVERY_N(ERROR, 1000) << "executor " << to_string(to) << " cannot be reached; its oldest message is dropped";
+    unsent.pop_front();
+  }
+  unsent.push_back({std::move(envelope), std::move(bulk)});
+}
+
+void ShuffleRouter::peer_up(ProcessId peer) {
+  const auto waiting = unsent_.find(peer);
+  if (waiting == unsent_.end()) return;
+  std::deque<Message>& unsent = waiting->second;
+  while (!unsent.empty() && messenger_.send(peer, unsent.front().envelope, unsent.front().bulk)) unsent.pop_front();
+}
+
+void ShuffleRouter::receive(const PeerInfo& from, wire::Envelope envelope, const SharedBuffer& bulk) {
+  if (stamp_of(envelope.header) <= stamp_) {
+    accept(envelope, bulk);
+    return;
+  }
+  if (early_.size() >= kMaxEarly) {
+    LOG_EVERY_N(ERROR, 1000) << "executor " << to_string(from.process)
+                             << " follows an assignment that has not come here; a message of it is dropped";
+    early_.pop_front();
+  }
+  early_.push_back({std::move(envelope), bulk});
+}
+
+void ShuffleRouter::accept(const wire::Envelope& envelope, const SharedBuffer& bulk) {
+  const BatchId batch(envelope.header.batch);
+  if (is_void(stamp_of(envelope.header), batch)) return;
+  if (envelope.body.__isset.rank_candidates) {
+    RankShare share;
+    share.batch = batch;
+    for (int32_t partition : envelope.body.rank_candidates.partitions) {
+      share.partitions.push_back(StatePartition(partition));
+    }
+    for (const wire::RankEntry& entry : envelope.body.rank_candidates.entries) {
+      share.entries.push_back({entry.key, entry.text, entry.score, false});
+    }
+    hooks_.deliver_rank(std::move(share));
+    return;
+  }
+  Result<ShuffleBlock> block = decode_shuffle_block(bulk);
+  if (!block) {
+    LOG(ERROR) << "a message is dropped: " << block.error();
+    return;
+  }
+  hooks_.deliver_block(std::make_shared<const ShuffleBlock>(std::move(*block)));
+}
+
+}  // namespace millrace

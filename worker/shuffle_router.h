@@ -1,0 +1,70 @@
+// ShuffleRouter: knows who owns what by the newest assignment, and takes what was mapped to the owners of the state
+// partitions: to the lanes of this process by pointer, to other executors in one message each. The same for rank
+// candidates.
+//
+// What a peer sends under a newer assignment waits until that assignment is here; what it sent under an older epoch
+// about batches that the present one plans anew is dropped. Lives on the executor's loop.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "common/runtime/messenger.h"
+#include "worker/lane_messages.h"
+
+namespace millrace {
+
+class ShuffleRouter {
+ public:
+  static constexpr size_t kMaxEarly = 20'000;   // messages of newer assignments
+  static constexpr size_t kMaxUnsent = 20'000;  // messages to one peer whose session is not up yet
+
+  struct Hooks {
+    std::function<void(std::shared_ptr<const ShuffleBlock>)> deliver_block;  // to the lanes that own its partitions
+    std::function<void(RankShare)> deliver_rank;
+    std::function<wire::Header(BatchId)> header;
+  };
+
+  ShuffleRouter(Messenger& messenger, Hooks hooks) : messenger_(messenger), hooks_(std::move(hooks)) {}
+
+  void assign(const wire::Assign& assign, Stamp stamp, bool new_epoch);
+  void route(Stamp stamp, const MappedRange& mapped);
+  void route(const RankShare& share);
+  // Blocks and rank candidates of other executors.
+  void receive(const PeerInfo& from, wire::Envelope envelope, const SharedBuffer& bulk);
+  void peer_up(ProcessId peer);
+
+  [[nodiscard]] const Stamp& stamp() const { return stamp_; }
+  [[nodiscard]] ProcessId rank_owner() const { return rank_owner_; }
+  // Made under an older epoch about a batch that this epoch plans anew.
+  [[nodiscard]] bool is_void(Stamp stamp, BatchId batch) const {
+    return stamp.epoch < stamp_.epoch && batch > epoch_durable_;
+  }
+
+ private:
+  struct Message {
+    wire::Envelope envelope;
+    SharedBuffer bulk;
+  };
+  void update_peers(const std::vector<wire::Peer>& peers);
+  void send(ProcessId to, wire::Envelope envelope, SharedBuffer bulk);
+  void accept(const wire::Envelope& envelope, const SharedBuffer& bulk);
+
+  // Constant after construction.
+  Messenger& messenger_;  // outlives this
+  const Hooks hooks_;
+
+  // Owned by the loop.
+  Stamp stamp_;
+  BatchId epoch_durable_;  // at the first assignment of the epoch
+  ProcessId rank_owner_;
+  std::map<ProcessId, std::vector<StatePartition>> owned_;  // ascending
+  std::map<ProcessId, Endpoint> peers_;
+  std::map<ProcessId, std::deque<Message>> unsent_;
+  std::deque<Message> early_;
+};
+
+}  // namespace millrace
