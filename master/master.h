@@ -43,6 +43,8 @@ struct MasterOptions {
   Duration start_limit = std::chrono::seconds(20);          // for an executor to become ready
   Duration restart_pause = std::chrono::milliseconds(100);  // doubles with each failure, up to restart_pause_most
   Duration restart_pause_most = std::chrono::seconds(10);
+  Duration cut_pause = std::chrono::seconds(5);  // without an executor on a worker whose last one was cut off from its
+  Duration cut_pause_most = std::chrono::minutes(2);  // peers; doubles each time, up to this
   JobOptions job;
 };
 
@@ -77,6 +79,7 @@ class Master : public MessengerHandler, public JobHost {
     MonotonicTime heard;
     wire::RegisterExecutor registration;
     Endpoint endpoint;
+    std::map<ProcessId, MonotonicTime> unreachable;  // peers, by its own word, and since when it says so
   };
 
   Master(MasterOptions options, Deps deps);
@@ -123,6 +126,7 @@ class Master : public MessengerHandler, public JobHost {
 
   struct Backoff {
     int failures = 0;
+    int cuts = 0;  // that one executor after the other was given up for
     MonotonicTime not_before;
   };
 
@@ -136,6 +140,9 @@ class Master : public MessengerHandler, public JobHost {
   void lose_executor(ProcessId process, const std::string& reason);
   void start_executor(const Worker& worker, const JobController& job);
   void stop_executor(ProcessId process, const std::string& reason);
+  void note_unreachable(ExecutorEntry& executor, const wire::Heartbeat& heartbeat);
+  void give_up_unreachable();
+  void give_up_executor(ProcessId process);
   void finish_drain(ProcessId worker);
   void send_body(ProcessId to, wire::Body body, JobId job = JobId(0));
   [[nodiscard]] JobController* find_job(JobId job);

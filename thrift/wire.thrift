@@ -68,7 +68,9 @@ struct StopExecutor { 1: i64 process }
 struct ExecutorEnded { 1: i64 process, 2: string reason }
 struct DrainWorker {}    // the agent was told to leave: hand over what it holds
 struct WorkerDrained {}  // it may end
-struct Heartbeat {}
+struct Heartbeat {       // from an executor: peers of its assignment that it could not reach for at least its lease
+  1: list<i64> unreachable
+}
 
 // --- executor <-> master -----------------------------------------------------------------------------------------
 

@@ -188,8 +188,12 @@ bool Executor::lease_holds() const {
 
 void Executor::beat() {
   if (ended_) return;
+  wire::Heartbeat heartbeat;
+  for (ProcessId peer : router_.unreachable_for(lease_, deps_.clock.now())) {
+    heartbeat.unreachable.push_back(static_cast<int64_t>(peer.value()));
+  }
   wire::Body body;
-  body.__set_heartbeat(wire::Heartbeat());
+  body.__set_heartbeat(heartbeat);
   send_to_master(BatchId(0), body);
   if (work_ != nullptr) work_->publisher->resume();
   deps_.loop.schedule(heartbeat_, lifetime_.guard([this] { beat(); }));

@@ -36,6 +36,7 @@ void ShuffleRouter::update_peers(const std::vector<wire::Peer>& peers) {
     messenger_.abandon(endpoint);
     messenger_.forget(process);
     unsent_.erase(process);
+    unreachable_since_.erase(process);
   }
   for (const auto& [process, endpoint] : now) {
     if (!peers_.contains(process)) messenger_.connect(endpoint);
@@ -111,6 +112,18 @@ void ShuffleRouter::peer_up(ProcessId peer) {
   if (waiting == unsent_.end()) return;
   std::deque<Message>& unsent = waiting->second;
   while (!unsent.empty() && messenger_.send(peer, unsent.front().envelope, unsent.front().bulk)) unsent.pop_front();
+}
+
+std::vector<ProcessId> ShuffleRouter::unreachable_for(Duration least, MonotonicTime now) {
+  std::vector<ProcessId> found;
+  for (const auto& [process, endpoint] : peers_) {
+    if (messenger_.is_reachable(process)) {
+      unreachable_since_.erase(process);
+    } else if (now - unreachable_since_.try_emplace(process, now).first->second >= least) {
+      found.push_back(process);
+    }
+  }
+  return found;
 }
 
 void ShuffleRouter::receive(const PeerInfo& from, wire::Envelope envelope, const SharedBuffer& bulk) {

@@ -36,6 +36,8 @@ class ShuffleRouter {
   // Blocks and rank candidates of other executors.
   void receive(const PeerInfo& from, wire::Envelope envelope, const SharedBuffer& bulk);
   void peer_up(ProcessId peer);
+  // Peers that no link has led to for at least this long, as far as is known by asking often.
+  std::vector<ProcessId> unreachable_for(Duration least, MonotonicTime now);
 
   [[nodiscard]] const Stamp& stamp() const { return stamp_; }
   [[nodiscard]] ProcessId rank_owner() const { return rank_owner_; }
@@ -63,6 +65,7 @@ class ShuffleRouter {
   ProcessId rank_owner_;
   std::map<ProcessId, std::vector<StatePartition>> owned_;  // ascending
   std::map<ProcessId, Endpoint> peers_;
+  std::map<ProcessId, MonotonicTime> unreachable_since_;
   std::map<ProcessId, std::deque<Message>> unsent_;
   std::deque<Message> early_;
 };

@@ -241,6 +241,11 @@ Messenger::Session* Messenger::find(ProcessId process) {
   return found == sessions_.end() ? nullptr : found->second.get();
 }
 
+bool Messenger::is_reachable(ProcessId process) const {
+  const auto found = sessions_.find(process);
+  return found != sessions_.end() && ready(*found->second);
+}
+
 bool Messenger::ready(const Session& session) const {
   return session.dial->up && session.dial->process == session.info->process;
 }

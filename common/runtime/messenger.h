@@ -90,6 +90,9 @@ class Messenger : public NetworkHandler {
   // Ends the session and drops what is queued; frames of this process id are dropped from now on.
   void forget(ProcessId process);
 
+  // What is sent to this process goes out now: a link is known to lead to it.
+  [[nodiscard]] bool is_reachable(ProcessId process) const;
+
   [[nodiscard]] ProcessId self() const { return options_.self; }
   [[nodiscard]] Endpoint local_endpoint() const { return network_.local_endpoint(); }
   [[nodiscard]] uint64_t dropped_frames() const { return dropped_frames_; }  // malformed or misdirected

@@ -268,6 +268,28 @@ void SimCluster::freeze_executor(uint64_t draw, Duration duration) {
   world_.freeze(*chosen->second->process, duration);
 }
 
+void SimCluster::cut_workers(int from, int to, bool both_ways) {
+  cut_workers_.emplace(from, to);
+  if (both_ways) cut_workers_.emplace(to, from);
+  make_cuts();
+}
+
+void SimCluster::mend_workers() {
+  cut_workers_.clear();
+  world_.heal();
+}
+
+void SimCluster::make_cuts() {
+  for (const auto& [one_id, one] : executors_) {
+    for (const auto& [other_id, other] : executors_) {
+      if (!cut_workers_.contains({one->worker->index, other->worker->index})) continue;
+      if (!world_.is_cut(one->process->name(), other->process->name())) {
+        world_.cut(one->process->name(), other->process->name());
+      }
+    }
+  }
+}
+
 void SimCluster::restart_executor_unnoticed(uint64_t draw) {
   if (executors_.empty()) return;
   const auto chosen = std::next(executors_.begin(), static_cast<std::ptrdiff_t>(draw % executors_.size()));
@@ -321,6 +343,7 @@ void SimCluster::launch(WorkerNode& worker, const LaunchRequest& request,
   node->executor = std::make_unique<Executor>(options, std::move(deps));
   control.post([executor = node->executor.get()] { executor->start(); });
   executors_[request.process] = std::move(node);
+  make_cuts();
 }
 
 void SimCluster::end_executor(ProcessId process, const std::string& reason) {

@@ -16,7 +16,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "master/control_service.h"
@@ -99,6 +101,9 @@ class SimCluster {
   // Stops the loops for a while, as SIGSTOP does.
   void freeze_master(Duration duration);
   void freeze_executor(uint64_t draw, Duration duration);
+  // Executors of these workers, also those to come, cannot reach each other until mend_workers(), finish() included.
+  void cut_workers(int from, int to, bool both_ways);
+  void mend_workers();
   // A bug: an executor that starts anew under the name of its former life, and nobody is told.
   void restart_executor_unnoticed(uint64_t draw);
   [[nodiscard]] bool has_master() const { return master_ != nullptr; }
@@ -115,8 +120,9 @@ class SimCluster {
   // Lines of a few words from a small vocabulary, to random partitions; now and then one that is no UTF-8.
   void append_lines(int lines);
 
-  // Ends all faults, starts what is down, resumes what is stopped, and runs until all jobs have published all there is.
-  // False: they did not within ten virtual minutes, or something is not as it should be.
+  [[nodiscard]] bool all_caught_up();
+  // Ends all faults (cuts between workers stay), starts what is down, resumes what is stopped, and runs until all jobs
+  // have published all there is. False: they did not within ten virtual minutes, or something is not as it should be.
   [[nodiscard]] bool finish();
   // A job that says that it failed, with the reason, or empty.
   [[nodiscard]] std::string failure_of(const std::string& name);
@@ -152,8 +158,8 @@ class SimCluster {
   void client_asks(const std::string& name);
   void resume_stopped();
   void on_frame(Frame& frame);
+  void make_cuts();
   [[nodiscard]] bool is_caught_up(const std::string& name);
-  [[nodiscard]] bool all_caught_up();
 
   const SimClusterOptions options_;
   World world_;
@@ -164,6 +170,7 @@ class SimCluster {
   std::unique_ptr<MasterNode> master_;
   std::vector<std::unique_ptr<WorkerNode>> workers_;
   std::map<ProcessId, std::unique_ptr<ExecutorNode>> executors_;
+  std::set<std::pair<int, int>> cut_workers_;
   std::map<std::string, std::string> types_;  // by job name
   Oracle oracle_;
   SimCounts counts_;

@@ -190,6 +190,7 @@ void SimCluster::resume_stopped() {
 bool SimCluster::finish() {
   world_.set_faults(false);
   world_.heal();
+  make_cuts();
   sink_server_->failure.reset();
   metadata_disk_->failure.reset();
   checkpoint_disk_->failure = nullptr;

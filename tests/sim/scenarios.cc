@@ -57,6 +57,17 @@ void processes_are_cut_off(SimCluster& cluster, SimRandom& fate) {
   cluster.world().run_for(fate.chance(0.1) ? milliseconds(3000) : milliseconds(0));
 }
 
+// Both reach the master, and the cut may stay to the end.
+void workers_are_cut_from_each_other(SimCluster& cluster, SimRandom& fate) {
+  const int one = static_cast<int>(fate.below(3));
+  const int other = (one + 1 + static_cast<int>(fate.below(2))) % 3;
+  if (fate.chance(0.1)) cluster.cut_workers(one, other, fate.chance(0.5));
+  if (fate.chance(0.03)) cluster.mend_workers();
+  if (fate.chance(0.1)) cluster.world().run_for(fate.between(milliseconds(1000), milliseconds(8000)));
+  kill_executors(cluster, fate, 0.02);
+  restart_the_master(cluster, fate, 0.02, 0.3);
+}
+
 // Damages one file of a checkpoint, or takes it away.
 void damage_a_file(SimCluster& cluster, SimRandom& fate) {
   auto& files = cluster.checkpoint_disk().files;
@@ -110,6 +121,10 @@ void add_troubles_of_machines(std::vector<Scenario>& all) {
   all.push_back({.name = "disks_fail", .options = {.workers = 3}, .strike = disks_fail});
   all.push_back(
       {.name = "processes_are_cut_off", .type = "two_sum", .options = {.workers = 3}, .strike = processes_are_cut_off});
+  all.push_back({.name = "workers_are_cut_from_each_other",
+                 .type = "two_sum",
+                 .options = {.workers = 3},
+                 .strike = workers_are_cut_from_each_other});
   all.push_back(
       {.name = "blocks_are_merged_in_order", .type = kChainJob, .options = {.workers = 3}, .strike = everything_dies});
   all.push_back({.name = "processes_are_frozen",

@@ -6,6 +6,7 @@
 #include "master/assignment.h"
 #include "master/cutter.h"
 #include "master/ledger.h"
+#include "master/peer_cuts.h"
 #include "master/recovery.h"
 
 namespace millrace {
@@ -197,6 +198,30 @@ INSTANTIATE_TEST_SUITE_P(
         RecoveryCase{"moved_partition_with_an_unknown_mapper", kNoProcess, true, BatchId(5), true, true, true},
         RecoveryCase{"moved_partition_restored_beyond_it", kAnn, true, BatchId(7), true, false, false}),
     [](const auto& row) { return row.param.name; });
+
+// --- cuts between executors ------------------------------------------------------------------------------------------
+
+MonotonicTime at_second(int64_t second) {
+  return MonotonicTime(std::chrono::seconds(second));
+}
+
+TEST(PeerCuts, the_younger_of_two_is_given_up_whoever_says_it) {
+  const std::map<ProcessId, MonotonicTime> since = {{kAnn, at_second(9)}, {kBob, at_second(5)}};
+  EXPECT_THAT(choose_whom_to_give_up({{kAnn, kBob}}, since), ElementsAre(kAnn));
+  EXPECT_THAT(choose_whom_to_give_up({{kBob, kAnn}}, since), ElementsAre(kAnn));
+  EXPECT_THAT(choose_whom_to_give_up({{kAnn, kBob}, {kBob, kAnn}}, since), ElementsAre(kAnn));
+}
+
+TEST(PeerCuts, one_that_several_cannot_reach_goes_even_if_it_is_the_oldest) {
+  const std::map<ProcessId, MonotonicTime> since = {{kAnn, at_second(1)}, {kBob, at_second(5)}, {kCid, at_second(9)}};
+  EXPECT_THAT(choose_whom_to_give_up({{kBob, kAnn}, {kCid, kAnn}}, since), ElementsAre(kAnn));
+}
+
+TEST(PeerCuts, nobody_stays_cut_from_another_and_one_always_stays) {
+  const std::map<ProcessId, MonotonicTime> since = {{kAnn, at_second(1)}, {kBob, at_second(1)}, {kCid, at_second(1)}};
+  EXPECT_THAT(choose_whom_to_give_up({{kAnn, kBob}, {kBob, kCid}, {kCid, kAnn}}, since), ElementsAre(kCid, kBob));
+  EXPECT_THAT(choose_whom_to_give_up({}, since), IsEmpty());
+}
 
 // --- Ledger ----------------------------------------------------------------------------------------------------------
 
