@@ -89,22 +89,7 @@ void JobController::on_message(ProcessId from, wire::Envelope envelope) {
   if (body.__isset.query_reply) return queries_.on_reply(from, body.query_reply);
   if (body.__isset.trouble) return on_trouble(from, body.trouble);
   if (body.__isset.restore_failed) return on_restore_failed(from, body.restore_failed);
-  if (body.__isset.fenced_out) {
-    // It was thought dead and is not, or it is slow to hear of its loss. If it still is the owner, somebody else's
-    // writes are in the sink: a new generation overrules them.
-    for (const wire::OwnedPartition& report : body.fenced_out.partitions) {
-      if (!is_current(from, report)) continue;
-      LOG(WARNING) << "job " << record_.spec.name << ": state partition " << report.partition
-                   << " is fenced out of the sink although it is its owner";
-      reload_.push_back(StatePartition(report.partition));
-    }
-    // The end of a round was fenced: it is given up like any round that fails.
-    if (body.fenced_out.partitions.empty() && from == assignment_.rank_owner && round_.has_value()) {
-      round_.reset();
-      force_round_ = true;
-    }
-    return evaluate_assignment();
-  }
+  if (body.__isset.fenced_out) return on_fenced_out(from, batch, body.fenced_out);
 }
 
 bool JobController::is_current(ProcessId from, const wire::OwnedPartition& report) const {

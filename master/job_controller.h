@@ -77,9 +77,11 @@ struct JobOptions {
   Duration idle_round = std::chrono::milliseconds(5000);    // a round without news, to notice a sink that lost its data
   Duration rank_interval = std::chrono::milliseconds(100);
   Duration stop_limit = std::chrono::milliseconds(20'000);
-  Duration retry = std::chrono::milliseconds(200);  // of a commit that failed
-  int64_t replay_window = 8;                        // batches ahead of the slowest partition that are asked for again
-  size_t max_letters = 100'000;                     // stored dead letters
+  Duration retry = std::chrono::milliseconds(200);        // of a commit that failed
+  Duration fence_pause = std::chrono::milliseconds(100);  // before owners whom the sink has fenced out are overruled
+  Duration fence_pause_most = std::chrono::seconds(30);   // doubles up to this, until a round is complete
+  int64_t replay_window = 8;     // batches ahead of the slowest partition that are asked for again
+  size_t max_letters = 100'000;  // stored dead letters
   CheckpointCoordinator::Options checkpoints;
 };
 
@@ -179,6 +181,8 @@ class JobController {
   void on_published(ProcessId from, BatchId batch, const wire::Published& published);
   void on_round_ended(BatchId batch, bool lost);
   void repair_sink();
+  void on_fenced_out(ProcessId from, BatchId batch, const wire::FencedOut& fenced);
+  void overrule_fences();
   void on_trouble(ProcessId from, const wire::Trouble& trouble);
   void on_restore_failed(ProcessId from, const wire::RestoreFailed& failure);
   void store_totals(const std::vector<wire::BatchTotals>& advanced);
@@ -270,8 +274,11 @@ class JobController {
   BatchId published_;      // newest complete round
   std::optional<Round> round_;
   bool force_round_ = false;
-  bool claiming_ = false;  // the sink's keys are being claimed again
-  bool purging_ = false;   // they are to go, or are gone: late reports of losses are no reason to claim them
+  std::map<StatePartition, Generation> fenced_;  // out of the sink, although this is the owner's generation
+  bool overruling_later_ = false;
+  Duration fence_pause_{};  // before they are overruled; back to none when a round is complete
+  bool claiming_ = false;   // the sink's keys are being claimed again
+  bool purging_ = false;    // they are to go, or are gone: late reports of losses are no reason to claim them
   MonotonicTime last_round_;
   MonotonicTime last_rank_;
   MonotonicTime last_checkpoint_;
@@ -284,6 +291,7 @@ class JobController {
   std::string store_trouble_;
   std::string checkpoint_trouble_;
   std::string sink_trouble_;
+  std::string fence_trouble_;
   std::vector<std::move_only_function<void(Status)>> stop_waiters_;
   MonotonicTime stop_deadline_;
   Lifetime lifetime_;  // last: its guards end first

@@ -65,7 +65,8 @@ api::JobSummary JobController::summary() const {
   for (const auto& [process, member] : members_) {
     if (!member.trouble.empty()) summary.problem = member.trouble;
   }
-  for (const std::string* trouble : {&sink_trouble_, &checkpoint_trouble_, &log_trouble_, &store_trouble_}) {
+  for (const std::string* trouble :
+       {&fence_trouble_, &sink_trouble_, &checkpoint_trouble_, &log_trouble_, &store_trouble_}) {
     if (!trouble->empty()) summary.problem = *trouble;
   }
   return summary;

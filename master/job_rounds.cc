@@ -44,6 +44,46 @@ void JobController::repair_sink() {
   }));
 }
 
+// It was thought dead and is not, or it is slow to hear of its loss. If it still is the owner, somebody else's writes
+// are in the sink: a new generation overrules them. The open round waits for that; and where it does not help, it is
+// tried more and more seldom.
+void JobController::on_fenced_out(ProcessId from, BatchId batch, const wire::FencedOut& fenced) {
+  bool concerns_us = fenced.partitions.empty() && from == assignment_.rank_owner && round_.has_value() &&
+                     round_->batch == batch;  // the end of the round was fenced
+  for (const wire::OwnedPartition& report : fenced.partitions) {
+    if (!is_current(from, report)) continue;
+    fenced_[StatePartition(report.partition)] = Generation(report.generation);
+    concerns_us = true;
+  }
+  if (!concerns_us || overruling_later_) return;
+  overruling_later_ = true;
+  const bool again = fence_pause_ > Duration::zero();
+  fence_pause_ = std::clamp(fence_pause_ * 2, options_.fence_pause, options_.fence_pause_most);
+  if (again) {
+    fence_trouble_ =
+        "the sink refuses results as if a younger owner had published, again and again; see whether another "
+        "cluster publishes as job '" +
+        record_.spec.name + "', and end it there";
+  }
+  if (fence_pause_ == options_.fence_pause || fence_pause_ == options_.fence_pause_most) {
+    LOG(WARNING) << "job " << record_.spec.name << ": owners of state partitions are fenced out of the sink";
+  }
+  loop_.schedule(fence_pause_, lifetime_.guard([this] { overrule_fences(); }));
+}
+
+void JobController::overrule_fences() {
+  overruling_later_ = false;
+  for (const auto& [partition, generation] : std::exchange(fenced_, {})) {
+    if (assignment_.states[static_cast<size_t>(partition.value())].generation == generation) {
+      reload_.push_back(partition);
+    }
+  }
+  // One whose end was fenced is given up like any round that fails.
+  round_.reset();
+  force_round_ = true;
+  evaluate_assignment();
+}
+
 void JobController::purge_sink(std::move_only_function<void(Status)> done) {
   purging_ = true;
   round_.reset();
@@ -105,6 +145,8 @@ void JobController::on_round_ended(BatchId batch, bool lost) {
   if (!round_.has_value() || round_->batch != batch) return;
   if (lost) return repair_sink();
   last_round_ = clock_.now();
+  fence_pause_ = Duration::zero();
+  fence_trouble_.clear();
   published_ = batch;
   round_.reset();
   const Ledger::Batch* found = ledger_->find(batch);

@@ -109,6 +109,7 @@ std::optional<Result<PublishOutcome>> FakeSinkServer::refuse(const SinkIdentity&
     }
   }
   if (!fenced) return std::nullopt;
+  if (fences_everybody) return PublishOutcome::kFenced;
   if (fence.generation > publication.generation) return PublishOutcome::kFenced;
   if (!is_whole(*keys, identity.layout)) return PublishOutcome::kDataLost;
   if (same && fence.done >= publication.batch) return PublishOutcome::kDone;

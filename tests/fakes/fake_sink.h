@@ -79,6 +79,7 @@ class FakeSinkServer {
   std::optional<Error> failure;         // while set, every request fails with it and has no effect
   std::function<bool()> reply_is_lost;  // the request is carried out, its sender hears kUnavailable
   size_t chunk_entries = 4;
+  bool fences_everybody = false;               // as one in which a younger owner's fence comes back again and again
   bool fenced = true;                          // false: a sink that lets older owners write
   std::function<void(const Event&)> on_event;  // told of each event of the history as it happens
   void lose_all_data();                        // a restart without persistence

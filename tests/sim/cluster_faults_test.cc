@@ -53,5 +53,28 @@ TEST(WorkersThatCannotReachEachOther, do_not_take_turns_and_the_job_goes_on) {
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
+TEST(SinkThatFencesEverybody, is_tried_more_and_more_seldom_and_named) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.workers = 2, .faults = SimFaults::none()});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  const uint64_t before = cluster.counts().assignments;
+
+  cluster.sink().fences_everybody = true;
+  cluster.append_lines(20);
+  cluster.world().run_for(minutes(5));
+  EXPECT_LT(cluster.counts().assignments - before, 25) << cluster.state();
+  EXPECT_GT(cluster.counts().assignments - before, 5) << cluster.state();
+  EXPECT_TRUE(says(cluster, "younger owner")) << cluster.state();
+
+  cluster.sink().fences_everybody = false;
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, minutes(1))) << cluster.state();
+  EXPECT_TRUE(cluster.world().run_until([&] { return summary_of(cluster).problem.empty(); }, seconds(10)))
+      << cluster.state();
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
 }  // namespace
 }  // namespace millrace
