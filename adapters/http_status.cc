@@ -91,10 +91,10 @@ class HttpStatus::Server {
     });
     route();
     if (host_.port == 0) {
-      const int port = server_.bind_to_any_port(host_.host.c_str());
+      const int port = server_.bind_to_any_port(host_.host);
       if (port <= 0) return cannot_listen();
       host_.port = static_cast<uint16_t>(port);
-    } else if (!server_.bind_to_port(host_.host.c_str(), host_.port)) {
+    } else if (!server_.bind_to_port(host_.host, host_.port)) {
       return cannot_listen();
     }
     thread_ = std::thread([this] {

@@ -98,7 +98,7 @@ void split(benchmark::State& state) {
   const TextSplitter splitter(kind);
   state.SetLabel(to_string(kind));
   record_batches();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     size_t bytes = 0;
     RecordBatchCursor batches(record_batches());
     for (RecordBatchView batch; batches.next(batch);) {
@@ -119,7 +119,7 @@ void split_and_count(benchmark::State& state, const std::string& type) {
   const auto task = make_job(type)->make_map_task();
   const int64_t lines = state.range(0);
   const std::string_view bytes = first_record_batches(lines);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     map_lines(*task, lines);
     state.PauseTiming();
     benchmark::DoNotOptimize(task->finish());
@@ -140,7 +140,7 @@ BENCHMARK_CAPTURE(split_and_count, two_sum, "two_sum")->Arg(kLines)->Unit(benchm
 void finish(benchmark::State& state) {
   const auto task = make_job("word_count")->make_map_task();
   size_t bytes = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     state.PauseTiming();
     map_lines(*task, state.range(0));
     state.ResumeTiming();
@@ -209,7 +209,7 @@ struct StateOfAll {
 void apply(benchmark::State& state) {
   StateOfAll tables(state.range(0));
   const size_t keys = tables.changed_keys();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     tables.apply(tables.sections);
     state.PauseTiming();
     tables.settle();
@@ -244,7 +244,7 @@ std::vector<SinkEntry> merged_top(const std::vector<std::unique_ptr<StateTable>>
 void after_a_batch(benchmark::State& state, Step step) {
   StateOfAll tables(state.range(0));
   const size_t keys = tables.changed_keys();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     state.PauseTiming();
     tables.apply(tables.sections);
     state.ResumeTiming();

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kReadBytes = 256 << 10;
 
 timespec timespec_of(int milliseconds) {
-  return {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1'000'000};
+  return {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1'000'000L};
 }
 
 void do_nothing(int) {}

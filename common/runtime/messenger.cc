@@ -176,7 +176,7 @@ void Messenger::watch_gap(Session& session) {
       ack.missing.push_back(first);
       ack.missing.push_back(last);
     }
-    send_ack(gapped, std::move(ack));
+    send_ack(gapped, ack);
     const bool moved = gapped.in.received() > gapped.gap_mark;
     gapped.gap_pause = moved ? options_.ack_delay : std::min(gapped.gap_pause * 2, options_.resend_after);
     watch_gap(gapped);
@@ -197,18 +197,18 @@ void Messenger::watch_progress(Session& session) {
     } else if (ready(waiting) && waiting.out.unsent() > waiting.out.acknowledged() + 1) {
       wire::Ack ack;
       ack.newest = waiting.out.unsent() - 1;
-      send_ack(waiting, std::move(ack));
+      send_ack(waiting, ack);
       waiting.progress_pause = std::min(waiting.progress_pause * 2, options_.resend_after * kSlowestFactor);
     }
     watch_progress(waiting);
   });
 }
 
-void Messenger::send_ack(Session& session, wire::Ack ack) {
+void Messenger::send_ack(Session& session, const wire::Ack& ack) {
   if (!ready(session)) return;  // the Hello of the next link tells it
   wire::Envelope envelope = envelope_to(session.info->process);
   envelope.header.ack = session.in.received();
-  envelope.body.__set_ack(std::move(ack));
+  envelope.body.__set_ack(ack);
   if (network_.send(session.dial->link, {encode(envelope), {}})) session.unacknowledged_arrivals = 0;
 }
 

@@ -134,7 +134,7 @@ class Messenger : public NetworkHandler {
   void note_arrival(Session& session);
   void resume(Session& session);
   void flush(Session& session);
-  void send_ack(Session& session, wire::Ack ack = {});
+  void send_ack(Session& session, const wire::Ack& ack = {});
   void watch_progress(Session& session);
   void watch_gap(Session& session);
   void drop_frame(const char* why, const std::string& from);

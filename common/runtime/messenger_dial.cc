@@ -127,7 +127,7 @@ void Messenger::send_hello(Dial& dial, ProcessId receiver, int64_t answers) {
   hello.version = options_.version;
   hello.link = dial.process == ProcessId() ? static_cast<int64_t>(dial.link.value()) : 0;
   hello.answers = answers;
-  envelope.body.__set_hello(std::move(hello));
+  envelope.body.__set_hello(hello);
   network_.send(dial.link, {encode(envelope), {}});
 }
 
@@ -231,7 +231,7 @@ void Messenger::refuse(const Endpoint& to, ProcessId receiver, int64_t answers, 
   wire::Refused refused;
   refused.reason = reason;
   refused.answers = answers;
-  envelope.body.__set_refused(std::move(refused));
+  envelope.body.__set_refused(refused);
   const LinkId link = network_.connect(to);
   network_.send(link, {encode(envelope), {}});
   const auto timer = loop_.schedule(kRefusalTime, [this, link] {

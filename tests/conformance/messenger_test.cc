@@ -47,7 +47,7 @@ struct Role final : MessengerHandler {
     wire::Envelope envelope;
     wire::Query query;
     query.id = id;
-    envelope.body.__set_query(std::move(query));
+    envelope.body.__set_query(query);
     return envelope;
   }
 

@@ -48,7 +48,7 @@ class Talker final : public MessengerHandler {
     wire::Envelope envelope;
     wire::Query query;
     query.id = ++said_[peer];
-    envelope.body.__set_query(std::move(query));
+    envelope.body.__set_query(query);
     const bool with_bulk = said_[peer] % 3 == 0;
     const bool taken = messenger_->send(peer, std::move(envelope),
                                         with_bulk ? SharedBuffer::of(std::to_string(said_[peer])) : SharedBuffer());
