@@ -302,27 +302,22 @@ void ControlService::forget_job(const std::string& name, Done<bool> done) {
     return done(std::unexpected(listed.error()));
   }
   JobStore::remove_job(set, name);
-  const std::string folder = name + "-" + to_string(id);
+  JobStore::put_killed(set, id, name);
+  wire::JobRecord record = job->record();
   master_.drop_job(name);
-  auto removed = [this, name, folder, done = std::move(done)](Status status) mutable {
-    busy_.erase(name);
-    if (!status.has_value()) return done(std::unexpected(status.error()));
-    LOG(INFO) << "job " << name << " is killed";
-    remove_checkpoints(folder);
+  auto removed = [this, id, record = std::move(record), done = std::move(done)](Status status) mutable {
+    const std::string killed = record.spec.name;
+    busy_.erase(killed);
+    if (!status.has_value()) {
+      // The registry has it still: it goes on.
+      if (Status kept = master_.adopt_job(std::move(record), false); !kept.has_value()) LOG(ERROR) << kept.error();
+      return done(std::unexpected(status.error()));
+    }
+    LOG(INFO) << "job " << killed << " is killed";
+    master_.clear_away(id, killed);
     done(true);
   };
   master_.store().commit(std::move(set), lifetime_.guard(std::move(removed)));
-}
-
-void ControlService::remove_checkpoints(const std::string& folder) {
-  CheckpointStore& checkpoints = master_.deps().checkpoints;
-  checkpoints.list(folder, lifetime_.guard([&checkpoints, folder](const Result<std::vector<std::string>>& names) {
-    if (!names.has_value()) {
-      LOG(WARNING) << "checkpoints in " << folder << " are left behind: " << names.error().message;
-      return;
-    }
-    checkpoints.remove(*names, [](Result<bool>) {});
-  }));
 }
 
 // --- what there is

@@ -44,7 +44,6 @@ class ControlService : public ApiService {
   void release_sink(std::shared_ptr<Submission> submission);
   void finish_submission(const std::shared_ptr<Submission>& submission, Status status);
   void forget_job(const std::string& name, Done<bool> done);
-  void remove_checkpoints(const std::string& folder);
 
   Master& master_;              // outlives this
   std::set<std::string> busy_;  // names that are being submitted, resumed or killed

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
 constexpr char kEpochKey[] = "epoch";
+constexpr char kKilled[] = "killed/";
 
 std::string hex(int64_t number) {
   return to_hex(static_cast<uint64_t>(number));
@@ -85,6 +86,14 @@ Result<std::optional<wire::AssignmentRecord>> JobStore::read_assignment(JobId jo
   return std::optional(std::move(*record));
 }
 
+Result<std::vector<std::pair<JobId, std::string>>> JobStore::read_killed() {
+  auto pairs = store_.scan(kKilled, kNoLimit);
+  if (!pairs.has_value()) return std::unexpected(pairs.error());
+  std::vector<std::pair<JobId, std::string>> killed;
+  for (auto& [key, name] : *pairs) killed.emplace_back(parse_hex(key.substr(sizeof(kKilled) - 1)), std::move(name));
+  return killed;
+}
+
 Result<std::vector<wire::DeadLetter>> JobStore::read_letters(JobId job, LogPartition partition, Offset offset,
                                                              size_t limit) {
   const std::string prefix = folder("letter", job);
@@ -102,6 +111,14 @@ void JobStore::put_job(WriteSet& set, const wire::JobRecord& job) {
 
 void JobStore::remove_job(WriteSet& set, const std::string& name) {
   set.remove("job/" + name);
+}
+
+void JobStore::put_killed(WriteSet& set, JobId job, const std::string& name) {
+  set.put(kKilled + to_string(job), name);
+}
+
+void JobStore::remove_killed(WriteSet& set, JobId job) {
+  set.remove(kKilled + to_string(job));
 }
 
 void JobStore::put_batch(WriteSet& set, JobId job, const wire::BatchRecord& record) {

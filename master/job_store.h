@@ -7,6 +7,7 @@
 //   totals/JOB/BATCH                       BatchTotals
 //   assignment/JOB                         AssignmentRecord
 //   letter/JOB/PARTITION/OFFSET            DeadLetter
+//   killed/JOB                             the name of a job that was killed, until nothing is left of it
 // Values are framed by common/wire/codec.h (format byte, checksum): a damaged one is kCorrupt with its key.
 //
 // Lives on the master's loop.
@@ -14,6 +15,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/error.h"
@@ -34,12 +36,15 @@ class JobStore {
   // Totals after `after`, as far as they are stored.
   Result<std::vector<wire::BatchTotals>> read_totals(JobId job, BatchId after);
   Result<std::optional<wire::AssignmentRecord>> read_assignment(JobId job);
+  Result<std::vector<std::pair<JobId, std::string>>> read_killed();
   // From (partition, offset) on, at most `limit`.
   Result<std::vector<wire::DeadLetter>> read_letters(JobId job, LogPartition partition, Offset offset, size_t limit);
 
   static void put_epoch(WriteSet& set, Epoch epoch);
   static void put_job(WriteSet& set, const wire::JobRecord& job);
   static void remove_job(WriteSet& set, const std::string& name);
+  static void put_killed(WriteSet& set, JobId job, const std::string& name);
+  static void remove_killed(WriteSet& set, JobId job);
   static void put_batch(WriteSet& set, JobId job, const wire::BatchRecord& record);
   static void put_totals(WriteSet& set, JobId job, const wire::BatchTotals& totals);
   static void put_assignment(WriteSet& set, JobId job, const wire::AssignmentRecord& record);

@@ -43,7 +43,10 @@ void Master::write_probe(std::move_only_function<void(Status)> ready) {
     if (!created.has_value()) return ready(std::unexpected(created.error()));
     const Result<std::vector<wire::JobRecord>> jobs = store_.read_jobs();
     if (!jobs.has_value()) return ready(std::unexpected(jobs.error()));
+    const auto killed = store_.read_killed();
+    if (!killed.has_value()) return ready(std::unexpected(killed.error()));
     started_ = true;
+    for (const auto& [job, name] : *killed) clear_away(job, name);
     for (const wire::JobRecord& job : *jobs) {
       if (Status adopted = adopt_job(job, true); !adopted.has_value()) {
         LOG(ERROR) << "job " << job.spec.name << " cannot be run: " << adopted.error().message;
@@ -89,6 +92,25 @@ void Master::drop_job(const std::string& name) {
   release_all_executors(job, "the job was killed");
   std::erase_if(start_troubles_, [&](const auto& trouble) { return trouble.first.second == job; });
   jobs_.erase(found);
+}
+
+// Its executors, and commits that were under way, may still write for a moment; and this master may end before all is
+// removed, so that the next one does it.
+void Master::clear_away(JobId job, const std::string& name, bool again) {
+  auto listed = [this, job, name, again](Result<std::vector<std::string>> files) {
+    if (!files.has_value()) {
+      LOG(WARNING) << "checkpoints of job " << name
+                   << ", which was killed, are left behind for now: " << files.error().message;
+    } else if (!files->empty()) {
+      deps_.checkpoints.remove(std::move(*files), [](Result<bool>) {});
+    } else if (WriteSet set; again && store_.remove_all(set, job).has_value()) {
+      JobStore::remove_killed(set, job);
+      store_.commit(std::move(set), [](Status) {});
+      return;
+    }
+    deps_.loop.schedule(options_.clear_pause, lifetime_.guard([this, job, name] { clear_away(job, name, true); }));
+  };
+  deps_.checkpoints.list(name + "-" + to_string(job), lifetime_.guard(std::move(listed)));
 }
 
 JobController* Master::find_job(const std::string& name) {

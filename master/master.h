@@ -43,6 +43,7 @@ struct MasterOptions {
   Duration start_limit = std::chrono::seconds(20);          // for an executor to become ready
   Duration restart_pause = std::chrono::milliseconds(100);  // doubles with each failure, up to restart_pause_most
   Duration restart_pause_most = std::chrono::seconds(10);
+  Duration clear_pause = std::chrono::seconds(10);  // for writers of a killed job to end
   Duration cut_pause = std::chrono::seconds(5);  // without an executor on a worker whose last one was cut off from its
   Duration cut_pause_most = std::chrono::minutes(2);  // peers; doubles each time, up to this
   JobOptions job;
@@ -94,6 +95,8 @@ class Master : public MessengerHandler, public JobHost {
   // Makes a controller for a record that is durable, and starts it.
   Status adopt_job(wire::JobRecord record, bool executors_may_return);
   void drop_job(const std::string& name);  // its executors are told to end
+  // Removes what disks still hold of a job that is durably killed, now and until nothing more turns up.
+  void clear_away(JobId job, const std::string& name, bool again = false);
   [[nodiscard]] JobController* find_job(const std::string& name);
   [[nodiscard]] std::vector<JobController*> all_jobs();
   [[nodiscard]] const std::map<ProcessId, Worker>& workers() const { return workers_; }

@@ -115,14 +115,18 @@ class SimCluster {
   // Without waiting for the answer; nothing where no master is.
   void ask_to_stop(const std::string& name);
   void ask_to_resume(const std::string& name);
+  void ask_to_kill(const std::string& name, bool purge);
+  // If there is no job of the name: another one, which takes over what the sink holds.
+  void ask_to_submit_again(const std::string& name);
   // Runs until the job is forgotten and a new one of the name accepted. Needs a living master.
   void kill_and_submit(const std::string& name, bool purge);
   // Lines of a few words from a small vocabulary, to random partitions; now and then one that is no UTF-8.
   void append_lines(int lines);
 
   [[nodiscard]] bool all_caught_up();
-  // Ends all faults (cuts between workers stay), starts what is down, resumes what is stopped, and runs until all jobs
-  // have published all there is. False: they did not within ten virtual minutes, or something is not as it should be.
+  // Ends all faults (cuts between workers stay), starts what is down, resumes what is stopped, submits what was killed,
+  // and runs until all jobs have published all there is and nothing is left of killed ones. False: they did not within
+  // ten virtual minutes, or something is not as it should be.
   [[nodiscard]] bool finish();
   // A job that says that it failed, with the reason, or empty.
   [[nodiscard]] std::string failure_of(const std::string& name);
@@ -156,7 +160,8 @@ class SimCluster {
   Result<T> ask(const std::function<void(ControlService&, ApiService::Done<T>)>& question);
   void start_client();
   void client_asks(const std::string& name);
-  void resume_stopped();
+  void bring_back();
+  [[nodiscard]] std::string leftovers();
   void on_frame(Frame& frame);
   void make_cuts();
   [[nodiscard]] bool is_caught_up(const std::string& name);

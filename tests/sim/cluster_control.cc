@@ -90,6 +90,20 @@ void SimCluster::ask_to_resume(const std::string& name) {
   master_->service->resume(name, [](const Result<api::JobSummary>&) {});
 }
 
+void SimCluster::ask_to_kill(const std::string& name, bool purge) {
+  if (master_ == nullptr || !master_->master->started()) return;
+  world_.trace("kill " + name, purge ? 1 : 0);
+  master_->service->kill(name, purge, [](const Result<bool>&) {});
+}
+
+void SimCluster::ask_to_submit_again(const std::string& name) {
+  if (master_ == nullptr || !master_->master->started() || master_->master->find_job(name) != nullptr) return;
+  world_.trace("submit " + name);
+  api::SubmitRequest request = request_of(name);
+  request.take_over = true;
+  master_->service->submit(request, [](const Result<api::JobSummary>&) {});
+}
+
 void SimCluster::kill_and_submit(const std::string& name, bool purge) {
   const auto killed =
       ask<bool>([&](ControlService& service, auto done) { service.kill(name, purge, std::move(done)); });
@@ -154,7 +168,8 @@ void SimCluster::client_asks(const std::string& name) {
 
 bool SimCluster::is_caught_up(const std::string& name) {
   const FakeSinkServer::Keys* keys = sink_server_->find(name);
-  if (keys == nullptr) return false;
+  const JobController* job = master_ == nullptr ? nullptr : master_->master->find_job(name);
+  if (keys == nullptr || job == nullptr || job->id() != keys->job) return false;
   std::string ends;
   for (const LogDescription::Partition& partition : topic_->describe().partitions) {
     ends +=
@@ -177,14 +192,33 @@ std::string SimCluster::failure_of(const std::string& name) {
 }
 
 // As people do who want their jobs to run, from time to time.
-void SimCluster::resume_stopped() {
+void SimCluster::bring_back() {
   if (!finishing_) return;
-  world_.after(milliseconds(500), [this] { resume_stopped(); });
+  world_.after(milliseconds(500), [this] { bring_back(); });
   if (master_ == nullptr || !master_->master->started()) return;
   for (const auto& [name, type] : types_) {
     JobController* job = master_->master->find_job(name);
+    if (job == nullptr) ask_to_submit_again(name);
     if (job != nullptr && job->phase() == JobController::Phase::kStopped) ask_to_resume(name);
   }
+}
+
+// What disks hold of a job that is no more: the first of it, or empty.
+std::string SimCluster::leftovers() {
+  std::set<std::string> ids;
+  for (JobController* job : master_->master->all_jobs()) ids.insert(to_string(job->id()));
+  const auto is_of_a_job = [&](const std::string& id) { return id.empty() || ids.contains(id); };
+  for (const auto& [name, bytes] : checkpoint_disk_->files) {
+    const std::string folder = name.substr(0, name.find('/'));  // NAME-JOB, or that of the probes
+    const size_t dash = folder.rfind('-');
+    if (dash != std::string::npos && !is_of_a_job(folder.substr(dash + 1))) return name;
+  }
+  for (const auto& [key, value] : metadata_disk_->values) {
+    const size_t slash = key.find('/');  // KIND/JOB or KIND/JOB/...
+    if (slash == std::string::npos || key.starts_with("job/")) continue;
+    if (!is_of_a_job(key.substr(slash + 1, key.find('/', slash + 1) - slash - 1))) return key;
+  }
+  return "";
 }
 
 bool SimCluster::finish() {
@@ -197,7 +231,7 @@ bool SimCluster::finish() {
   topic_->set_available(true);
   start();
   finishing_ = true;
-  resume_stopped();
+  bring_back();
   const auto failed = [this] {
     for (const auto& [name, type] : types_) {
       if (!failure_of(name).empty()) return true;
@@ -211,7 +245,7 @@ bool SimCluster::finish() {
   // A while at rest: what is late must not change anything.
   world_.run_for(seconds(1));
   for (const auto& [name, type] : types_) oracle_.check_rest(name);
-  return oracle_.breach().empty();
+  return oracle_.breach().empty() && world_.run_until([this] { return leftovers().empty(); }, minutes(1));
 }
 
 std::string SimCluster::state() {
@@ -222,6 +256,7 @@ std::string SimCluster::state() {
   if (master() == nullptr) return out.str() + "no master";
   out << "workers " << master()->workers().size() << ", executors " << master()->executors().size() << " ("
       << executors_.size() << " processes)\n";
+  if (const std::string left = leftovers(); !left.empty()) out << "of a killed job is left: " << left << "\n";
   for (JobController* job : master()->all_jobs()) {
     const api::JobDescription description = job->describe();
     out << "job " << description.summary.name << " is " << description.summary.state << ", applied "

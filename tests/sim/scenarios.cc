@@ -163,6 +163,25 @@ void add_what_people_do(std::vector<Scenario>& all) {
                    kill_executors(cluster, fate, 0.05);
                    if (fate.chance(0.1)) cluster.kill_and_submit("first", fate.chance(0.5));
                  }});
+  all.push_back({.name = "the_master_dies_while_jobs_are_killed",
+                 .jobs = {"first", "second"},
+                 .options = {.workers = 2},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   cluster.ask_to_submit_again("first");
+                   if (fate.chance(0.2)) {
+                     cluster.ask_to_kill("first", fate.chance(0.5));
+                     cluster.world().run_for(fate.between(milliseconds(0), milliseconds(15)));
+                     if (fate.chance(0.7)) cluster.crash_master();
+                   }
+                   // A master does not start on a disk that is full.
+                   const bool started = cluster.has_master() && cluster.master()->started();
+                   if (fate.chance(0.1) && started) {
+                     cluster.metadata_disk().failure = Error{ErrorCode::kIo, "the disk is full"};
+                   }
+                   if (fate.chance(0.3) || !started) cluster.metadata_disk().failure.reset();
+                   kill_executors(cluster, fate, 0.02);
+                   restart_the_master(cluster, fate, 0.0, 0.3);
+                 }});
 }
 
 void add_troubles_of_data(std::vector<Scenario>& all) {
