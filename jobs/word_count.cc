@@ -33,7 +33,7 @@ class WordCountFunction {
   }
 
  private:
-  TextSplitter splitter_{};
+  TextSplitter splitter_;
   std::optional<JsonField> field_;  // none: the record is the text
 };
 

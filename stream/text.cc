@@ -61,7 +61,7 @@ struct BlockMasks {
 
 inline BlockMasks block_sse2(const char* bytes) {
   BlockMasks masks{};
-  for (int quarter = 0; quarter < 4; ++quarter) {
+  for (size_t quarter = 0; quarter < 4; ++quarter) {
     const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + quarter * 16));
     const __m128i low = _mm_sub_epi8(block, _mm_set1_epi8('\t'));
     const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(low, _mm_set1_epi8('\r' - '\t')), low);
@@ -78,7 +78,7 @@ bool classify_sse2(const char* bytes, size_t size, uint64_t* blanks) {
 
 __attribute__((target("avx2"))) inline BlockMasks block_avx2(const char* bytes) {
   BlockMasks masks{};
-  for (int half = 0; half < 2; ++half) {
+  for (size_t half = 0; half < 2; ++half) {
     const __m256i block = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + half * 32));
     const __m256i low = _mm256_sub_epi8(block, _mm256_set1_epi8('\t'));
     const __m256i control = _mm256_cmpeq_epi8(_mm256_min_epu8(low, _mm256_set1_epi8('\r' - '\t')), low);

@@ -98,7 +98,8 @@ void LaneMapper::drop_current(Source& source) {
 }
 
 void LaneMapper::map(MapRequest request) {
-  enqueue(sources_[request.partition], std::move(request));
+  Source& source = sources_[request.partition];
+  enqueue(source, std::move(request));
   deps_.wake();
 }
 
@@ -153,10 +154,8 @@ void LaneMapper::begin(LogPartition partition, Source& source) {
     emit(request, *kept);
     return;
   }
-  source.current.emplace();
-  source.current->reader = reader_for(partition, source, request);
-  source.current->task = take_task();
-  source.current->request = std::move(request);
+  PartitionReader* reader = reader_for(partition, source, request);
+  source.current = Current{.request = std::move(request), .reader = reader, .report = {}, .task = take_task()};
 }
 
 PartitionReader* LaneMapper::reader_for(LogPartition partition, Source& source, const MapRequest& request) {
