@@ -172,7 +172,7 @@ Result<LogDescription> EmbeddedLog::Core::describe_now() {
   if (!identity) return std::unexpected(identity.error());
   if (identity->topic_id != identity_.topic_id) announcement_ = nullptr;
   if (Status connected = connect(); !connected) return std::unexpected(connected.error());
-  LogDescription description{identity_.topic_id, {}};
+  LogDescription description{identity_.topic_id, {}, {}};
   for (int32_t index = 0; index < identity_.partitions; ++index) {
     const auto announced = announcement_->read(LogPartition(index));
     if (!announced) {

@@ -1,6 +1,8 @@
 #include "adapters/kafka_handle.h"
 
 #include <algorithm>
+#include <chrono>
+#include <string_view>
 
 #include "common/base/check.h"
 
@@ -9,7 +11,8 @@ namespace {
 
 constexpr int kStepMs = 500;
 constexpr int kProbeMs = 100;
-constexpr Duration kOneQuery = std::chrono::milliseconds(kStepMs);
+constexpr int kPauseMs = 50;
+constexpr Duration kNewTopicTime = std::chrono::seconds(1);
 
 // The queues are large because a full one makes librdkafka 2.0 idle for up to a second; about 128 MiB a partition is
 // the bound of what is fetched and not yet packed.
@@ -32,6 +35,46 @@ const std::map<std::string, std::string> kNeeded = {
     {"allow.auto.create.topics", "false"}, {"auto.offset.reset", "error"},   {"enable.auto.commit", "false"},
     {"enable.auto.offset.store", "false"}, {"enable.partition.eof", "true"},
 };
+
+bool may_pass(rd_kafka_resp_err_t error) {
+  switch (error) {
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: return true;  // the last: not every broker knows a new one
+    default: return false;
+  }
+}
+
+// Puts the topic's cleanup.policy into `policy`. By itself librdkafka would ask the controller, whom nobody else needs.
+rd_kafka_resp_err_t ask_cleanup_policy(rd_kafka_t* client, int32_t broker, const std::string& topic, int timeout_ms,
+                                       std::string& policy) {
+  const KafkaConfigResource resource(rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str()));
+  const KafkaAdminOptions options(rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS));
+  char text[512];
+  rd_kafka_AdminOptions_set_broker(options.get(), broker, text, sizeof text);
+  rd_kafka_AdminOptions_set_request_timeout(options.get(), timeout_ms, text, sizeof text);
+  const KafkaQueue queue(rd_kafka_queue_new(client));
+  rd_kafka_ConfigResource_t* one = resource.get();
+  rd_kafka_DescribeConfigs(client, &one, 1, options.get(), queue.get());
+  const KafkaEvent event(rd_kafka_queue_poll(queue.get(), timeout_ms));
+  if (event == nullptr) return RD_KAFKA_RESP_ERR__TIMED_OUT;
+  if (const auto error = rd_kafka_event_error(event.get()); error != RD_KAFKA_RESP_ERR_NO_ERROR) return error;
+  size_t count = 0;
+  const auto* const result = rd_kafka_event_DescribeConfigs_result(event.get());
+  const auto* const resources = rd_kafka_DescribeConfigs_result_resources(result, &count);
+  if (count == 0) return RD_KAFKA_RESP_ERR__BAD_MSG;
+  if (const auto error = rd_kafka_ConfigResource_error(resources[0]); error != RD_KAFKA_RESP_ERR_NO_ERROR) return error;
+  const auto* const entries = rd_kafka_ConfigResource_configs(resources[0], &count);
+  for (size_t index = 0; index < count; ++index) {
+    const char* const value = rd_kafka_ConfigEntry_value(entries[index]);
+    if (std::string_view(rd_kafka_ConfigEntry_name(entries[index])) == "cleanup.policy" && value != nullptr) {
+      policy = value;
+    }
+  }
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
 
 }  // namespace
 
@@ -85,38 +128,129 @@ Error KafkaHandle::explain(const std::string& what, rd_kafka_resp_err_t error) c
   return kafka_error(options_, what, hidden && lasting_error_ != RD_KAFKA_RESP_ERR_NO_ERROR ? lasting_error_ : error);
 }
 
+// How long one describe() goes on asking, all its questions together.
+class KafkaHandle::Patience {
+ public:
+  Patience(Duration limit, const std::atomic<bool>& stopping) : limit_(limit), stopping_(stopping) {}
+
+  // The time of one question.
+  [[nodiscard]] int step_ms() const {
+    return static_cast<int>(std::clamp<int64_t>(to_ms(limit_ - spent()), 1, kStepMs));
+  }
+  [[nodiscard]] bool allows_again(ErrorCode code) const {
+    if (stopping_) return false;
+    switch (code) {
+      case ErrorCode::kUnavailable:
+      case ErrorCode::kTimeout: return spent() < limit_;
+      case ErrorCode::kNotFound: return spent() < std::min(limit_, kNewTopicTime);
+      default: return false;
+    }
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  [[nodiscard]] Duration spent() const { return Clock::now() - begin_; }
+
+  const Clock::time_point begin_ = Clock::now();
+  const Duration limit_;
+  const std::atomic<bool>& stopping_;
+};
+
+bool KafkaHandle::ask_again(rd_kafka_resp_err_t error, const Patience& patience) {
+  poll();
+  if (error == RD_KAFKA_RESP_ERR_NO_ERROR || lasting_error_ != RD_KAFKA_RESP_ERR_NO_ERROR) return false;
+  if (!patience.allows_again(kafka_error_code(error))) return false;
+  rd_kafka_poll(client_, kPauseMs);
+  return true;
+}
+
 Result<LogDescription> KafkaHandle::describe(Duration timeout, const std::atomic<bool>& stopping) {
   lasting_error_ = RD_KAFKA_RESP_ERR_NO_ERROR;
-  KafkaMetadata metadata;
-  rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__TIMED_OUT;
-  for (Duration spent{0}; spent < timeout && !stopping && lasting_error_ == RD_KAFKA_RESP_ERR_NO_ERROR;
-       spent += kOneQuery) {
-    const rd_kafka_metadata_t* found = nullptr;
-    error = rd_kafka_metadata(client_, 0, topic_.get(), &found, kStepMs);
-    metadata.reset(found);
-    poll();
-    if (error != RD_KAFKA_RESP_ERR__TIMED_OUT && error != RD_KAFKA_RESP_ERR__TRANSPORT) break;
-  }
-  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected(explain("cannot ask for", error));
+  const Patience patience(timeout, stopping);
+  const auto topic = ask_topic(patience);
+  if (!topic) return std::unexpected(topic.error());
   heard();
-  if (metadata->topic_cnt != 1) return std::unexpected(explain("cannot ask for", RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC));
-  const rd_kafka_metadata_topic& topic = metadata->topics[0];
-  if (topic.err != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected(explain("cannot read", topic.err));
+  const auto begins = ask_offsets(*topic, RD_KAFKA_OFFSET_BEGINNING, patience);
+  if (!begins) return std::unexpected(begins.error());
+  const auto ends = ask_offsets(*topic, RD_KAFKA_OFFSET_END, patience);
+  if (!ends) return std::unexpected(ends.error());
   LogDescription description;
-  for (int index = 0; index < topic.partition_cnt; ++index) {
-    const int32_t partition = topic.partitions[index].id;
-    int64_t begin = 0;
-    int64_t end = 0;
-    error = RD_KAFKA_RESP_ERR__TIMED_OUT;
-    for (Duration spent{0}; spent < timeout && !stopping; spent += kOneQuery) {
-      error = rd_kafka_query_watermark_offsets(client_, options_.topic.c_str(), partition, &begin, &end, kStepMs);
-      if (error != RD_KAFKA_RESP_ERR__TIMED_OUT) break;
-    }
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected(explain("cannot ask for the offsets of", error));
-    description.partitions.push_back({LogPartition(partition), Offset(begin), Offset(end), -1});
+  for (size_t index = 0; index < topic->partitions.size(); ++index) {
+    description.partitions.push_back({topic->partitions[index], (*begins)[index], (*ends)[index], -1});
   }
-  std::ranges::sort(description.partitions, {}, &LogDescription::Partition::id);
+  description.unfit = unfit_ ? *unfit_ : ask_what_makes_unfit(*topic, patience);
   return description;
+}
+
+Result<KafkaHandle::Topic> KafkaHandle::ask_topic(const Patience& patience) {
+  KafkaMetadata metadata;
+  rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
+  do {
+    const rd_kafka_metadata_t* found = nullptr;
+    error = rd_kafka_metadata(client_, 0, topic_.get(), &found, patience.step_ms());
+    metadata.reset(found);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+    error = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+  } while (ask_again(error, patience));
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected(explain("cannot ask for", error));
+  const rd_kafka_metadata_topic& found = metadata->topics[0];
+  Topic topic;
+  for (int index = 0; index < found.partition_cnt; ++index) topic.partitions.emplace_back(found.partitions[index].id);
+  if (found.partition_cnt > 0) topic.a_leader = found.partitions[0].leader;
+  std::ranges::sort(topic.partitions);
+  return topic;
+}
+
+// Of all partitions at once: one request to each leader, so that one that is away costs the time of one question.
+Result<std::vector<Offset>> KafkaHandle::ask_offsets(const Topic& topic, int64_t which, const Patience& patience) {
+  KafkaPartitionList list;
+  rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
+  do {
+    list.reset(rd_kafka_topic_partition_list_new(static_cast<int>(topic.partitions.size())));
+    for (const LogPartition partition : topic.partitions) {
+      // The protocol's names for the begin and the end stand in the place of a time.
+      rd_kafka_topic_partition_list_add(list.get(), options_.topic.c_str(), partition.value())->offset = which;
+    }
+    error = rd_kafka_offsets_for_times(client_, list.get(), patience.step_ms());
+    for (int index = 0; index < list->cnt && error == RD_KAFKA_RESP_ERR_NO_ERROR; ++index) {
+      const rd_kafka_topic_partition_t& answer = list->elems[index];
+      error = answer.err == RD_KAFKA_RESP_ERR_NO_ERROR && answer.offset < 0 ? RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
+                                                                            : answer.err;
+    }
+  } while (ask_again(error, patience));
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected(explain("cannot ask for the offsets of", error));
+  std::vector<Offset> offsets;
+  for (const LogPartition partition : topic.partitions) {
+    const auto* const found = rd_kafka_topic_partition_list_find(list.get(), options_.topic.c_str(), partition.value());
+    CHECK(found != nullptr);
+    offsets.emplace_back(found->offset);
+  }
+  return offsets;
+}
+
+// Compaction drops records within the log, so that a replay would not give what was counted. Brokers may refuse to
+// tell: that hinders nobody.
+std::string KafkaHandle::ask_what_makes_unfit(const Topic& topic, const Patience& patience) {
+  const std::string place = "topic '" + options_.topic + "' on " + options_.brokers;
+  std::string policy;
+  rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
+  do {
+    error = ask_cleanup_policy(client_, topic.a_leader, options_.topic, patience.step_ms(), policy);
+  } while (may_pass(error) && ask_again(error, patience));
+  if (may_pass(error)) {
+    return "cannot ask whether " + place + " is compacted: " + rd_kafka_err2str(error) + "; try again";
+  }
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    LOG(WARNING) << "cannot ask whether " << place << " is compacted: " << rd_kafka_err2str(error)
+                 << "; taken for one that is not. Permit DescribeConfigs on it to have that checked";
+  }
+  unfit_ = "";
+  if (policy.find("compact") != std::string::npos) {
+    unfit_ = place + " is compacted (cleanup.policy=" + policy +
+             "): its records do not stay, and a replay would count differently; set cleanup.policy=delete, or name "
+             "another topic in --source";
+  }
+  return *unfit_;
 }
 
 void KafkaHandle::probe() {

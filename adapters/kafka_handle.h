@@ -7,8 +7,10 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "adapters/kafka_config.h"
 #include "common/base/error.h"
@@ -57,7 +59,9 @@ class KafkaHandle {
   // Asks whether a broker is back, if they are away: librdkafka does not tell. Blocks shortly.
   void probe();
 
-  // Asks the brokers; blocks in steps until `timeout`, or as soon as `stopping` is set.
+  // Asks the brokers; blocks in steps until `timeout` in all, or until `stopping` is set. What may pass (no leader yet,
+  // a broker away) is asked again until then; that there is no such topic a second long, for one just made is not known
+  // to every broker yet.
   Result<LogDescription> describe(Duration timeout, const std::atomic<bool>& stopping);
 
   [[nodiscard]] bool reads(LogPartition partition) const { return partitions_.contains(partition); }
@@ -71,6 +75,17 @@ class KafkaHandle {
   static void on_event(rd_kafka_t* client, void* waker);
   Error explain(const std::string& what, rd_kafka_resp_err_t error) const;
 
+  // The steps of describe().
+  class Patience;
+  bool ask_again(rd_kafka_resp_err_t error, const Patience& patience);
+  struct Topic {
+    std::vector<LogPartition> partitions;
+    int32_t a_leader = -1;  // a broker that leads one of them
+  };
+  Result<Topic> ask_topic(const Patience& patience);
+  Result<std::vector<Offset>> ask_offsets(const Topic& topic, int64_t which, const Patience& patience);
+  std::string ask_what_makes_unfit(const Topic& topic, const Patience& patience);
+
   const KafkaOptions options_;
   KafkaWaker& waker_;
   rd_kafka_t* client_ = nullptr;  // owned
@@ -80,6 +95,7 @@ class KafkaHandle {
   bool away_ = false;
   std::string why_away_;
   rd_kafka_resp_err_t lasting_error_ = RD_KAFKA_RESP_ERR_NO_ERROR;  // of authentication or TLS
+  std::optional<std::string> unfit_;  // LogDescription::unfit, once the brokers have answered, or refused to
 };
 
 }  // namespace millrace

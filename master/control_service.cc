@@ -11,6 +11,8 @@
 namespace millrace {
 namespace {
 
+constexpr Duration kDescribePause = std::chrono::milliseconds(200);
+constexpr Duration kDescribeLimit = std::chrono::seconds(3);  // no new try after that: somebody waits
 constexpr int kClaimTries = 4;
 constexpr Duration kClaimPause = std::chrono::milliseconds(200);
 constexpr Duration kClaimLimit = std::chrono::milliseconds(1000);  // no new try after that: somebody waits
@@ -26,6 +28,7 @@ struct ControlService::Submission {
   std::unique_ptr<Log> log;
   std::unique_ptr<Sink> sink;
   SinkLayout layout;
+  MonotonicTime described_first;
   int tries = 0;  // of claiming the sink, and of releasing it
   MonotonicTime claimed_first;
   Done<api::JobSummary> done;
@@ -149,6 +152,7 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   submission->sink = std::move(*sink);
   submission->layout = (*job)->layout();
   submission->done = std::move(done);
+  submission->described_first = master_.deps().clock.now();
   busy_.insert(request.name);
   describe_log(std::move(submission));
 }
@@ -156,7 +160,14 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
 void ControlService::describe_log(std::shared_ptr<Submission> submission) {
   Log& log = *submission->log;
   log.describe(lifetime_.guard([this, submission](Result<LogDescription> described) {
+    // A log that was just made may not be there in all its parts.
+    const bool passing = !described.has_value() && described.error().code == ErrorCode::kUnavailable;
+    if (passing && master_.deps().clock.now() - submission->described_first < kDescribeLimit) {
+      master_.deps().loop.schedule(kDescribePause, lifetime_.guard([this, submission] { describe_log(submission); }));
+      return;
+    }
     if (!described.has_value()) return finish_submission(submission, std::unexpected(described.error()));
+    if (!described->unfit.empty()) return finish_submission(submission, fail(ErrorCode::kInvalid, described->unfit));
     if (described->partitions.empty()) {
       return finish_submission(submission, fail(ErrorCode::kNotFound, "the source has no partitions"));
     }

@@ -29,6 +29,9 @@ struct LogDescription {
   };
   std::string topic_id;
   std::vector<Partition> partitions;  // ascending by id, dense from 0
+  // Why no job may begin to read it, in one line with the remedy: it will not give the same records twice. Empty:
+  // nothing is known against it.
+  std::string unfit;
 };
 
 // Consecutive whole record batches of one partition, as they were fetched. The records of interest are those

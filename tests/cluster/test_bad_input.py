@@ -225,47 +225,6 @@ def test_a_name_in_use_is_refused(small):
     one_line(small.cli(*submit_arguments(), code=1).stderr, "wc")
 
 
-def test_a_log_or_topic_that_does_not_exist_is_named(small, shared_kafka):
-    one_line(small.cli(*submit_arguments("log://absent"), code=1).stderr, "absent")
-    one_line(small.cli(*submit_arguments(shared_kafka.uri("absent")), code=1).stderr, "absent")
-    assert not jobs(small)
-
-
-def test_kafka_or_redis_that_cannot_be_reached_is_named_at_submit(small):
-    port = free_port()
-    append(small, "log://text", [b"a"])
-    one_line(small.cli(*submit_arguments(f"kafka://127.0.0.1:{port}/t"), code=1).stderr, f"127.0.0.1:{port}")
-    one_line(small.cli(*submit_arguments(sink=f"redis://127.0.0.1:{port}"), code=1).stderr, f"127.0.0.1:{port}")
-    assert not jobs(small)
-
-
-def test_a_wrong_password_is_refused_and_not_repeated(small, make_redis):
-    redis = make_redis(password="right")
-    append(small, "log://password", [b"a"])
-    done = small.cli(*submit_arguments("log://password", sink=f"redis://:hunter22@127.0.0.1:{redis.port}"), code=1)
-    one_line(done.stderr, "password")
-    assert "hunter22" not in done.stderr
-    small.cli(*submit_arguments("log://password", sink=f"redis://:right@127.0.0.1:{redis.port}"))
-    wait_for("the count", lambda: redis.counts("wc") == {b"a": 1})
-    for said in (small.cli("describe", "wc").stdout, small.cli("--json", "describe", "wc").stdout, small.logs()):
-        assert ":right@" not in said
-    listed = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True).stdout
-    assert ":right@" not in listed
-
-
-def test_redis_that_is_away_later_is_said_by_describe(small, make_redis):
-    redis = make_redis()
-    append(small, "log://away", [b"a"])
-    small.cli(*submit_arguments("log://away", sink=redis.uri))
-    wait_for("the count", lambda: redis.counts("wc") == {b"a": 1})
-    redis.process.kill()
-    append(small, "log://away", [b"a"])
-    wait_for("the problem", lambda: str(redis.port) in small.cli("describe", "wc").stdout + small.cli("jobs").stdout)
-    redis.start()
-    wait_for("the count", lambda: redis.counts("wc") == {b"a": 2})
-    wait_for("no problem", lambda: not small.describe("wc").summary.problem)
-
-
 def test_a_process_of_another_version_is_refused_and_the_master_says_so(small):
     with OtherVersion() as worker:
         worker.say_hello(small.listen)
@@ -278,20 +237,6 @@ def test_a_process_of_another_version_is_refused_and_the_master_says_so(small):
 def test_a_path_of_an_embedded_log_is_refused_even_if_the_log_is_there(small):
     append(small, "log://text", [b"a"])
     one_line(small.cli(*submit_arguments("log://text/more"), code=1).stderr, "log://NAME")
-
-
-def test_kafka_that_is_away_later_is_said_until_it_is_back(small, own_kafka):
-    own_kafka.topic("quiet", 2)
-    append(small, own_kafka.uri("quiet"), [b"a"])
-    small.cli(*submit_arguments(own_kafka.uri("quiet")))
-    small.wait_for_records("wc", 1)
-    own_kafka.process.end()
-    problem = wait_for("the problem", lambda: small.describe("wc").summary.problem, 30)
-    one_line(problem, own_kafka.address)
-    own_kafka.start()
-    wait_for("no problem, without a new record", lambda: not small.describe("wc").summary.problem, 30)
-    append(small, own_kafka.uri("quiet"), [b"a"])
-    small.wait_for_records("wc", 2)
 
 
 def test_what_a_job_is_not_ready_for_is_refused(small):

@@ -41,11 +41,12 @@ class KafkaAdmin {
   KafkaAdmin(const KafkaAdmin&) = delete;
   KafkaAdmin& operator=(const KafkaAdmin&) = delete;
 
-  std::string create_topic(int partitions) {
+  std::string create_topic(int partitions, const std::string& cleanup_policy = "delete") {
     SystemRandom random;
     const std::string name = "conformance-" + to_hex(random.next_id());
     char text[512];
     rd_kafka_NewTopic_t* topic = rd_kafka_NewTopic_new(name.c_str(), partitions, 1, text, sizeof text);
+    rd_kafka_NewTopic_set_config(topic, "cleanup.policy", cleanup_policy.c_str());
     rd_kafka_CreateTopics(client_, &topic, 1, nullptr, queue_);
     wait();
     rd_kafka_NewTopic_destroy(topic);
@@ -200,6 +201,32 @@ TEST_F(KafkaLogTest, reads_what_was_compressed) {
   open(collector, kFirst, 10, 990);
   ASSERT_TRUE(collector.wait_for_offset(Offset(990))) << collector.last_error();
   EXPECT_EQ(collector.values(), numbered("v", 10, 990));
+}
+
+TEST(KafkaCleanupPolicyTest, a_compacted_topic_is_unfit_for_a_job_and_says_why) {
+  KafkaAdmin admin;
+  EventLoop loop("kafka-test");
+  loop.start();
+  for (const std::string policy : {"delete", "compact", "compact,delete"}) {
+    const std::string topic = admin.create_topic(1, policy);
+    std::unique_ptr<Log> log;
+    std::promise<Result<LogDescription>> answer;
+    loop.run_and_wait([&] {
+      log = make_log(loop, topic);
+      log->describe([&](Result<LogDescription> got) { answer.set_value(std::move(got)); });
+    });
+    const auto description = answer.get_future().get();
+    loop.run_and_wait([&] { log = nullptr; });
+    ASSERT_TRUE(description) << description.error();
+    EXPECT_EQ(description->partitions.size(), 1u);
+    if (policy == "delete") {
+      EXPECT_EQ(description->unfit, "");
+    } else {
+      EXPECT_THAT(description->unfit, testing::AllOf(testing::HasSubstr("topic '" + topic + "' on " + brokers()),
+                                                     testing::HasSubstr("cleanup.policy=" + policy),
+                                                     testing::HasSubstr("another topic in --source")));
+    }
+  }
 }
 
 TEST(KafkaOptionsTest, name_the_setting_that_librdkafka_does_not_know) {

@@ -169,7 +169,7 @@ void FakeTopic::make_anew(std::string topic_id) {
 }
 
 LogDescription FakeTopic::describe() const {
-  LogDescription description{topic_id_, {}};
+  LogDescription description{topic_id_, {}, unfit_};
   for (size_t index = 0; index < partitions_.size(); ++index) {
     const LogPartition partition(static_cast<int32_t>(index));
     description.partitions.push_back({partition, begin(partition), end(partition), 0});

@@ -46,6 +46,8 @@ class FakeTopic {
   void retain_from(LogPartition partition, Offset begin);
   // While away nothing is delivered; readers are told kUnavailable once, describe() answers it.
   void set_available(bool available);
+  // LogDescription::unfit from now on.
+  void set_unfit(std::string why) { unfit_ = std::move(why); }
   // A topic of the same name made anew: empty, its readers get kDataLost.
   void make_anew(std::string topic_id);
 
@@ -69,6 +71,7 @@ class FakeTopic {
   LogChunk cut(LogPartition partition, Offset from, Offset to);
 
   std::string topic_id_;
+  std::string unfit_;
   std::vector<Partition> partitions_;
   std::vector<std::weak_ptr<Reader>> readers_;
   bool available_ = true;

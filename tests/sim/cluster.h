@@ -112,6 +112,8 @@ class SimCluster {
 
   // Runs until the job is accepted.
   void submit(const std::string& name, const std::string& type);
+  // Asks the master once. Needs one.
+  Result<api::JobSummary> submit_once(const std::string& name, const std::string& type);
   // Without waiting for the answer; nothing where no master is.
   void ask_to_stop(const std::string& name);
   void ask_to_resume(const std::string& name);

@@ -78,6 +78,17 @@ void SimCluster::submit(const std::string& name, const std::string& type) {
   CHECK(answer.has_value()) << answer.error();
 }
 
+Result<api::JobSummary> SimCluster::submit_once(const std::string& name, const std::string& type) {
+  types_[name] = type;
+  std::optional<Result<api::JobSummary>> answer;
+  CHECK(world_.run_until([this] { return master_ != nullptr && master_->master->started(); }, minutes(1)));
+  world_.after(milliseconds(0), [&] {
+    master_->service->submit(request_of(name), [&](Result<api::JobSummary> result) { answer = std::move(result); });
+  });
+  CHECK(world_.run_until([&] { return answer.has_value(); }, minutes(1))) << state();
+  return *answer;
+}
+
 void SimCluster::ask_to_stop(const std::string& name) {
   if (master_ == nullptr || !master_->master->started()) return;
   world_.trace("stop " + name);
