@@ -1,6 +1,7 @@
 #include "master/checkpoint_coordinator.h"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <utility>
 
@@ -41,6 +42,29 @@ bool tiles_all_partitions(const wire::Manifest& manifest) {
   }
   if (reached.size() != static_cast<size_t>(manifest.state_partitions)) return false;
   return std::all_of(reached.begin(), reached.end(), [&](const auto& entry) { return entry.second == manifest.batch; });
+}
+
+std::vector<std::string> abandoned_files(const std::vector<std::string>& names, const std::deque<KeptCheckpoint>& kept,
+                                         Epoch epoch) {
+  std::set<std::string> named;
+  for (const KeptCheckpoint& checkpoint : kept) {
+    named.insert(checkpoint.reference.name);
+    for (const wire::CheckpointFile& file : checkpoint.manifest.files) named.insert(file.name);
+  }
+  const int64_t newest = kept.empty() ? 0 : kept.back().manifest.batch;
+  std::vector<std::string> abandoned;
+  for (const std::string& name : names) {
+    int64_t its_epoch = 0;
+    int64_t its_batch = 0;
+    const char* end = name.data() + name.size();
+    // EPOCH-BATCH...
+    const auto epoch_read = std::from_chars(name.data() + name.rfind('/') + 1, end, its_epoch);
+    if (epoch_read.ec != std::errc() || epoch_read.ptr == end || *epoch_read.ptr != '-' || its_epoch < 1) continue;
+    if (std::from_chars(epoch_read.ptr + 1, end, its_batch).ec != std::errc()) continue;
+    const bool over = Epoch(its_epoch) < epoch || (Epoch(its_epoch) == epoch && its_batch <= newest);
+    if (over && !named.contains(name)) abandoned.push_back(name);
+  }
+  return abandoned;
 }
 
 CheckpointCoordinator::CheckpointCoordinator(Options options, CheckpointStore& store, Hooks hooks)
@@ -161,13 +185,15 @@ void CheckpointCoordinator::on_manifest_written(KeptCheckpoint added) {
     if (attempt != attempt_ || phase_ != Phase::kManifest) return;
     if (!status.has_value()) return abandon(status.error().message);
     kept_.push_back(std::move(added));
+    remove_unnamed(increments_);  // that new bases have taken in
     while (kept_.size() > options_.keep) {
       const KeptCheckpoint dropped = std::move(kept_.front());
       kept_.pop_front();
-      remove_unnamed(dropped.manifest);
+      remove_unnamed(dropped.manifest.files);
       store_.remove({dropped.reference.name}, [](Result<bool>) {});
     }
     phase_ = Phase::kIdle;
+    if (completed_++ % kSweepEvery == 0) sweep();
     hooks_.completed(newest_batch());
   }));
 }
@@ -182,17 +208,26 @@ std::vector<wire::CheckpointRef> CheckpointCoordinator::references_with(const Ke
   return references;
 }
 
-void CheckpointCoordinator::remove_unnamed(const wire::Manifest& dropped) {
+void CheckpointCoordinator::remove_unnamed(const std::vector<wire::CheckpointFile>& files) {
   std::set<std::string> named;
   for (const KeptCheckpoint& kept : kept_) {
     for (const wire::CheckpointFile& file : kept.manifest.files) named.insert(file.name);
   }
   std::vector<std::string> unnamed;
-  for (const wire::CheckpointFile& file : dropped.files) {
+  for (const wire::CheckpointFile& file : files) {
     if (!file.name.empty() && !named.contains(file.name)) unnamed.push_back(file.name);
   }
-  // Removing is housekeeping: what stays behind is found by the sweep at the next start.
+  // Removing is housekeeping: what stays behind is found by the next sweep.
   if (!unnamed.empty()) store_.remove(std::move(unnamed), [](Result<bool>) {});
+}
+
+void CheckpointCoordinator::sweep() {
+  auto listed = [this, epoch = Epoch(draft_.epoch)](const Result<std::vector<std::string>>& names) {
+    if (!names.has_value()) return;
+    std::vector<std::string> abandoned = abandoned_files(*names, kept_, epoch);
+    if (!abandoned.empty() && hooks_.may_remove()) store_.remove(std::move(abandoned), [](Result<bool>) {});
+  };
+  store_.list(folder_, lifetime_.guard(std::move(listed)));
 }
 
 void CheckpointCoordinator::on_reassignment(const std::string& cause) {

@@ -37,6 +37,11 @@ std::string checkpoint_folder(const std::string& job_name, JobId job, Incarnatio
 // True if for every state partition the files' ranges of batches join from 0 to the manifest's batch.
 bool tiles_all_partitions(const wire::Manifest& manifest);
 
+// Of the names in a job's folder those that no kept checkpoint names and none to come will: of older epochs, and of
+// this one up to the newest checkpoint. What the name does not tell the epoch and the batch of is left alone.
+std::vector<std::string> abandoned_files(const std::vector<std::string>& names, const std::deque<KeptCheckpoint>& kept,
+                                         Epoch epoch);
+
 class CheckpointCoordinator {
  public:
   struct Hooks {
@@ -46,6 +51,8 @@ class CheckpointCoordinator {
     std::function<void(const KeptCheckpoint&, std::move_only_function<void(Status)> done)> commit;
     // The job's totals as of a batch, or nullptr while results are missing.
     std::function<const wire::BatchTotals*(BatchId)> totals;
+    // No younger master has begun: files may be removed.
+    std::function<bool()> may_remove;
     // The checkpoint is complete / abandoned (with the cause).
     std::function<void(BatchId)> completed;
     std::function<void(BatchId, const std::string&)> abandoned;
@@ -85,6 +92,7 @@ class CheckpointCoordinator {
   [[nodiscard]] std::vector<wire::CheckpointRef> references_with(const KeptCheckpoint& added) const;
 
  private:
+  static constexpr uint64_t kSweepEvery = 10;  // complete checkpoints; the first one of a master is among them
   enum class Phase { kIdle, kFreezing, kMerging, kTotals, kManifest };
 
   void abandon(const std::string& cause);
@@ -92,7 +100,8 @@ class CheckpointCoordinator {
   void begin_merge();
   void write_manifest();
   void on_manifest_written(KeptCheckpoint added);
-  void remove_unnamed(const wire::Manifest& dropped);
+  void sweep();
+  void remove_unnamed(const std::vector<wire::CheckpointFile>& files);
   [[nodiscard]] int32_t chain_length() const;
 
   // Constant after construction.
@@ -108,6 +117,7 @@ class CheckpointCoordinator {
   std::vector<Participant> participants_;
   std::set<ProcessId> waiting_;
   std::vector<wire::CheckpointFile> increments_;
+  uint64_t completed_ = 0;
   uint64_t attempt_ = 0;  // tells completions of an abandoned checkpoint from those of the open one
   Lifetime lifetime_;
 };

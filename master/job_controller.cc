@@ -34,6 +34,11 @@ JobController::JobController(JobOptions options, wire::JobRecord record, Epoch e
            .commit = [this](const KeptCheckpoint& added,
                             std::move_only_function<void(Status)> done) { commit_checkpoint(added, std::move(done)); },
            .totals = [this](BatchId batch) { return ledger_->totals_at(batch); },
+           .may_remove =
+               [this] {
+                 const Result<Epoch> newest = store_.read_epoch();
+                 return newest.has_value() && *newest == epoch_;
+               },
            .completed = [this](BatchId batch) { on_checkpoint_completed(batch); },
            .abandoned = [this](BatchId batch, const std::string& cause) { on_checkpoint_abandoned(batch, cause); }}),
       queries_(loop_, clock_,

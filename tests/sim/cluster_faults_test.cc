@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
 #include <string>
-#include <utility>
 
 #include "common/base/check.h"
+#include "common/wire/codec.h"
 #include "tests/sim/cluster.h"
 
 namespace millrace {
@@ -74,6 +76,61 @@ TEST(SinkThatFencesEverybody, is_tried_more_and_more_seldom_and_named) {
   EXPECT_TRUE(cluster.world().run_until([&] { return summary_of(cluster).problem.empty(); }, seconds(10)))
       << cluster.state();
   EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
+// Files of the job that its checkpoints do not name.
+std::set<std::string> unnamed_files(SimCluster& cluster) {
+  std::set<std::string> unnamed;
+  for (const auto& [name, bytes] : cluster.checkpoint_disk().files) {
+    if (name.starts_with("job-")) unnamed.insert(name);
+  }
+  for (const wire::CheckpointRef& reference : cluster.master()->find_job("job")->record().checkpoints) {
+    unnamed.erase(reference.name);
+    const auto manifest = decode_record<wire::Manifest>(cluster.checkpoint_disk().files.at(reference.name));
+    CHECK(manifest.has_value());
+    for (const wire::CheckpointFile& file : manifest->files) unnamed.erase(file.name);
+  }
+  return unnamed;
+}
+
+TEST(AbandonedCheckpoints, leave_no_files_behind_and_take_none_along) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(3, {.workers = 3, .checkpoint_interval_ms = 20, .base_every = 3});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  for (int i = 0; i < 60; ++i) {
+    cluster.append_lines(10);
+    cluster.world().run_for(milliseconds(30));
+    if (i % 2 == 1) cluster.crash_executor(static_cast<uint64_t>(i));
+    if (i % 20 != 19) continue;
+    cluster.crash_master();
+    cluster.start_master();
+    ASSERT_TRUE(cluster.world().run_until([&] { return cluster.master()->started(); }, seconds(10)));
+  }
+  ASSERT_TRUE(cluster.finish()) << cluster.state();
+  const JobController& job = *cluster.master()->find_job("job");
+  const std::string folder = checkpoint_folder("job", job.id(), Incarnation(1)) + "/";
+  const std::string epoch = std::to_string(cluster.master()->epoch().value());
+  const std::string next_epoch = std::to_string(cluster.master()->epoch().value() + 1);
+  auto& files = cluster.checkpoint_disk().files;
+  for (const char* name : {"1-999999-00000000deadbeef.sst", "1-3-00000000deadbeef-base.sst"}) {
+    files[folder + name] = "of a former master";
+  }
+  files[folder + epoch + "-1-00000000deadbeef.sst"] = "of an executor that is dead";
+  files[folder + next_epoch + "-1-00000000deadbeef.sst"] = "of a master to come";
+  // Once more checkpoints are complete.
+  for (int i = 0; i < 40; ++i) {
+    cluster.append_lines(3);
+    cluster.world().run_for(milliseconds(50));
+  }
+  const std::set<std::string> left = {folder + next_epoch + "-1-00000000deadbeef.sst"};
+  EXPECT_TRUE(cluster.world().run_until([&] { return unnamed_files(cluster) == left; }, seconds(10)))
+      << ::testing::PrintToString(unnamed_files(cluster));
+  // All is there for those that have to restore.
+  cluster.crash_worker(0);
+  cluster.crash_worker(1);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+  EXPECT_EQ(cluster.counts().restore_failures, 0u);
 }
 
 }  // namespace

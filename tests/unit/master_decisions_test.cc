@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "master/assignment.h"
+#include "master/checkpoint_coordinator.h"
 #include "master/cutter.h"
 #include "master/ledger.h"
 #include "master/peer_cuts.h"
@@ -221,6 +222,25 @@ TEST(PeerCuts, nobody_stays_cut_from_another_and_one_always_stays) {
   const std::map<ProcessId, MonotonicTime> since = {{kAnn, at_second(1)}, {kBob, at_second(1)}, {kCid, at_second(1)}};
   EXPECT_THAT(choose_whom_to_give_up({{kAnn, kBob}, {kBob, kCid}, {kCid, kAnn}}, since), ElementsAre(kCid, kBob));
   EXPECT_THAT(choose_whom_to_give_up({}, since), IsEmpty());
+}
+
+// --- files of checkpoints --------------------------------------------------------------------------------------------
+
+TEST(AbandonedFiles, are_of_older_epochs_or_batches_and_no_kept_checkpoint_names_them) {
+  KeptCheckpoint kept;
+  kept.reference.name = "job-1/1/2-7.manifest";
+  kept.manifest.batch = 7;
+  wire::CheckpointFile file;
+  file.name = "job-1/1/1-3-aa-base.sst";
+  kept.manifest.files.push_back(file);
+  const std::vector<std::string> names = {"job-1/1/1-3-aa-base.sst", "job-1/1/1-3-bb-base.sst",
+                                          "job-1/1/1-9-aa.sst",      "job-1/1/2-6-aa.sst",
+                                          "job-1/1/2-6.manifest",    "job-1/1/2-7.manifest",
+                                          "job-1/1/2-8-aa.sst",      "job-1/1/3-1-aa.sst",
+                                          "job-1/1/notes",           "job-1/1/1",
+                                          "job-1/1/-1-2-aa.sst.x",   "job-1/1/1-x"};
+  EXPECT_THAT(abandoned_files(names, {kept}, Epoch(2)), ElementsAre("job-1/1/1-3-bb-base.sst", "job-1/1/1-9-aa.sst",
+                                                                    "job-1/1/2-6-aa.sst", "job-1/1/2-6.manifest"));
 }
 
 // --- Ledger ----------------------------------------------------------------------------------------------------------
