@@ -93,7 +93,11 @@ void CheckpointCoordinator::on_report(ProcessId from, BatchId batch, const wire:
   for (wire::CheckpointFile file : report.files) {
     std::sort(file.partitions.begin(), file.partitions.end());
     if (phase_ == Phase::kFreezing) {
-      file.from_batch = newest_batch().value();
+      if (file.from_batch != newest_batch().value()) {
+        abandon("an executor has the changes after batch " + std::to_string(file.from_batch) +
+                ", and the newest checkpoint is of batch " + std::to_string(newest_batch().value()));
+        return;
+      }
       file.to_batch = draft_.batch;
       increments_.push_back(std::move(file));
     } else {

@@ -45,7 +45,10 @@ api::JobSummary JobController::summary() const {
   summary.applied = as_of(answers_ || !needs_executors() ? applied_ : restart_floor_);
   summary.published = published_.value();
   summary.problem = record_.problem;
-  if (ledger_ == nullptr) return summary;
+  if (ledger_ == nullptr) {
+    if (summary.problem.empty()) summary.problem = store_trouble_;
+    return summary;
+  }
   // As of the applied batch: what is mapped may be ahead of what is counted.
   const wire::BatchTotals* totals = answers_ ? ledger_->totals_at(applied_) : nullptr;
   if (totals == nullptr) totals = &ledger_->totals();

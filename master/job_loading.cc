@@ -9,6 +9,15 @@
 #include "master/job_controller.h"
 
 namespace millrace {
+namespace {
+
+// Reading it again will give the same. All else passes, as when a file system comes back; and who gives a checkpoint up
+// has nothing left when it does.
+bool is_final(ErrorCode code) {
+  return code == ErrorCode::kNotFound || code == ErrorCode::kCorrupt || code == ErrorCode::kInvalid;
+}
+
+}  // namespace
 
 void JobController::start(bool executors_may_return) {
   executors_may_return_ = executors_may_return;
@@ -34,7 +43,7 @@ void JobController::load_checkpoints(std::deque<wire::CheckpointRef> references,
   references.pop_front();
   checkpoints_.read(reference.name, lifetime_.guard([this, reference, references = std::move(references),
                                                      kept = std::move(kept)](Result<std::string> bytes) mutable {
-    if (!bytes.has_value() && bytes.error().code == ErrorCode::kUnavailable) {
+    if (!bytes.has_value() && !is_final(bytes.error().code)) {
       store_trouble_ = bytes.error().message;
       references.push_front(reference);
       loop_.schedule(options_.retry, lifetime_.guard([this, references, kept]() mutable {
@@ -81,9 +90,11 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
         assignment.has_value() ? nullptr : &assignment.error()}) {
     if (error != nullptr) return fail_job(error->message);
   }
-  if (!batches->empty() && batches->front().batch != base_batch.value() + 1) {
-    return fail_job("no usable checkpoint is left for batch " + std::to_string(batches->front().batch - 1) +
-                    "; restore the checkpoint files, or kill the job and submit it again");
+  const BatchId referred(record_.checkpoints.empty() ? 0 : record_.checkpoints.back().batch);
+  const BatchId needed = batches->empty() ? referred : BatchId(batches->front().batch).previous();
+  if (base_batch != needed) {
+    return fail_job("no usable checkpoint is left for batch " + std::to_string(needed.value()) +
+                    "; restore the checkpoint files and resume the job, or kill it and submit it again");
   }
 
   ledger_ = std::make_unique<Ledger>(base);
@@ -115,12 +126,19 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
 
   coordinator_.adopt(std::move(kept));
   const BatchId restored = coordinator_.newest_batch();
+  const bool newest_is_refused = restored != referred;
+  if (record_.checkpoints.size() != coordinator_.kept().size()) {
+    record_.checkpoints.clear();
+    for (const KeptCheckpoint& checkpoint : coordinator_.kept()) record_.checkpoints.push_back(checkpoint.reference);
+    save_record([](Status) {});
+  }
   states_.assign(static_cast<size_t>(record_.spec.state_partitions), {restored, true, ledger_->newest()});
   assignment_.states.assign(states_.size(), {});
   if (assignment->has_value()) {
     const wire::AssignmentRecord& stored = **assignment;
     assignment_.number = Generation(stored.generation);
-    if (!executors_may_return_) return begin_running();
+    // Where the newest checkpoint is given up all load again: the survivors' lists of changed keys begin at it.
+    if (!executors_may_return_ || newest_is_refused) return begin_running();
     assignment_.rank_owner = ProcessId(static_cast<uint64_t>(stored.rank_owner));
     for (const wire::StateOwner& owner : stored.states) {
       assignment_.states.at(static_cast<size_t>(owner.partition)) = {ProcessId(static_cast<uint64_t>(owner.process)),

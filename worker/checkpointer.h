@@ -3,6 +3,7 @@
 // Lives on the executor's loop; the runs are put together in pieces so that the loop is never held up.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -24,8 +25,10 @@ class Checkpointer {
   // `folder` of the job's incarnation: "JOBNAME-JOBID/INCARNATION".
   Checkpointer(TaskLoop& loop, CheckpointStore& store, std::string folder, ProcessId self, Report report);
 
-  // Increments begin after the newest complete checkpoint.
-  void set_base(BatchId checkpointed) { base_ = checkpointed; }
+  // All that is owned was, or is being, restored from this checkpoint: increments begin after it.
+  void set_base(BatchId restored) { base_ = restored; }
+  // A checkpoint is complete: what it covers is in no increment any more.
+  void raise_base(BatchId checkpointed) { base_ = std::max(base_, checkpointed); }
   // Gathers the shares; writes the file when all of `owned` have frozen.
   void add(Epoch epoch, FrozenShare share, const std::set<OwnedState>& owned);
   // Forgets what is under way for this batch (or any): it will not be reported.

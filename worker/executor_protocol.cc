@@ -85,7 +85,11 @@ void Executor::on_assign(const wire::Header& head, const wire::Assign& assign) {
   }
   round_end_.reset();
   work_->checkpointer->abandon_all();
-  work_->checkpointer->set_base(BatchId(assign.checkpoint));
+  if (gained.size() == owned_.size()) {
+    work_->checkpointer->set_base(BatchId(assign.checkpoint));
+  } else {
+    work_->checkpointer->raise_base(BatchId(assign.checkpoint));
+  }
   work_->publisher->assign(owned_states_, BatchId(assign.published));
   router_.assign(assign, stamp, new_epoch);
   work_->restorer->start(std::move(gained), assign.files, BatchId(assign.checkpoint), BatchId(assign.published));
@@ -173,7 +177,7 @@ void Executor::on_replay(const wire::Replay& replay) {
 void Executor::on_progress(const wire::Progress& progress) {
   const Watermarks watermarks{BatchId(progress.durable), BatchId(progress.applied), BatchId(progress.checkpointed),
                               BatchId(progress.published)};
-  work_->checkpointer->set_base(watermarks.checkpointed);
+  work_->checkpointer->raise_base(watermarks.checkpointed);
   work_->lanes->call_all([watermarks](Lane& lane) { lane.progress(watermarks); });
 }
 

@@ -1,0 +1,125 @@
+// What a master finds when it begins: checkpoints that are damaged or cannot be read, a log that has grown, jobs that
+// were being stopped.
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "common/base/check.h"
+#include "tests/sim/cluster.h"
+
+namespace millrace {
+namespace {
+
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+class Loading : public ::testing::Test {
+ protected:
+  Loading() { FLAGS_minloglevel = 3; }
+
+  static JobController& job_of(SimCluster& cluster) { return *cluster.master()->find_job("job"); }
+  static std::string problem_of(SimCluster& cluster) { return job_of(cluster).summary().problem; }
+
+  static void begin(SimCluster& cluster) {
+    cluster.start();
+    cluster.submit("job", "word_count");
+  }
+
+  // Until a checkpoint has been completed of a batch that is newer than what there is.
+  [[nodiscard]] static bool run_to_next_checkpoint(SimCluster& cluster) {
+    const int64_t before = newest_checkpoint(cluster);
+    cluster.append_lines(30);
+    return cluster.world().run_until([&] { return newest_checkpoint(cluster) > before; }, seconds(10));
+  }
+  static int64_t newest_checkpoint(SimCluster& cluster) {
+    const auto& references = job_of(cluster).record().checkpoints;
+    return references.empty() ? 0 : references.back().batch;
+  }
+  static void restart_master(SimCluster& cluster) {
+    cluster.crash_master();
+    start_master(cluster);
+  }
+  static void start_master(SimCluster& cluster) {
+    cluster.start_master();
+    ASSERT_TRUE(cluster.world().run_until([&] { return cluster.master()->started(); }, seconds(10)));
+  }
+  static bool runs(SimCluster& cluster) { return job_of(cluster).phase() == JobController::Phase::kRunning; }
+};
+
+TEST_F(Loading, survivors_load_again_where_the_newest_checkpoint_is_refused) {
+  SimCluster cluster(1, {.faults = SimFaults::none()});
+  begin(cluster);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(run_to_next_checkpoint(cluster)) << cluster.state();
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  const std::string newest = job_of(cluster).record().checkpoints.back().name;
+  cluster.crash_master();
+  ASSERT_EQ(cluster.checkpoint_disk().files.erase(newest), 1u);
+  start_master(cluster);
+  // The oracle reads each checkpoint: what had changed between the last two must be in the next one.
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(20))) << cluster.state();
+  ASSERT_TRUE(run_to_next_checkpoint(cluster)) << cluster.state();
+  EXPECT_EQ(cluster.oracle().breach(), "");
+  EXPECT_EQ(cluster.counts().executor_crashes + cluster.counts().worker_crashes, 0u);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
+TEST_F(Loading, checkpoints_that_cannot_be_read_now_are_waited_for) {
+  SimCluster cluster(1, {.faults = SimFaults::none()});
+  begin(cluster);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(run_to_next_checkpoint(cluster)) << cluster.state();
+  cluster.crash_master();
+  cluster.checkpoint_disk().failure = [](FakeFileOperation operation, const std::string& name) {
+    if (operation != FakeFileOperation::kRead) return std::optional<Error>();
+    return std::optional<Error>(Error{ErrorCode::kIo, name + ": input/output error"});
+  };
+  start_master(cluster);
+  cluster.world().run_for(minutes(1));
+  EXPECT_EQ(job_of(cluster).phase(), JobController::Phase::kLoading) << cluster.state();
+  EXPECT_NE(problem_of(cluster).find("input/output error"), std::string::npos) << problem_of(cluster);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
+TEST_F(Loading, a_job_whose_only_checkpoint_is_refused_fails_and_does_not_begin_anew) {
+  SimCluster cluster(1, {.checkpoint_interval_ms = 60'000, .faults = SimFaults::none()});
+  begin(cluster);
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  // The first checkpoint is that of the end, so that no batch comes after it.
+  cluster.ask_to_stop("job");
+  const auto stopped = [&] { return job_of(cluster).phase() == JobController::Phase::kStopped; };
+  ASSERT_TRUE(cluster.world().run_until(stopped, seconds(30))) << cluster.state();
+  ASSERT_EQ(job_of(cluster).record().checkpoints.size(), 1u);
+  const std::string manifest = job_of(cluster).record().checkpoints.front().name;
+  const std::string bytes = std::exchange(cluster.checkpoint_disk().files.at(manifest), "damaged");
+  cluster.ask_to_resume("job");
+  const auto failed = [&] { return job_of(cluster).phase() == JobController::Phase::kFailed; };
+  ASSERT_TRUE(cluster.world().run_until(failed, seconds(30))) << cluster.state();
+  EXPECT_NE(problem_of(cluster).find("no usable checkpoint"), std::string::npos) << problem_of(cluster);
+
+  cluster.checkpoint_disk().files[manifest] = bytes;
+  cluster.ask_to_resume("job");
+  EXPECT_TRUE(cluster.world().run_until([&] { return runs(cluster); }, seconds(30))) << cluster.state();
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
+// A bug, or another version: an executor whose changes do not begin where the checkpoints end.
+TEST_F(Loading, an_increment_that_leaves_a_gap_makes_no_checkpoint) {
+  struct Gap : Plant {
+    bool message(wire::Envelope& envelope) override {
+      if (!envelope.body.__isset.checkpointed) return false;
+      for (wire::CheckpointFile& file : envelope.body.checkpointed.files) ++file.from_batch;
+      return true;
+    }
+  };
+  SimCluster cluster(1, {.faults = SimFaults::none(), .plant = std::make_shared<Gap>()});
+  begin(cluster);
+  EXPECT_FALSE(run_to_next_checkpoint(cluster));
+  EXPECT_NE(problem_of(cluster).find("an executor has the changes after batch 1"), std::string::npos)
+      << problem_of(cluster);
+}
+
+}  // namespace
+}  // namespace millrace
