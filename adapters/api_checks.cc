@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t kAnyAmount = std::numeric_limits<int64_t>::max();
 constexpr size_t kMaxSettings = 1000;
 constexpr size_t kMaxKeys = 100'000;
+constexpr int64_t kMaxKeyBytes = 4 << 20;  // of one query: its answer repeats them
 
 Status check_number(const std::string& what, int64_t value, int64_t lowest, int64_t highest) {
   if (value >= lowest && value <= highest) return {};
@@ -66,6 +67,11 @@ Status check_get(const std::string& name, const std::vector<std::string>& keys, 
   return first_failure(
       [&] { return check_name("the job name", name); },
       [&] { return check_number("the number of keys", static_cast<int64_t>(keys.size()), 1, kMaxKeys); },
+      [&] {
+        int64_t bytes = 0;
+        for (const std::string& key : keys) bytes += static_cast<int64_t>(key.size());
+        return check_number("the length of all keys in bytes", bytes, 0, kMaxKeyBytes);
+      },
       [&] { return check_number("at_least", at_least, 0, kAnyAmount); });
 }
 

@@ -85,6 +85,10 @@ void QueryRouter::on_reply(ProcessId, const wire::QueryReply& reply) {
   parts_.erase(part);
   pending.parts.erase(reply.id);
 
+  if (reply.final) {
+    finish(id, fail(ErrorCode::kInvalid, reply.problem));
+    return;
+  }
   if (pending.top > 0) {
     if (reply.problem.empty() && BatchId(reply.batch) >= std::max(pending.at_least, last_rank_)) {
       last_rank_ = BatchId(reply.batch);

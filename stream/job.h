@@ -31,14 +31,26 @@ struct DeadLetter {
 // What the map of a range found. records = processed + dead letters.
 struct MapReport {
   static constexpr size_t kMaxLetters = 1000;
+  static constexpr size_t kMaxReason = 1024;  // bytes; a reason may quote settings of any length
   int64_t records = 0;
   int64_t dead_letters = 0;
   int64_t emitted = 0;
   std::vector<DeadLetter> letters;  // the first kMaxLetters
 
   void add_dead_letter(Offset offset, int64_t timestamp_ms, std::string reason) {
-    if (letters.size() < kMaxLetters) letters.push_back({offset, timestamp_ms, std::move(reason)});
+    if (letters.size() < kMaxLetters) {
+      if (reason.size() > kMaxReason) shorten(reason);
+      letters.push_back({offset, timestamp_ms, std::move(reason)});
+    }
     ++dead_letters;
+  }
+
+ private:
+  // At the start of a character of UTF-8.
+  static void shorten(std::string& reason) {
+    size_t size = kMaxReason - 3;
+    while (size > 0 && (static_cast<uint8_t>(reason[size]) & 0xC0) == 0x80) --size;
+    reason.replace(size, std::string::npos, "...");
   }
 };
 

@@ -194,13 +194,19 @@ struct Query {
   4: i32 top             // > 0: instead of keys, the first n of the newest rank
 }
 struct QueryEntry { 1: string key, 2: string text, 3: bool found }
-struct QueryReply { 1: i64 id, 2: i64 batch, 3: list<QueryEntry> entries, 4: string problem }
+struct QueryReply {
+  1: i64 id
+  2: i64 batch
+  3: list<QueryEntry> entries
+  4: string problem
+  5: bool final          // the problem does not go away by asking again
+}
 
 // --- executor <-> executor ---------------------------------------------------------------------------------------
 
 struct Shuffle {}        // the bulk frame is a shuffle block (common/model/shuffle_block.h)
 struct RankEntry { 1: string key, 2: string text, 3: double score }
-struct RankCandidates {  // header.batch
+struct RankCandidates {  // header.batch; many bytes of them are a stored record in the bulk frame, and none here
   1: list<i32> partitions
   2: list<RankEntry> entries
 }

@@ -17,7 +17,8 @@ Executor::Executor(ExecutorOptions options, Deps deps)
                      work_->lanes->call_all([block = std::move(block)](Lane& lane) { lane.add_block(*block); });
                    },
                .deliver_rank = [this](RankShare share) { on_rank_candidates(std::move(share)); },
-               .header = [this](BatchId batch) { return header(batch); }}) {}
+               .header = [this](BatchId batch) { return header(batch); },
+               .failed = [this](Error error) { on_failed(std::move(error)); }}) {}
 
 Executor::~Executor() = default;
 

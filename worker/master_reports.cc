@@ -67,7 +67,10 @@ void MasterReports::flush_fetched() {
 }
 
 void MasterReports::mapped(const MapOutcome& outcome) {
-  mapped_[outcome.batch].results.push_back(map_result(outcome));
+  wire::MapResult result = map_result(outcome);
+  if (mapped_letters_ + result.letters.size() > kMaxLettersAtOnce) flush();
+  mapped_letters_ += result.letters.size();
+  mapped_[outcome.batch].results.push_back(std::move(result));
   flush_soon();
 }
 
@@ -119,6 +122,7 @@ void MasterReports::repeat_trouble() {
 void MasterReports::clear() {
   fetched_.clear();
   mapped_.clear();
+  mapped_letters_ = 0;
   applied_.clear();
   published_.clear();
 }
@@ -139,6 +143,7 @@ void MasterReports::flush() {
     send_(batch, body);
   }
   mapped_.clear();
+  mapped_letters_ = 0;
   if (!applied_.empty()) {
     wire::Applied applied;
     for (const auto& [state, batch] : applied_) applied.partitions.push_back(owned_partition(state, batch));

@@ -19,8 +19,9 @@ wire::MapResult map_result(const MapOutcome& outcome);
 
 class MasterReports {
  public:
-  static constexpr size_t kMaxLetters = 100;        // of one range; they are counted all the same
-  static constexpr size_t kMaxBoundaries = 10'000;  // the newest of a partition says it all
+  static constexpr size_t kMaxLetters = 100;         // of one range; they are counted all the same
+  static constexpr size_t kMaxLettersAtOnce = 4000;  // of one message, whose size they decide
+  static constexpr size_t kMaxBoundaries = 10'000;   // the newest of a partition says it all
 
   using Send = std::function<void(BatchId batch, const wire::Body& body)>;
   MasterReports(TaskLoop& loop, Send send);
@@ -60,6 +61,7 @@ class MasterReports {
   bool fetched_scheduled_ = false;
   bool flush_posted_ = false;
   std::map<BatchId, wire::MapDone> mapped_;
+  size_t mapped_letters_ = 0;
   std::map<OwnedState, BatchId> applied_;
   std::map<size_t, Load> loads_;
   std::map<BatchId, wire::Published> published_;

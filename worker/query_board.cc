@@ -17,6 +17,19 @@ void QueryBoard::refuse(int64_t wire_id, const std::string& problem) {
   hooks_.reply(reply);
 }
 
+void QueryBoard::reply(wire::QueryReply reply) {
+  size_t bytes = 0;
+  for (const wire::QueryEntry& entry : reply.entries) bytes += entry.key.size() + entry.text.size();
+  if (bytes > kMaxReplyBytes) {
+    reply.problem = "the " + std::to_string(reply.entries.size()) + " keys have " + std::to_string(bytes) +
+                    " bytes with their values, and an answer at most " + std::to_string(kMaxReplyBytes) +
+                    "; ask for fewer";
+    reply.final = true;
+    reply.entries.clear();
+  }
+  hooks_.reply(reply);
+}
+
 void QueryBoard::ask(const wire::Query& query) {
   Open open;
   open.wire_id = query.id;
@@ -63,18 +76,18 @@ void QueryBoard::ask_lanes(uint64_t id, Open& open, const wire::Query& query) {
 bool QueryBoard::try_rank(const Open& open) {
   const RankShare* rank = rank_.newest();
   if (rank == nullptr || rank->batch < open.at) return false;
-  wire::QueryReply reply;
-  reply.id = open.wire_id;
-  reply.batch = rank->batch.value();
+  wire::QueryReply answer;
+  answer.id = open.wire_id;
+  answer.batch = rank->batch.value();
   const size_t n = std::min(rank->entries.size(), static_cast<size_t>(open.top));
   for (size_t i = 0; i < n; ++i) {
     wire::QueryEntry entry;
     entry.key = rank->entries[i].key;
     entry.text = rank->entries[i].text;
     entry.found = true;
-    reply.entries.push_back(std::move(entry));
+    answer.entries.push_back(std::move(entry));
   }
-  hooks_.reply(reply);
+  reply(std::move(answer));
   return true;
 }
 
@@ -115,11 +128,11 @@ void QueryBoard::end(uint64_t id, const std::string& problem) {
     refuse(open.wire_id, problem);
     return;
   }
-  wire::QueryReply reply;
-  reply.id = open.wire_id;
-  reply.batch = open.at.value();
-  reply.entries = std::move(open.entries);
-  hooks_.reply(reply);
+  wire::QueryReply answer;
+  answer.id = open.wire_id;
+  answer.batch = open.at.value();
+  answer.entries = std::move(open.entries);
+  reply(std::move(answer));
 }
 
 }  // namespace millrace

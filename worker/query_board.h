@@ -16,6 +16,7 @@ namespace millrace {
 class QueryBoard {
  public:
   static constexpr size_t kMaxOpen = 10'000;
+  static constexpr size_t kMaxReplyBytes = 8 << 20;  // keys and values
 
   struct Hooks {
     std::function<void(const wire::QueryReply&)> reply;
@@ -45,6 +46,8 @@ class QueryBoard {
   void ask_lanes(uint64_t id, Open& open, const wire::Query& query);
   bool try_rank(const Open& open);
   void end(uint64_t id, const std::string& problem);
+  // Refuses what is larger than a message may be.
+  void reply(wire::QueryReply reply);
   void refuse(int64_t wire_id, const std::string& problem);
 
   // Constant after construction.

@@ -3,12 +3,23 @@
 #include <algorithm>
 
 #include "common/base/check.h"
+#include "common/wire/codec.h"
 
 namespace millrace {
 namespace {
 
 Stamp stamp_of(const wire::Header& header) {
   return {Epoch(header.epoch), Generation(header.generation)};
+}
+
+RankShare share_of(BatchId batch, const wire::RankCandidates& candidates) {
+  RankShare share;
+  share.batch = batch;
+  for (int32_t partition : candidates.partitions) share.partitions.push_back(StatePartition(partition));
+  for (const wire::RankEntry& entry : candidates.entries) {
+    share.entries.push_back({entry.key, entry.text, entry.score, false});
+  }
+  return share;
 }
 
 }  // namespace
@@ -83,18 +94,32 @@ void ShuffleRouter::route(const RankShare& share) {
   }
   if (!peers_.contains(rank_owner_)) return;
   wire::RankCandidates candidates;
+  size_t bytes = 0;
   for (StatePartition partition : share.partitions) candidates.partitions.push_back(partition.value());
   for (const SinkEntry& entry : share.entries) {
     wire::RankEntry told;
     told.key = entry.key;
     told.text = entry.text;
     told.score = entry.score;
+    bytes += told.key.size() + told.text.size() + sizeof(told.score);
     candidates.entries.push_back(std::move(told));
+  }
+  if (bytes > kMaxRank) {
+    hooks_.failed({ErrorCode::kInvalid, "the " + std::to_string(share.entries.size()) + " highest keys of batch " +
+                                            std::to_string(share.batch.value()) + " have " + std::to_string(bytes) +
+                                            " bytes, and a rank at most " + std::to_string(kMaxRank) +
+                                            "; submit the job with a lower --max-record-bytes"});
+    return;
   }
   wire::Envelope envelope;
   envelope.header = hooks_.header(share.batch);
+  SharedBuffer bulk;
+  if (bytes > kMaxInlineRank) {
+    bulk = SharedBuffer::of(encode_record(candidates));
+    candidates = {};
+  }
   envelope.body.__set_rank_candidates(candidates);
-  send(rank_owner_, std::move(envelope), {});
+  send(rank_owner_, std::move(envelope), std::move(bulk));
 }
 
 void ShuffleRouter::send(ProcessId to, wire::Envelope envelope, SharedBuffer bulk) {
@@ -143,15 +168,13 @@ void ShuffleRouter::accept(const wire::Envelope& envelope, const SharedBuffer& b
   const BatchId batch(envelope.header.batch);
   if (is_void(stamp_of(envelope.header), batch)) return;
   if (envelope.body.__isset.rank_candidates) {
-    RankShare share;
-    share.batch = batch;
-    for (int32_t partition : envelope.body.rank_candidates.partitions) {
-      share.partitions.push_back(StatePartition(partition));
+    if (bulk.empty()) {
+      hooks_.deliver_rank(share_of(batch, envelope.body.rank_candidates));
+    } else if (const auto candidates = decode_record<wire::RankCandidates>(bulk.view())) {
+      hooks_.deliver_rank(share_of(batch, *candidates));
+    } else {
+      LOG(ERROR) << "a message is dropped: " << candidates.error();
     }
-    for (const wire::RankEntry& entry : envelope.body.rank_candidates.entries) {
-      share.entries.push_back({entry.key, entry.text, entry.score, false});
-    }
-    hooks_.deliver_rank(std::move(share));
     return;
   }
   Result<ShuffleBlock> block = decode_shuffle_block(bulk);

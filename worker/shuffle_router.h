@@ -19,13 +19,16 @@ namespace millrace {
 
 class ShuffleRouter {
  public:
-  static constexpr size_t kMaxEarly = 20'000;   // messages of newer assignments
-  static constexpr size_t kMaxUnsent = 20'000;  // messages to one peer whose session is not up yet
+  static constexpr size_t kMaxEarly = 20'000;        // messages of newer assignments
+  static constexpr size_t kMaxUnsent = 20'000;       // messages to one peer whose session is not up yet
+  static constexpr size_t kMaxInlineRank = 1 << 20;  // bytes of rank candidates; more go in the bulk frame
+  static constexpr size_t kMaxRank = 48 << 20;       // bytes of rank candidates that can be sent at all
 
   struct Hooks {
     std::function<void(std::shared_ptr<const ShuffleBlock>)> deliver_block;  // to the lanes that own its partitions
     std::function<void(RankShare)> deliver_rank;
     std::function<wire::Header(BatchId)> header;
+    std::function<void(Error)> failed;  // the job cannot go on
   };
 
   ShuffleRouter(Messenger& messenger, Hooks hooks) : messenger_(messenger), hooks_(std::move(hooks)) {}

@@ -94,6 +94,56 @@ TEST_F(ExecutorTest, APublicationRoundBringsValuesRankAndStatusToTheSink) {
   EXPECT_EQ(master_->replies[0].entries[0].key, "a");
 }
 
+TEST_F(ExecutorTest, ARankOfVeryLongWordsGoesThroughAndTooLongAnAnswerIsRefusedWithARemedy) {
+  const ProcessId one = add_executor(1);
+  const ProcessId two = add_executor(2);
+  accept(one);
+  accept(two);
+  assign(1, {one, two});
+  constexpr int64_t kWords = 40;  // more than one message for each executor
+  for (int64_t batch = 1; batch <= kWords; ++batch) {
+    append(std::to_string(batch) + std::string((1 << 20) - 100, 'x'));
+    wire::RunBatch plan = cut();
+    plan.rank = batch == kWords;
+    run_through(batch, plan);
+  }
+  const auto top = [&](int64_t id, int32_t n) {
+    wire::Query query;
+    query.id = id;
+    query.top = n;
+    query.at = kWords;
+    wire::Body body;
+    body.__set_query(query);
+    master_->send(one, body);
+    EXPECT_TRUE(wait([&] { return !master_->replies.empty() && master_->replies.back().id == id; }));
+    return master_->replies.back();
+  };
+  const wire::QueryReply some = top(1, 5);
+  EXPECT_EQ(some.problem, "");
+  EXPECT_EQ(some.entries.size(), 5u);
+  const wire::QueryReply all = top(2, 1000);
+  EXPECT_NE(all.problem.find("ask for fewer"), std::string::npos) << all.problem;
+  EXPECT_TRUE(all.final);
+  EXPECT_TRUE(all.entries.empty());
+  EXPECT_EQ(master_->trouble.what, "");
+}
+
+TEST_F(ExecutorTest, ARankThatNoMessageHoldsStopsTheJobByName) {
+  const ProcessId one = add_executor(1);
+  const ProcessId two = add_executor(2);
+  accept(one);
+  accept(two);
+  assign(1, {one, two});
+  for (int64_t batch = 1; batch <= 120; ++batch) {
+    append(std::to_string(batch) + std::string((1 << 20) - 100, 'x'));
+    wire::RunBatch plan = cut();
+    plan.rank = batch == 120;
+    run_through(batch, plan);
+  }
+  ASSERT_TRUE(wait([&] { return master_->trouble.fatal; }));
+  EXPECT_NE(master_->trouble.what.find("--max-record-bytes"), std::string::npos) << master_->trouble.what;
+}
+
 TEST_F(ExecutorTest, ASinkThatLostItsDataGetsAllKeysInTheNextRound) {
   FakeSink by_master(master_->process.make_loop("sink"), sink_);
   by_master.claim({"words", kJob, Incarnation(1), {}}, false, [](Status) {});

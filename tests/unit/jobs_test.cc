@@ -132,6 +132,17 @@ TEST(WordCount, records_equal_those_processed_and_dead_letters) {
   EXPECT_EQ(mapped.report.letters[1].reason, "longer than 10 bytes");
 }
 
+TEST(WordCount, a_long_reason_is_cut_between_two_characters) {
+  MapReport report;
+  std::string reason(MapReport::kMaxReason - 4, 'a');
+  report.add_dead_letter(Offset(1), 0, reason + "\u00e9\u00e9\u00e9");
+  report.add_dead_letter(Offset(2), 0, reason + "b\u00e9\u00e9\u00e9");
+  EXPECT_EQ(report.letters[0].reason, reason + "...");
+  EXPECT_EQ(report.letters[1].reason, reason + "b...");
+  report.add_dead_letter(Offset(3), 0, std::string(MapReport::kMaxReason, 'a'));
+  EXPECT_EQ(report.letters[2].reason, std::string(MapReport::kMaxReason, 'a'));
+}
+
 TEST(WordCount, dead_letters_beyond_the_list_are_counted) {
   const auto job = make("word_count");
   const Mapped mapped = map(*job, std::vector<std::optional<std::string>>(1500, "\xff"));
