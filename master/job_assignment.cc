@@ -93,11 +93,11 @@ void JobController::evaluate_assignment() {
 void JobController::begin_assignment(bool balance) {
   assigning_ = true;
   handover_ready_ = false;
-  Assignment next = spread(assignment_, candidates(), balance, reload_);
-  for (StatePartition partition : reload_) {
+  std::vector<StatePartition> reload = std::exchange(reload_, {});
+  Assignment next = spread(assignment_, candidates(), balance, reload);
+  for (StatePartition partition : reload) {
     LOG(WARNING) << "job " << record_.spec.name << ": state partition " << partition << " is loaded again";
   }
-  reload_.clear();
 
   wire::AssignmentRecord record;
   record.generation = next.number.value();
@@ -117,18 +117,20 @@ void JobController::begin_assignment(bool balance) {
   }
   WriteSet set;
   JobStore::put_assignment(set, job_, record);
-  store_.commit(std::move(set), lifetime_.guard([this, next = std::move(next), balance](Status status) mutable {
+  auto done = [this, next = std::move(next), reload = std::move(reload), balance](Status status) mutable {
     if (status.has_value()) {
       store_trouble_.clear();
       apply_assignment(std::move(next));
       return;
     }
     store_trouble_ = status.error().message;
+    reload_.insert(reload_.end(), reload.begin(), reload.end());
     loop_.schedule(options_.retry, lifetime_.guard([this, balance] {
       // What was decided may be out of date by now; nobody was told.
       begin_assignment(balance);
     }));
-  }));
+  };
+  store_.commit(std::move(set), lifetime_.guard(std::move(done)));
 }
 
 // Partitions whose generation is new to this assignment begin again at the newest checkpoint.

@@ -250,6 +250,16 @@ void SimCluster::crash_executor(uint64_t draw) {
   end_executor(chosen->first, "signal 9");
 }
 
+void SimCluster::crash_executor_of(int index) {
+  const auto chosen = std::ranges::find_if(executors_, [&](const auto& executor) {
+    return executor.second->worker == workers_[static_cast<size_t>(index)].get();
+  });
+  CHECK(chosen != executors_.end());
+  ++counts_.executor_crashes;
+  world_.trace("crash executor", chosen->first.value());
+  end_executor(chosen->first, "signal 9");
+}
+
 void SimCluster::drain_worker(int index) {
   auto& slot = workers_[static_cast<size_t>(index)];
   if (slot != nullptr) slot->loop->post([agent = slot->agent.get()] { agent->drain(); });

@@ -97,6 +97,7 @@ class SimCluster {
   void start_worker(int index);
   void crash_worker(int index);        // with its executors
   void crash_executor(uint64_t draw);  // one of those that run
+  void crash_executor_of(int index);   // of this worker
   void drain_worker(int index);        // it hands over, ends and is started anew
   // Stops the loops for a while, as SIGSTOP does.
   void freeze_master(Duration duration);
