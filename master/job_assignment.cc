@@ -327,18 +327,20 @@ void JobController::release_leavers() {
   }
 }
 
-// At the beginning of an epoch: what an executor brings back is good if it owned it by the last assignment and has not
-// gone beyond the batch log; a partition that has is loaded again.
+// At the beginning of an epoch: what an executor brings back is good if it owned it by the last assignment and the
+// batch log has all that follows. A partition that has gone beyond it is loaded again, and so is one from before its
+// begin: it was held up while the first checkpoint became complete.
 void JobController::credit_owned(const Member& member) {
   for (const wire::OwnedPartition& owned : member.owned) {
     const auto index = static_cast<size_t>(owned.partition);
     if (index >= states_.size()) continue;
     const StateOwnership& owner = assignment_.states[index];
     if (owner.process != member.process || owner.generation.value() != owned.generation) continue;
-    if (BatchId(owned.applied) > ledger_->newest_durable()) {
+    const BatchId applied(owned.applied);
+    if (applied > ledger_->newest_durable() || applied < coordinator_.oldest_batch()) {
       reload_.push_back(StatePartition(owned.partition));
     } else {
-      states_[index].applied = BatchId(owned.applied);
+      states_[index].applied = applied;
     }
   }
 }
