@@ -193,7 +193,9 @@ void Master::give_up_unreachable() {
 }
 
 void Master::give_up_executor(ProcessId process) {
-  const ExecutorEntry entry = executors_.at(process);
+  const auto found = executors_.find(process);
+  if (found == executors_.end()) return;  // released as one before it was given up: all that were left are leaving
+  const ExecutorEntry entry = found->second;
   const auto worker = workers_.find(entry.worker);
   const std::string where = worker != workers_.end() ? worker->second.name : entry.endpoint.address;
   stop_executor(process, "it and other executors of its job cannot reach each other");

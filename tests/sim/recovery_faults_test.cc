@@ -3,9 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "common/base/check.h"
 #include "tests/sim/cluster.h"
@@ -20,6 +23,20 @@ int64_t checkpoint_of(SimCluster& cluster) {
   return cluster.master()->find_job("job")->describe().checkpoint_batch;
 }
 
+// Names of executors, that is, of their processes on the World, by worker.
+std::map<std::string, std::string> executors_by_worker(SimCluster& cluster) {
+  std::map<std::string, std::string> names;
+  for (const api::ExecutorSummary& executor : cluster.master()->find_job("job")->describe().executors) {
+    names[executor.worker] = "executor-" + executor.process;
+  }
+  return names;
+}
+
+bool everybody_has_a_share(SimCluster& cluster) {
+  return std::ranges::all_of(cluster.master()->find_job("job")->describe().executors,
+                             [](const api::ExecutorSummary& executor) { return executor.state_partitions > 0; });
+}
+
 // A job on which nothing goes wrong by chance, that has published what there is
 // and has a checkpoint of it.
 void bring_to_work(SimCluster& cluster) {
@@ -30,6 +47,34 @@ void bring_to_work(SimCluster& cluster) {
   ASSERT_TRUE(
       cluster.world().run_until([&] { return cluster.all_caught_up() && checkpoint_of(cluster) > 0; }, seconds(10)))
       << cluster.state();
+}
+
+// Each of the three cannot reach the others, so that two are given up at once;
+// the first of them is the only one that does not leave, and with it the job
+// lets go of all that leave.
+TEST(WorkersThatCannotReachEachOther, may_be_released_while_others_are_given_up) {
+  SimCluster cluster(1, {.workers = 3, .faults = SimFaults::none()});
+  bring_to_work(cluster);
+  const std::string first = executors_by_worker(cluster).at("worker-0");
+  cluster.crash_executor_of(0);  // its successor is the youngest
+  const auto all_share = [&] {
+    const auto now = executors_by_worker(cluster);
+    return now.size() == 3 && now.at("worker-0") != first && everybody_has_a_share(cluster);
+  };
+  ASSERT_TRUE(cluster.world().run_until(all_share, seconds(10))) << cluster.state();
+  for (const auto& [one, other] : {std::pair(0, 1), std::pair(0, 2), std::pair(1, 2)}) {
+    cluster.cut_workers(one, other, true);
+  }
+  cluster.append_lines(20);
+  cluster.world().run_for(milliseconds(500));
+  cluster.drain_worker(1);
+  cluster.drain_worker(2);
+  // A master that stood still hears of all cuts at once.
+  cluster.world().run_for(milliseconds(500));
+  cluster.freeze_master(seconds(8));
+  cluster.world().run_for(seconds(20));
+  cluster.mend_workers();
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
 TEST(AssignmentThatDoesNotBecomeDurable, forgets_nothing_that_has_to_be_loaded_again) {
