@@ -238,6 +238,11 @@ void CheckpointCoordinator::on_reassignment(const std::string& cause) {
   if (phase_ == Phase::kFreezing || phase_ == Phase::kMerging) abandon(cause);
 }
 
+void CheckpointCoordinator::give_up(const std::string& cause) {
+  CHECK(!is_final());
+  if (open()) abandon(cause);
+}
+
 void CheckpointCoordinator::abandon(const std::string& cause) {
   ++attempt_;
   phase_ = Phase::kIdle;

@@ -78,10 +78,14 @@ class CheckpointCoordinator {
   void on_totals();
   // Owners change: ends an open checkpoint that still waits for an executor. One whose files are all written goes on.
   void on_reassignment(const std::string& cause);
+  // Ends the open checkpoint, if there is one; it must not be final.
+  void give_up(const std::string& cause);
   // The newest checkpoint fails verification: forget it. False if there is none before it.
   bool drop_newest();
 
   [[nodiscard]] bool open() const { return phase_ != Phase::kIdle; }
+  // Its manifest is on the way: it can be given up no more.
+  [[nodiscard]] bool is_final() const { return phase_ == Phase::kManifest; }
   [[nodiscard]] BatchId open_batch() const { return BatchId(draft_.batch); }
   // The newest complete one, or nullptr.
   [[nodiscard]] const KeptCheckpoint* newest() const { return kept_.empty() ? nullptr : &kept_.back(); }

@@ -431,7 +431,14 @@ void JobController::on_restore_failed(ProcessId from, const wire::RestoreFailed&
   const bool of_newest = std::any_of(files.begin(), files.end(),
                                      [&](const wire::CheckpointFile& file) { return file.name == failure.file; });
   if (!of_newest) return;
-  coordinator_.on_reassignment("its base is damaged");
+  if (coordinator_.is_final()) {
+    // It is complete in a moment, or not, and then it is the newest that is given up.
+    loop_.schedule(options_.retry, lifetime_.guard([this, from, failure] {
+      if (needs_executors()) on_restore_failed(from, failure);
+    }));
+    return;
+  }
+  coordinator_.give_up("its base is damaged");
   if (!coordinator_.drop_newest() && ledger_->batches().front().record.batch != 1) {
     return fail_job("checkpoint file " + failure.file + " is damaged (" + failure.reason +
                     ") and there is no checkpoint before it; restore the file and resume the job");

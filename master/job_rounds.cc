@@ -185,17 +185,19 @@ void JobController::begin_checkpoint(const Ledger::Batch& batch) {
 }
 
 void JobController::commit_checkpoint(const KeptCheckpoint& added, std::move_only_function<void(Status)> done) {
-  wire::JobRecord updated = record_;
-  updated.checkpoints = coordinator_.references_with(added);
+  // At once: whatever saves the record while this is under way, as a stop does, is durable after it and must not take
+  // the checkpoint back, because by then the batches and changed keys that it covers are forgotten.
+  std::vector<wire::CheckpointRef> before = record_.checkpoints;
+  record_.checkpoints = coordinator_.references_with(added);
   WriteSet set;
-  JobStore::put_job(set, updated);
-  const BatchId oldest(updated.checkpoints.front().batch);
+  JobStore::put_job(set, record_);
+  const BatchId oldest(record_.checkpoints.front().batch);
   JobStore::remove_batches(set, job_, coordinator_.oldest_batch(), oldest);
-  store_.commit(std::move(set), lifetime_.guard([this, references = updated.checkpoints,
-                                                 done = std::move(done)](Status status) mutable {
-    if (status.has_value()) record_.checkpoints = references;
-    done(std::move(status));
-  }));
+  store_.commit(std::move(set),
+                lifetime_.guard([this, before = std::move(before), done = std::move(done)](Status status) mutable {
+                  if (!status.has_value()) record_.checkpoints = std::move(before);
+                  done(std::move(status));
+                }));
 }
 
 void JobController::on_checkpoint_completed(BatchId batch) {

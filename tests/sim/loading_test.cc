@@ -3,11 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/wire/codec.h"
 #include "tests/sim/cluster.h"
 
 namespace millrace {
@@ -34,10 +36,7 @@ class Loading : public ::testing::Test {
     cluster.append_lines(30);
     return cluster.world().run_until([&] { return newest_checkpoint(cluster) > before; }, seconds(10));
   }
-  static int64_t newest_checkpoint(SimCluster& cluster) {
-    const auto& references = job_of(cluster).record().checkpoints;
-    return references.empty() ? 0 : references.back().batch;
-  }
+  static int64_t newest_checkpoint(SimCluster& cluster) { return job_of(cluster).describe().checkpoint_batch; }
   static void restart_master(SimCluster& cluster) {
     cluster.crash_master();
     start_master(cluster);
@@ -119,6 +118,36 @@ TEST_F(Loading, an_increment_that_leaves_a_gap_makes_no_checkpoint) {
   EXPECT_FALSE(run_to_next_checkpoint(cluster));
   EXPECT_NE(problem_of(cluster).find("an executor has the changes after batch 1"), std::string::npos)
       << problem_of(cluster);
+}
+
+wire::JobRecord durable_record(SimCluster& cluster) {
+  const auto record = decode_record<wire::JobRecord>(cluster.metadata_disk().values.at("job/job"));
+  CHECK(record.has_value());
+  return *record;
+}
+
+// A stop saves the job's record, too.
+TEST_F(Loading, a_stop_does_not_take_back_a_checkpoint_that_is_being_made_durable) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SimCluster cluster(seed, {.faults = SimFaults::none()});
+    begin(cluster);
+    ASSERT_TRUE(run_to_next_checkpoint(cluster)) << cluster.state();
+    const std::string newest = durable_record(cluster).checkpoints.back().name;
+    const auto manifests = [&] {
+      return std::ranges::count_if(cluster.checkpoint_disk().files,
+                                   [](const auto& file) { return file.first.ends_with(".manifest"); });
+    };
+    const auto before = manifests();
+    cluster.append_lines(30);
+    ASSERT_TRUE(cluster.world().run_until([&] { return manifests() > before; }, seconds(10))) << cluster.state();
+    ASSERT_EQ(durable_record(cluster).checkpoints.back().name, newest);
+    cluster.ask_to_stop("job");
+    const auto stopping = [&] { return durable_record(cluster).state == wire::JobState::STOPPING; };
+    ASSERT_TRUE(cluster.world().run_until(stopping, seconds(10))) << cluster.state();
+    EXPECT_NE(durable_record(cluster).checkpoints.back().name, newest) << "seed " << seed;
+    restart_master(cluster);
+    EXPECT_TRUE(cluster.finish()) << cluster.state();
+  }
 }
 
 }  // namespace
