@@ -161,6 +161,8 @@ void JobController::apply_assignment(Assignment next) {
     log_since_[partition] = next.number;
   }
   mark_moved_partitions(next);
+  // The log may have grown since this was decided; what came has no owner yet.
+  for (const auto& [partition, process] : assignment_.logs) next.logs.try_emplace(partition, kNoProcess);
   assignment_ = std::move(next);
   assigned_once_ = true;
   LOG(INFO) << "job " << record_.spec.name << ": assignment " << assignment_.number << " to " << candidates().size()

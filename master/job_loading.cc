@@ -145,7 +145,9 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
                                                                      Generation(owner.generation)};
     }
     for (const wire::LogOwner& owner : stored.logs) {
-      assignment_.logs[LogPartition(owner.partition)] = ProcessId(static_cast<uint64_t>(owner.process));
+      // One that was added lately may have come to no batch and no checkpoint; watch_log() adds it again.
+      const auto known = assignment_.logs.find(LogPartition(owner.partition));
+      if (known != assignment_.logs.end()) known->second = ProcessId(static_cast<uint64_t>(owner.process));
     }
   }
   begin_running();

@@ -159,6 +159,10 @@ void FakeTopic::set_available(bool available) {
   wake(std::nullopt);
 }
 
+void FakeTopic::grow(int32_t partitions) {
+  partitions_.resize(partitions_.size() + static_cast<size_t>(partitions));
+}
+
 void FakeTopic::make_anew(std::string topic_id) {
   topic_id_ = std::move(topic_id);
   for (Partition& partition : partitions_) partition = {};

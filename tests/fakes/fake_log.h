@@ -48,6 +48,8 @@ class FakeTopic {
   void set_available(bool available);
   // LogDescription::unfit from now on.
   void set_unfit(std::string why) { unfit_ = std::move(why); }
+  // Adds empty partitions.
+  void grow(int32_t partitions);
   // A topic of the same name made anew: empty, its readers get kDataLost.
   void make_anew(std::string topic_id);
 

@@ -136,7 +136,7 @@ void SimCluster::append_lines(int lines) {
       line += "w" + std::to_string(text.below(1 + text.below(40)));
     }
     if (text.chance(0.02)) line += "\xff";
-    const LogPartition partition(static_cast<int32_t>(text.below(static_cast<uint64_t>(options_.log_partitions))));
+    const LogPartition partition(static_cast<int32_t>(text.below(topic_->describe().partitions.size())));
     topic_->append(partition, std::vector<std::string>{line});
   }
 }

@@ -150,5 +150,33 @@ TEST_F(Loading, a_stop_does_not_take_back_a_checkpoint_that_is_being_made_durabl
   }
 }
 
+TEST_F(Loading, a_partition_that_has_given_no_record_yet_is_found_again) {
+  SimCluster cluster(1, {.faults = SimFaults::none()});
+  begin(cluster);
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  cluster.topic().grow(1);
+  const auto assigned = [&] { return cluster.counts().assignments == 2; };
+  ASSERT_TRUE(cluster.world().run_until(assigned, seconds(10))) << cluster.state();
+  restart_master(cluster);
+  cluster.append_lines(30);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
+TEST_F(Loading, a_partition_that_comes_while_owners_change_gets_one_too) {
+  SimCluster cluster(1, {.faults = SimFaults::none()});
+  begin(cluster);
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  cluster.metadata_disk().timing.latency = [] { return Duration(seconds(5)); };
+  cluster.crash_executor(0);
+  cluster.world().run_for(seconds(1));
+  cluster.topic().grow(1);
+  cluster.world().run_for(seconds(20));
+  cluster.metadata_disk().timing.latency = nullptr;
+  cluster.append_lines(30);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
 }  // namespace
 }  // namespace millrace

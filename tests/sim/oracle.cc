@@ -44,6 +44,12 @@ std::string difference(const std::map<std::string, std::string>& seen,
   return "";
 }
 
+// Offsets without the last partitions of which nothing was read: when the master learns of new ones is its affair.
+std::string without_empty_ones(std::string offsets) {
+  while (offsets.ends_with(":0")) offsets.erase(offsets.find(',') == std::string::npos ? 0 : offsets.rfind(','));
+  return offsets;
+}
+
 std::string at_batch(int64_t batch) {
   return " at batch " + std::to_string(batch);
 }
@@ -112,7 +118,9 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
 }
 
 void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range, Totals& totals) {
-  int64_t& next = job.next.at(static_cast<size_t>(range.partition));
+  const auto index = static_cast<size_t>(range.partition);
+  if (index >= job.next.size()) job.next.resize(index + 1);  // the log has grown
+  int64_t& next = job.next[index];
   if (range.from_offset != next) {
     breach(job, "batch " + std::to_string(batch) + " begins at offset " + std::to_string(range.from_offset) +
                     " of log " + std::to_string(range.partition) + ", the batches before end at " +
@@ -241,8 +249,9 @@ void Oracle::check_round(Job& job, const FakeSinkServer::Event& event) {
                                                        {"words", std::to_string(totals.emitted)},
                                                        {"offsets", totals.offsets}};
   for (const auto& [what, text] : expected) {
-    if (field(keys.status, what) == text) continue;
-    breach(job, "the status' " + what + at_batch(batch) + " is " + field(keys.status, what) + ", expected " + text);
+    const std::string seen = field(keys.status, what);
+    if (what == "offsets" ? without_empty_ones(seen) == without_empty_ones(text) : seen == text) continue;
+    breach(job, "the status' " + what + at_batch(batch) + " is " + seen + ", expected " + text);
   }
   if (job.spec.type != "word_count" || job.words.size() > kMostRanked) return;
   std::map<std::string, std::string> rank;
@@ -258,7 +267,8 @@ void Oracle::check_rest(const std::string& name) {
     return;
   }
   for (const LogDescription::Partition& partition : deps_.topic.describe().partitions) {
-    const int64_t next = job->next.at(static_cast<size_t>(partition.id.value()));
+    const auto index = static_cast<size_t>(partition.id.value());
+    const int64_t next = index < job->next.size() ? job->next[index] : 0;
     if (next == partition.end.value()) continue;
     breach(*job, "log " + std::to_string(partition.id.value()) + " is read up to " + std::to_string(next) + " of " +
                      std::to_string(partition.end.value()));

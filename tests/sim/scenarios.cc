@@ -195,6 +195,12 @@ void add_troubles_of_data(std::vector<Scenario>& all) {
          }
          kill_executors(cluster, fate, 0.05);
        }});
+  all.push_back({.name = "the_log_grows", .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   if (fate.chance(0.05)) cluster.topic().grow(static_cast<int32_t>(1 + fate.below(2)));
+                   if (fate.chance(0.05)) cluster.world().run_for(fate.between(milliseconds(500), milliseconds(1500)));
+                   kill_executors(cluster, fate, 0.1);
+                   restart_the_master(cluster, fate, 0.05, 0.3);
+                 }});
   all.push_back({.name = "checkpoint_files_are_damaged",
                  .type = "two_sum",
                  .options = {.workers = 3, .base_every = 3},
