@@ -166,6 +166,7 @@ void JobController::begin_running() {
   last_checkpoint_ = last_rank_ = clock_.now();
   for (const auto& [process, member] : members_) credit_owned(member);
   watch_log();
+  if (phase_ == Phase::kStopping) schedule_tick();
   loop_.post(lifetime_.guard([this] { evaluate_assignment(); }));
 }
 

@@ -256,7 +256,7 @@ void JobController::stop(std::move_only_function<void(Status)> done) {
   if (phase_ == Phase::kRunning) phase_ = Phase::kStopping;
   stop_deadline_ = clock_.now() + options_.stop_limit;
   save_record([](Status) {});
-  loop_.schedule(options_.stop_limit, lifetime_.guard([this] { check_stopped(); }));
+  if (phase_ == Phase::kStopping) schedule_tick();
   check_stopped();
 }
 
@@ -269,6 +269,12 @@ void JobController::check_stopped() {
   const bool checkpointed = !coordinator_.open() && !wants_checkpoint();
   if (idle && published && checkpointed) return finish_stop("");
   // Nothing is lost by stopping out of order: the batch log has what the checkpoint has not.
+  const bool nobody_comes = members_.empty() && clock_.now() >= hold_until_ && !host_.expects_executors(job_);
+  if (nobody_comes) {
+    return finish_stop(!checkpointed ? "no worker was there to write a last checkpoint; start one before it is resumed"
+                       : last_changed_ > published_ ? "no worker was there to publish the last values"
+                                                    : "");
+  }
   if (clock_.now() >= stop_deadline_) {
     finish_stop(!idle        ? "not all batches were applied"
                 : !published ? "the sink did not take the last values"

@@ -133,5 +133,64 @@ TEST(AbandonedCheckpoints, leave_no_files_behind_and_take_none_along) {
   EXPECT_EQ(cluster.counts().restore_failures, 0u);
 }
 
+bool is_stopped(SimCluster& cluster) {
+  return cluster.master()->find_job("job")->phase() == JobController::Phase::kStopped;
+}
+
+TEST(Stop, of_a_job_without_workers_does_not_wait_for_them) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  cluster.crash_worker(0);
+  cluster.append_lines(20);
+  cluster.world().run_for(seconds(3));
+  cluster.ask_to_stop("job");
+  EXPECT_TRUE(cluster.world().run_until([&] { return is_stopped(cluster); }, seconds(2))) << cluster.state();
+  EXPECT_TRUE(says(cluster, "no worker was there")) << cluster.state();
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
+TEST(Stop, that_a_master_began_is_ended_by_the_next_one_without_workers) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  cluster.sink().failure = Error{ErrorCode::kUnavailable, "the sink is away"};  // so that it does not end at once
+  cluster.append_lines(20);
+  cluster.world().run_for(seconds(1));
+  cluster.ask_to_stop("job");
+  cluster.world().run_for(seconds(1));
+  ASSERT_FALSE(is_stopped(cluster)) << cluster.state();
+  cluster.crash_master();
+  cluster.crash_worker(0);
+  cluster.start_master();
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.master()->started(); }, seconds(5)));
+  EXPECT_TRUE(cluster.world().run_until([&] { return is_stopped(cluster); }, seconds(10))) << cluster.state();
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
+TEST(ProbeThatWasRemoved, is_named_as_what_keeps_workers_out) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  std::erase_if(cluster.checkpoint_disk().files, [](const auto& file) { return file.first.starts_with("probe/"); });
+  cluster.crash_executor(0);
+  EXPECT_TRUE(cluster.world().run_until([&] { return says(cluster, "does not see the checkpoint store"); }, seconds(5)))
+      << cluster.state();
+  // It stays named while one executor after the other is tried.
+  for (int i = 0; i < 50; ++i) {
+    cluster.world().run_for(milliseconds(100));
+    ASSERT_TRUE(says(cluster, "does not see the checkpoint store")) << cluster.state();
+  }
+}
+
 }  // namespace
 }  // namespace millrace
