@@ -13,6 +13,29 @@ int64_t raw(ProcessId process) {
   return static_cast<int64_t>(process.value());
 }
 
+std::vector<wire::LogOwner> log_owners(const Assignment& assignment) {
+  std::vector<wire::LogOwner> owners;
+  for (const auto& [partition, process] : assignment.logs) {
+    wire::LogOwner owner;
+    owner.partition = partition.value();
+    owner.process = raw(process);
+    owners.push_back(owner);
+  }
+  return owners;
+}
+
+std::vector<wire::StateOwner> state_owners(const Assignment& assignment) {
+  std::vector<wire::StateOwner> owners;
+  for (const StateOwnership& state : assignment.states) {
+    wire::StateOwner owner;
+    owner.partition = static_cast<int32_t>(owners.size());
+    owner.process = raw(state.process);
+    owner.generation = state.generation.value();
+    owners.push_back(owner);
+  }
+  return owners;
+}
+
 }  // namespace
 
 std::vector<Candidate> JobController::candidates() const {
@@ -102,19 +125,8 @@ void JobController::begin_assignment(bool balance) {
   wire::AssignmentRecord record;
   record.generation = next.number.value();
   record.rank_owner = raw(next.rank_owner);
-  for (const auto& [partition, process] : next.logs) {
-    wire::LogOwner owner;
-    owner.partition = partition.value();
-    owner.process = raw(process);
-    record.logs.push_back(owner);
-  }
-  for (size_t i = 0; i < next.states.size(); ++i) {
-    wire::StateOwner owner;
-    owner.partition = static_cast<int32_t>(i);
-    owner.process = raw(next.states[i].process);
-    owner.generation = next.states[i].generation.value();
-    record.states.push_back(owner);
-  }
+  record.logs = log_owners(next);
+  record.states = state_owners(next);
   WriteSet set;
   JobStore::put_assignment(set, job_, record);
   auto done = [this, next = std::move(next), reload = std::move(reload), balance](Status status) mutable {
@@ -183,20 +195,11 @@ void JobController::apply_assignment(Assignment next) {
 
 void JobController::send_assign(const Member& to) {
   wire::Assign assign;
-  for (const auto& [partition, process] : assignment_.logs) {
-    wire::LogOwner owner;
-    owner.partition = partition.value();
-    owner.process = raw(process);
-    owner.read_from = cutter_.next_offset(partition).value();
-    assign.logs.push_back(owner);
+  assign.logs = log_owners(assignment_);
+  for (wire::LogOwner& owner : assign.logs) {
+    owner.read_from = cutter_.next_offset(LogPartition(owner.partition)).value();
   }
-  for (size_t i = 0; i < assignment_.states.size(); ++i) {
-    wire::StateOwner owner;
-    owner.partition = static_cast<int32_t>(i);
-    owner.process = raw(assignment_.states[i].process);
-    owner.generation = assignment_.states[i].generation.value();
-    assign.states.push_back(owner);
-  }
+  assign.states = state_owners(assignment_);
   for (const auto& [process, member] : members_) {
     wire::Peer peer;
     peer.process = raw(process);

@@ -226,6 +226,7 @@ class JobController {
   void save_record(std::move_only_function<void(Status)> done);
   void send(ProcessId to, wire::Body body, BatchId batch = BatchId(0));
   void send_to_assigned(const wire::Body& body, BatchId batch = BatchId(0));
+  [[nodiscard]] api::Values values_of(const QueryRouter::Answer& answer) const;
   [[nodiscard]] Member* find_member(ProcessId process);
 
   // Constant after construction.

@@ -148,6 +148,19 @@ void JobController::lag(std::move_only_function<void(Result<api::Lag>)> done) {
   }));
 }
 
+api::Values JobController::values_of(const QueryRouter::Answer& answer) const {
+  api::Values values;
+  values.as_of = as_of(answer.batch);
+  for (const wire::QueryEntry& entry : answer.entries) {
+    api::Value value;
+    value.key = entry.key;
+    value.text = entry.text;
+    value.found = entry.found;
+    values.values.push_back(std::move(value));
+  }
+  return values;
+}
+
 void JobController::get(std::vector<std::string> keys, BatchId at_least,
                         std::move_only_function<void(Result<api::Values>)> done) {
   if (!needs_executors() && phase_ != Phase::kLoading) {
@@ -155,16 +168,7 @@ void JobController::get(std::vector<std::string> keys, BatchId at_least,
   }
   queries_.get(std::move(keys), at_least, lifetime_.guard([this, done = std::move(done)](auto answer) mutable {
     if (!answer.has_value()) return done(std::unexpected(answer.error()));
-    api::Values values;
-    values.as_of = as_of(answer->batch);
-    for (const wire::QueryEntry& entry : answer->entries) {
-      api::Value value;
-      value.key = entry.key;
-      value.text = entry.text;
-      value.found = entry.found;
-      values.values.push_back(std::move(value));
-    }
-    done(std::move(values));
+    done(values_of(*answer));
   }));
 }
 
@@ -177,16 +181,7 @@ void JobController::top(int32_t n, BatchId at_least, std::move_only_function<voi
   }
   queries_.top(n, at_least, lifetime_.guard([this, done = std::move(done)](auto answer) mutable {
     if (!answer.has_value()) return done(std::unexpected(answer.error()));
-    api::Values values;
-    values.as_of = as_of(answer->batch);
-    for (const wire::QueryEntry& entry : answer->entries) {
-      api::Value value;
-      value.key = entry.key;
-      value.text = entry.text;
-      value.found = true;
-      values.values.push_back(std::move(value));
-    }
-    done(std::move(values));
+    done(values_of(*answer));
   }));
 }
 
