@@ -9,6 +9,9 @@
 namespace millrace {
 namespace {
 
+// Of one Replay, so that it stays far below what is decoded: with many partitions, one message held millions.
+constexpr size_t kMaxReplayElements = 50'000;
+
 int64_t raw(ProcessId process) {
   return static_cast<int64_t>(process.value());
 }
@@ -263,7 +266,16 @@ void JobController::plan_replays() {
 
 void JobController::issue_replays() {
   const BatchId limit(slowest_applied().value() + options_.replay_window);
-  std::map<ProcessId, wire::Replay> by_mapper;
+  struct Part {
+    wire::Replay replay;
+    size_t elements = 0;
+  };
+  std::map<ProcessId, Part> by_mapper;
+  const auto send_part = [this](ProcessId mapper, const Part& part) {
+    wire::Body body;
+    body.__set_replay(part.replay);
+    send(mapper, body);
+  };
   while (!replays_.empty() && replays_.front().batch <= limit) {
     const RecoveryTask& task = replays_.front();
     Ledger::Batch* batch = ledger_->find(task.batch);
@@ -283,13 +295,14 @@ void JobController::issue_replays() {
     for (Ledger::Range& range : batch->ranges) {
       if (range.facts.partition == task.range.partition) range.facts.mapper = task.mapper;
     }
-    by_mapper[task.mapper].tasks.push_back(std::move(entry));
+    Part& part = by_mapper[task.mapper];
+    part.elements += 1 + entry.partitions.size();
+    part.replay.tasks.push_back(std::move(entry));
+    if (part.elements >= kMaxReplayElements) send_part(task.mapper, std::exchange(part, {}));
     replays_.pop_front();
   }
-  for (auto& [mapper, replay] : by_mapper) {
-    wire::Body body;
-    body.__set_replay(replay);
-    send(mapper, body);
+  for (const auto& [mapper, part] : by_mapper) {
+    if (!part.replay.tasks.empty()) send_part(mapper, part);
   }
 }
 

@@ -55,6 +55,29 @@ class BoundedReader final : public TCompactProtocolT<TMemoryBuffer> {
   int64_t elements_ = 0;
 };
 
+// Counts what BoundedReader will count.
+class CountingWriter final : public TCompactProtocolT<TMemoryBuffer> {
+ public:
+  using TCompactProtocolT::TCompactProtocolT;
+
+  uint32_t writeListBegin_virt(const TType element, const uint32_t size) override {
+    elements_ += size;
+    return TCompactProtocolT::writeListBegin_virt(element, size);
+  }
+  uint32_t writeSetBegin_virt(const TType element, const uint32_t size) override {
+    elements_ += size;
+    return TCompactProtocolT::writeSetBegin_virt(element, size);
+  }
+  uint32_t writeMapBegin_virt(const TType key, const TType value, const uint32_t size) override {
+    elements_ += size;
+    return TCompactProtocolT::writeMapBegin_virt(key, value, size);
+  }
+  [[nodiscard]] int64_t elements() const { return elements_; }
+
+ private:
+  int64_t elements_ = 0;
+};
+
 // The bytes of `buffer`, which keeps them.
 std::string_view written(TMemoryBuffer& buffer) {
   uint8_t* bytes = nullptr;
@@ -65,8 +88,9 @@ std::string_view written(TMemoryBuffer& buffer) {
 
 std::shared_ptr<TMemoryBuffer> write(const apache::thrift::TBase& value) {
   auto buffer = std::make_shared<TMemoryBuffer>(512);
-  TCompactProtocolT<TMemoryBuffer> protocol(buffer);
+  CountingWriter protocol(buffer);
   value.write(&protocol);
+  CHECK_LE(protocol.elements(), kMaxElements) << "lists without a bound";
   return buffer;
 }
 

@@ -1,5 +1,4 @@
-// What goes wrong while owners change and while executors load and replay:
-// nothing is forgotten, nobody waits for ever.
+// What goes wrong while owners change and while executors load and replay: nothing is forgotten, nobody waits for ever.
 
 #include <gtest/gtest.h>
 
@@ -19,6 +18,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+api::JobSummary summary_of(SimCluster& cluster) {
+  return cluster.master()->find_job("job")->summary();
+}
+
 int64_t checkpoint_of(SimCluster& cluster) {
   return cluster.master()->find_job("job")->describe().checkpoint_batch;
 }
@@ -37,8 +40,7 @@ bool everybody_has_a_share(SimCluster& cluster) {
                              [](const api::ExecutorSummary& executor) { return executor.state_partitions > 0; });
 }
 
-// A job on which nothing goes wrong by chance, that has published what there is
-// and has a checkpoint of it.
+// A job on which nothing goes wrong by chance, that has published what there is and has a checkpoint of it.
 void bring_to_work(SimCluster& cluster) {
   FLAGS_minloglevel = 3;
   cluster.start();
@@ -49,9 +51,8 @@ void bring_to_work(SimCluster& cluster) {
       << cluster.state();
 }
 
-// Each of the three cannot reach the others, so that two are given up at once;
-// the first of them is the only one that does not leave, and with it the job
-// lets go of all that leave.
+// Each of the three cannot reach the others, so that two are given up at once; the first of them is the only one that
+// does not leave, and with it the job lets go of all that leave.
 TEST(WorkersThatCannotReachEachOther, may_be_released_while_others_are_given_up) {
   SimCluster cluster(1, {.workers = 3, .faults = SimFaults::none()});
   bring_to_work(cluster);
@@ -85,8 +86,7 @@ TEST(AssignmentThatDoesNotBecomeDurable, forgets_nothing_that_has_to_be_loaded_a
   const int64_t first = checkpoint_of(cluster);
   cluster.append_lines(20);
   ASSERT_TRUE(cluster.world().run_until([&] { return checkpoint_of(cluster) > first; }, seconds(10)));
-  // The newest checkpoint is damaged, and the master's disk is full when it
-  // hears of it.
+  // The newest checkpoint is damaged, and the master's disk is full when it hears of it.
   for (auto& [name, bytes] : cluster.checkpoint_disk().files) {
     if (!before.contains(name) && !name.ends_with(".manifest")) bytes.clear();
   }
@@ -100,9 +100,8 @@ TEST(AssignmentThatDoesNotBecomeDurable, forgets_nothing_that_has_to_be_loaded_a
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
-// A first checkpoint ends the batches before it. Meanwhile partitions that
-// moved before its end begin at nothing, and are held up; the next master has
-// no batches for them.
+// A first checkpoint ends the batches before it. Meanwhile partitions that moved before its end begin at nothing, and
+// are held up; the next master has no batches for them.
 TEST(PartitionThatReturnsFromBeforeTheBatchLog, is_loaded_again) {
   SimCluster cluster(1, {.workers = 3, .checkpoint_interval_ms = 1000, .faults = SimFaults::none()});
   FLAGS_minloglevel = 3;
@@ -136,6 +135,25 @@ TEST(PartitionThatReturnsFromBeforeTheBatchLog, is_loaded_again) {
   cluster.mend_workers();
   cluster.append_lines(20);
   EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
+TEST(ReplayOfManyPartitions, goes_in_messages_that_are_understood) {
+  SimCluster cluster(1, {.workers = 1,
+                         .log_partitions = 40,
+                         .state_partitions = 4096,
+                         .checkpoint_interval_ms = 1'000'000,
+                         .faults = SimFaults::none()});
+  FLAGS_minloglevel = 3;
+  cluster.start();
+  cluster.submit("job", "word_count");
+  for (int i = 1; i <= 10; ++i) {  // batches, more than are asked for at once
+    cluster.append_lines(300);
+    ASSERT_TRUE(cluster.world().run_until([&] { return summary_of(cluster).records == 300 * i; }, seconds(10)))
+        << cluster.state();
+  }
+  cluster.crash_executor_of(0);
+  cluster.append_lines(300);
+  EXPECT_TRUE(cluster.world().run_until([&] { return summary_of(cluster).records == 3300; }, seconds(60)));
 }
 
 }  // namespace

@@ -71,15 +71,35 @@ TEST(Codec, RefusesAFewBytesThatClaimAMillionStructs) {
   EXPECT_FALSE(decode(SharedBuffer::of(bytes)).has_value());
 }
 
-TEST(Codec, BoundsTheElementsOfAllContainersTogether) {
+// With half of these partitions in each of two tasks.
+wire::Envelope replay_of(int64_t partitions) {
   wire::Envelope envelope;
-  wire::MapDone done;
-  done.results.resize(2);
-  for (auto& result : done.results) result.letters.resize(kMaxElements / 2);
-  envelope.body.__set_map_done(done);
-  const SharedBuffer bytes = encode(envelope);
-  ASSERT_LT(bytes.size(), kMaxControlBytes);
-  EXPECT_FALSE(decode(bytes).has_value());
+  wire::Replay replay;
+  replay.tasks.resize(2);
+  for (auto& task : replay.tasks) task.partitions.resize(static_cast<size_t>(partitions / 2));
+  envelope.body.__set_replay(replay);
+  return envelope;
+}
+
+// The same, and one partition more in the last list: its size stands in three bytes before its elements of one byte
+// each; behind them the task, the replay, the body and the envelope end.
+SharedBuffer replay_with_one_more(int64_t partitions) {
+  std::string bytes(encode(replay_of(partitions)).view());
+  const size_t elements = bytes.size() - 4 - static_cast<size_t>(partitions / 2);
+  ++bytes[elements - 3];
+  bytes.insert(elements, 1, '\0');
+  return SharedBuffer::of(bytes);
+}
+
+TEST(Codec, BoundsTheElementsOfAllContainersTogether) {
+  constexpr int64_t kMost = kMaxElements - 2;  // and the two tasks
+  EXPECT_TRUE(decode(encode(replay_of(kMost))).has_value());
+  EXPECT_TRUE(decode(replay_with_one_more(kMost - 2)).has_value());
+  EXPECT_FALSE(decode(replay_with_one_more(kMost)).has_value());
+}
+
+TEST(CodecDeathTest, DoesNotEncodeWhatNobodyDecodes) {
+  EXPECT_DEATH((void)encode(replay_of(kMaxElements)), "without a bound");
 }
 
 TEST(Codec, RefusesDeepNestingInUnknownFields) {
