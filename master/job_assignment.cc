@@ -368,6 +368,11 @@ void JobController::add_executor(Member member) {
     host_.release_executor(job_, member.process, "the job does not run");
     return;
   }
+  if (assigned_once_ && member.was_assigned) {
+    // The others were told to forget it, and do not talk to it any more.
+    host_.release_executor(job_, member.process, "it returned too late; it is started anew");
+    return;
+  }
   const ProcessId process = member.process;
   members_[process] = std::move(member);
   LOG(INFO) << "job " << record_.spec.name << ": executor " << to_string(process) << " on "

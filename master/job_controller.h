@@ -46,6 +46,7 @@ struct Member {
   Endpoint endpoint;
   int32_t lanes = 1;
   std::vector<wire::OwnedPartition> owned;  // what it says it has, at registration
+  bool was_assigned = false;                // it follows an assignment, of a former master
   bool draining = false;
   // Set by the controller.
   bool assigned = false;  // it was sent an Assign of this epoch

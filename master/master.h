@@ -79,6 +79,7 @@ class Master : public MessengerHandler, public JobHost {
     MonotonicTime since;
     MonotonicTime heard;
     wire::RegisterExecutor registration;
+    bool was_assigned = false;  // when it registered
     Endpoint endpoint;
     std::map<ProcessId, MonotonicTime> unreachable;  // peers, by its own word, and since when it says so
   };

@@ -70,6 +70,7 @@ void Master::register_executor(const PeerInfo& from, const wire::Envelope& envel
   entry.heard = deps_.clock.now();
   if (entry.since == MonotonicTime()) entry.since = entry.heard;
   entry.registration = envelope.body.register_executor;
+  entry.was_assigned = envelope.header.generation > 0;
   entry.endpoint = from.endpoint;
   wire::ExecutorAccepted accepted;
   accepted.spec = job->record().spec;
@@ -113,6 +114,7 @@ void Master::executor_ready(const PeerInfo& from, const wire::ExecutorReady& rea
   member.endpoint = entry.endpoint;
   member.lanes = std::max(1, entry.registration.lanes);
   member.owned = entry.registration.owned;
+  member.was_assigned = entry.was_assigned;
   const bool draining = worker != workers_.end() && worker->second.draining;
   job->add_executor(std::move(member));
   if (draining) job->drain_executor(from.process);

@@ -22,6 +22,10 @@ api::JobSummary summary_of(SimCluster& cluster) {
   return cluster.master()->find_job("job")->summary();
 }
 
+bool says(SimCluster& cluster, const std::string& words) {
+  return summary_of(cluster).problem.find(words) != std::string::npos;
+}
+
 int64_t checkpoint_of(SimCluster& cluster) {
   return cluster.master()->find_job("job")->describe().checkpoint_batch;
 }
@@ -154,6 +158,36 @@ TEST(ReplayOfManyPartitions, goes_in_messages_that_are_understood) {
   cluster.crash_executor_of(0);
   cluster.append_lines(300);
   EXPECT_TRUE(cluster.world().run_until([&] { return summary_of(cluster).records == 3300; }, seconds(60)));
+}
+
+TEST(ExecutorThatReturnsLate, is_started_anew_because_its_peers_have_forgotten_it) {
+  SimCluster cluster(1, {.workers = 3, .faults = SimFaults::none()});
+  bring_to_work(cluster);
+  const std::map<std::string, std::string> before = executors_by_worker(cluster);
+  const std::string late = before.at("worker-1");
+  cluster.crash_master();
+  cluster.world().cut_both_ways("master", late);
+  cluster.start_master();
+  cluster.append_lines(20);
+  // The others do not wait for it for ever.
+  ASSERT_TRUE(
+      cluster.world().run_until([&] { return cluster.master()->started() && cluster.all_caught_up(); }, seconds(10)))
+      << cluster.state();
+  cluster.world().heal();
+  const auto all_there = [&] { return executors_by_worker(cluster).size() == 3; };
+  ASSERT_TRUE(cluster.world().run_until(all_there, seconds(10))) << cluster.state();
+  EXPECT_NE(executors_by_worker(cluster).at("worker-1"), late);
+  bool blamed = false;
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until(
+      [&] {
+        blamed = blamed || says(cluster, "cannot reach each other");
+        return cluster.all_caught_up();
+      },
+      seconds(3)))
+      << cluster.state();
+  EXPECT_FALSE(blamed);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
 }  // namespace
