@@ -59,6 +59,7 @@ Status check_submit(const api::SubmitRequest& request) {
       },
       [&] { return check_settings("settings", request.settings); },
       [&] { return check_settings("Kafka settings", request.source_config); },
+      [&] { return check_settings("settings of the sink", request.sink_config); },
       [&] { return check_number("the longest record in bytes", request.max_record_bytes, 1, 1 << 30); },
       [&] { return check_number("the number of state partitions", request.state_partitions, 1, 4096); });
 }

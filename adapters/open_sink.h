@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,10 +14,15 @@
 
 namespace millrace {
 
+struct SinkTarget {
+  std::string uri;
+  std::map<std::string, std::string> config;  // of redis: username, password; never printed
+};
+
 // `partition_of` tells which state partition a key belongs to (thread-safe). Makes no connection yet: the first call
-// does. `answer_limit` is how long a call may take when the sink is silent. kInvalid: malformed, or no sink of that
-// scheme.
-Result<std::unique_ptr<Sink>> open_sink(TaskLoop& loop, const std::string& uri,
+// does. `answer_limit` is how long a call may take when the sink is silent. kInvalid: malformed, no sink of that
+// scheme, or a setting that it does not have.
+Result<std::unique_ptr<Sink>> open_sink(TaskLoop& loop, const SinkTarget& target,
                                         std::function<StatePartition(std::string_view key)> partition_of,
                                         std::chrono::milliseconds answer_limit = std::chrono::milliseconds(5000));
 

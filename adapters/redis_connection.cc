@@ -37,7 +37,7 @@ struct Complaint {
   ErrorCode code;
   const char* remedy;
 };
-constexpr char kLogin[] = "correct USER:PASSWORD in --sink";
+constexpr char kLogin[] = "correct USER:PASSWORD in --sink, or --sink-config";
 constexpr char kReplica[] = "name the primary in --sink, or make this one the primary (REPLICAOF NO ONE)";
 constexpr char kWait[] = "wait until it is ready, or see its log";
 constexpr Complaint kComplaints[] = {
@@ -64,7 +64,7 @@ constexpr Complaint kComplaints[] = {
 
 }  // namespace
 
-Result<RedisAddress> parse_redis_uri(const std::string& text) {
+Result<RedisAddress> parse_redis_uri(const std::string& text, const std::map<std::string, std::string>& config) {
   const Result<Uri> uri = parse_uri(text);
   if (!uri) return std::unexpected(uri.error());
   const auto wrong = [&](const std::string& what) {
@@ -75,8 +75,21 @@ Result<RedisAddress> parse_redis_uri(const std::string& text) {
   RedisAddress address;
   address.user = uri->user;
   address.password = uri->password;
-  if (!address.user.empty() && address.password.empty())
-    return wrong("a user without a password (for a password alone write redis://:PASSWORD@HOST)");
+  for (const auto& [name, value] : config) {
+    if (name != "username" && name != "password") {
+      return fail(ErrorCode::kInvalid,
+                  "a Redis sink has no setting '" + name + "', only username and password; correct --sink-config");
+    }
+    std::string& place = name == "username" ? address.user : address.password;
+    if (!place.empty()) {
+      return fail(ErrorCode::kInvalid,
+                  "both " + uri->masked() + " and --sink-config give a " + name + "; take it out of --sink");
+    }
+    place = value;
+  }
+  if (!address.user.empty() && address.password.empty()) {
+    return wrong("a user without a password (for a password alone write redis://:PASSWORD@HOST, or use --sink-config)");
+  }
   address.host = uri->authority;
   const size_t colon = address.host.rfind(':');
   const bool bracket = address.host.ends_with(']');

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -28,8 +29,9 @@ struct RedisAddress {
   [[nodiscard]] std::string place() const { return host + ":" + std::to_string(port); }
 };
 
-// Of redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]. kInvalid says what is wrong with it, without the password.
-Result<RedisAddress> parse_redis_uri(const std::string& uri);
+// Of redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] and of `username` and `password` in `config`, each in one place only.
+// kInvalid says what is wrong with it, without the password.
+Result<RedisAddress> parse_redis_uri(const std::string& uri, const std::map<std::string, std::string>& config);
 
 struct RedisReplyDeleter {
   void operator()(redisReply* reply) const;

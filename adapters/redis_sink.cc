@@ -9,7 +9,7 @@
 namespace millrace {
 
 Result<std::unique_ptr<RedisSink>> RedisSink::open(TaskLoop& loop, const std::string& uri, RedisSinkOptions options) {
-  Result<RedisAddress> address = parse_redis_uri(uri);
+  Result<RedisAddress> address = parse_redis_uri(uri, options.config);
   if (!address) return std::unexpected(address.error());
   CHECK(options.partition_of != nullptr);
   return std::unique_ptr<RedisSink>(new RedisSink(loop, std::move(*address), std::move(options)));

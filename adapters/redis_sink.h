@@ -21,6 +21,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -35,6 +36,7 @@ class RedisWriter;
 class WorkerThread;
 
 struct RedisSinkOptions {
+  std::map<std::string, std::string> config;  // username, password: see parse_redis_uri
   // Which state partition a key belongs to; for full publications. Thread-safe.
   std::function<StatePartition(std::string_view key)> partition_of;
   size_t chunk_entries = 512;  // at most 1,000: a script's arguments pass through Lua's stack

@@ -131,7 +131,7 @@ Status append(Session& session, const AppendArguments& arguments) {
   if (!session.open_kafka) return fail(ErrorCode::kInvalid, "this program cannot append to Kafka; use log://NAME");
   std::map<std::string, std::string> config;
   if (!arguments.kafka_config.empty()) {
-    auto read = read_kafka_config(arguments.kafka_config);
+    auto read = read_config_file("--kafka-config", arguments.kafka_config);
     if (!read) return std::unexpected(read.error());
     config = std::move(*read);
   }
@@ -168,7 +168,7 @@ void add_append_command(CLI::App& app, Session& session) {
       ->capture_default_str();
   command->add_option("--kafka-config", arguments->kafka_config, "File of librdkafka settings, key=value lines")
       ->check([](const std::string& path) {
-        const auto read = read_kafka_config(path);
+        const auto read = read_config_file("--kafka-config", path);
         return read ? "" : read.error().message;
       });
 }

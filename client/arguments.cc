@@ -52,12 +52,12 @@ Result<std::map<std::string, std::string>> parse_settings(const std::string& wha
   return settings;
 }
 
-Result<std::map<std::string, std::string>> read_kafka_config(const std::string& path) {
+Result<std::map<std::string, std::string>> read_config_file(const std::string& option, const std::string& path) {
   errno = 0;
   std::ifstream file(path);
   if (!file || (file.peek() == std::ifstream::traits_type::eof() && !file.eof())) {
     return fail(ErrorCode::kInvalid,
-                "the file '" + path + "' cannot be read (" + std::strerror(errno) + "); correct --kafka-config");
+                "the file '" + path + "' cannot be read (" + std::strerror(errno) + "); correct " + option);
   }
   std::map<std::string, std::string> settings;
   std::string line;
@@ -74,7 +74,7 @@ Result<std::map<std::string, std::string>> read_kafka_config(const std::string& 
   }
   if (file.bad())
     return fail(ErrorCode::kInvalid,
-                "the file '" + path + "' cannot be read (it may be a directory); correct --kafka-config");
+                "the file '" + path + "' cannot be read (it may be a directory); correct " + option);
   return settings;
 }
 

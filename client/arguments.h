@@ -1,4 +1,4 @@
-// What people type: durations, settings, names, and files of Kafka settings. Pure functions but for reading the
+// What people type: durations, settings, names, and files of settings. Pure functions but for reading the
 // file; kInvalid with what was typed and the form that was expected.
 #pragma once
 
@@ -18,8 +18,8 @@ Result<int64_t> parse_duration_ms(const std::string& text);
 Result<std::map<std::string, std::string>> parse_settings(const std::string& what,
                                                           const std::vector<std::string>& texts);
 
-// librdkafka settings, one key=value a line; blank lines and lines that begin with # are left out. Errors name file
-// and line, and never repeat a value, which may be a secret.
-Result<std::map<std::string, std::string>> read_kafka_config(const std::string& path);
+// Settings in the file that `option` names, one key=value a line; blank lines and lines that begin with # are left out.
+// Errors name file and line, and never repeat a value, which may be a secret.
+Result<std::map<std::string, std::string>> read_config_file(const std::string& option, const std::string& path);
 
 }  // namespace millrace::client

@@ -22,6 +22,7 @@ struct SubmitArguments {
   std::string checkpoint_interval = "1s";
   std::vector<std::string> settings;
   std::string kafka_config;
+  std::string sink_config;
   std::string on_bad_record = "dead-letter";
 };
 
@@ -59,9 +60,14 @@ Status submit(Session& session, const SubmitArguments& arguments) {
   request.settings = std::move(*settings);
   request.fail_on_bad_record = arguments.on_bad_record == "fail";
   if (!arguments.kafka_config.empty()) {
-    auto config = read_kafka_config(arguments.kafka_config);
+    auto config = read_config_file("--kafka-config", arguments.kafka_config);
     if (!config) return std::unexpected(config.error());
     request.source_config = std::move(*config);
+  }
+  if (!arguments.sink_config.empty()) {
+    auto config = read_config_file("--sink-config", arguments.sink_config);
+    if (!config) return std::unexpected(config.error());
+    request.sink_config = std::move(*config);
   }
   return change_job(session, "submitted", [&](auto& services, auto& job) { services.control.submit(job, request); });
 }
@@ -103,11 +109,16 @@ void add_submit(CLI::App& app, Session& session) {
         const auto parsed = parse_settings("--set", {text});
         return parsed ? "" : parsed.error().message;
       });
+  const auto config_file = [](const std::string& option) {
+    return [option](const std::string& path) {
+      const auto read = read_config_file(option, path);
+      return read ? "" : read.error().message;
+    };
+  };
   command->add_option("--kafka-config", arguments->kafka_config, "File of librdkafka settings, key=value lines")
-      ->check([](const std::string& path) {
-        const auto read = read_kafka_config(path);
-        return read ? "" : read.error().message;
-      });
+      ->check(config_file("--kafka-config"));
+  command->add_option("--sink-config", arguments->sink_config, "File of the sink's username and password, as key=value")
+      ->check(config_file("--sink-config"));
   command->add_option("--max-record-bytes", request.max_record_bytes, "Longer records become dead letters")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->capture_default_str();

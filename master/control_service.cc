@@ -98,6 +98,7 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
   spec.sink = request.sink;
   spec.settings = request.settings;
   spec.source_config = request.source_config;
+  spec.sink_config = request.sink_config;
   spec.batch_interval_us = request.batch_interval_ms * 1000;
   spec.checkpoint_interval_us = request.checkpoint_interval_ms * 1000;
   spec.state_partitions = request.state_partitions;

@@ -100,7 +100,7 @@ Status open_server(const Options& options, EventLoop& loop, Clock& clock, Random
                    [&loop](const wire::JobSpec& spec) {
                      // Whoever submits waits for the answer, and claims and purges are short.
                      return open_sink(
-                         loop, spec.sink,
+                         loop, {spec.sink, spec.sink_config},
                          [partitions = spec.state_partitions](auto key) { return state_partition_of(key, partitions); },
                          std::chrono::milliseconds(1500));
                    }});

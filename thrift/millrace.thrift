@@ -35,6 +35,7 @@ struct SubmitRequest {
   11: i64 max_record_bytes = 1048576
   12: i32 state_partitions = 64
   13: bool fail_on_bad_record = false
+  14: map<string, string> sink_config     // of redis: username, password
 }
 
 struct JobSummary {

@@ -99,6 +99,7 @@ struct JobSpec {         // what an executor has to know of its job; also the re
   15: i64 lane_memory_bytes      // bound of read-ahead and of kept blocks, each, per lane
   16: bool take_over = false
   17: i64 max_batch_records
+  18: map<string, string> sink_config     // username, password: never logged or shown
 }
 struct ExecutorAccepted {
   1: JobSpec spec

@@ -113,9 +113,10 @@ Status open_executor(const Options& options, EventLoop& loop, Clock& clock,
   executor.version = MILLRACE_VERSION;
   Executor::Deps deps{loop, clock, *server.network, *server.checkpoints, make_builtin_job,
                       [&loop](const wire::JobSpec& spec) {
-                        return open_sink(loop, spec.sink, [partitions = spec.state_partitions](auto key) {
-                          return state_partition_of(key, partitions);
-                        });
+                        return open_sink(loop, {spec.sink, spec.sink_config},
+                                         [partitions = spec.state_partitions](auto key) {
+                                           return state_partition_of(key, partitions);
+                                         });
                       },
                       [&lanes, &options](size_t index) {
                         LaneSeams seams;

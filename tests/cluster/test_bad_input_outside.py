@@ -59,6 +59,29 @@ def test_a_wrong_password_is_refused_and_not_repeated(small, make_redis):
     assert ":right@" not in listed
 
 
+def test_a_password_in_a_file_is_used_and_shown_nowhere(small, make_redis, directory):
+    redis = make_redis(password="right-one-77")
+    append(small, "log://secret", [b"a"])
+    path = f"{directory}/sink.properties"
+
+    def submit(text, code, uri=redis.uri):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return small.cli(*submit_arguments("log://secret", sink=uri), "--sink-config", path, code=code)
+
+    one_line(submit("password=wrong-one-77\n", 1).stderr, "password", str(redis.port))
+    one_line(submit("pasword=right-one-77\n", 1).stderr, "'pasword'", "--sink-config")
+    one_line(submit("password=right-one-77\n", 1, f"redis://:right-one-77@127.0.0.1:{redis.port}").stderr, "both")
+    one_line(submit("right-one-77\n", 2).stderr, f"{path}:1")
+    submit("# of the sink\nusername=default\npassword=right-one-77\n", 0)
+    wait_for("the count", lambda: redis.counts("wc") == {b"a": 1})
+    listed = subprocess.run(["ps", "axwwe", "-o", "args"], capture_output=True, text=True).stdout
+    shown = [small.cli(*command, "wc").stdout for command in (["describe"], ["--json", "describe"], ["kill", "--purge"])]
+    for said in (*shown, small.logs(), "".join(line for line in listed.splitlines(True) if "redis-server" not in line)):
+        assert "one-77" not in said
+    assert not redis.client.keys()
+
+
 def test_redis_that_is_away_later_is_said_by_describe(small, make_redis):
     redis = make_redis()
     append(small, "log://away", [b"a"])

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -183,6 +184,24 @@ TEST_F(ClientTest, SubmitSendsWhatWasTyped) {
   EXPECT_TRUE(request.fail_on_bad_record);
 }
 
+TEST_F(ClientTest, SubmitTakesASecretOfTheSinkFromAFileAndNamesOnlyItsLine) {
+  const std::string path = testing::TempDir() + "sink_config." + std::to_string(getpid());
+  const std::vector<std::string> arguments = {"submit", "word_count",  "--name",        "wc", "--source", "log://a",
+                                              "--sink", "redis://h/1", "--sink-config", path};
+  std::ofstream(path) << "# of the sink\nusername=app\npassword=p@ss=word:1\n";
+  const Done done = run(arguments);
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_EQ(service_.last_submit.sink_config,
+            (std::map<std::string, std::string>{{"username", "app"}, {"password", "p@ss=word:1"}}));
+  EXPECT_TRUE(service_.last_submit.source_config.empty());
+  EXPECT_EQ((done.out + done.err).find("p@ss"), std::string::npos);
+  std::ofstream(path, std::ios::trunc) << "hunter2\n";
+  const Done wrong = run(arguments);
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.err, testing::AllOf(HasSubstr(path + ":1"), testing::Not(HasSubstr("hunter2"))));
+  unlink(path.c_str());
+}
+
 TEST_F(ClientTest, WordsPrintWithATabAndTheirCount) {
   EXPECT_EQ(run({"get", "wc", "the", "of"}).out, "the\t3\nof\t2\n");
   EXPECT_EQ(run({"get", "wc", "--", "--json"}).out, "--json\t6\n");
@@ -219,6 +238,7 @@ TEST_F(ClientTest, WrongUsageIsOneLineAndExitCodeTwo) {
       {"submit", "word_count", "--name", "wc", "--source", "log://a", "--sink", "none:", "--batch-interval", "1"},
       {"submit", "word_count", "--name", "wc", "--source", "log://a", "--sink", "none:", "--start", "middle"},
       {"submit", "word_count", "--name", "wc", "--source", "log://a", "--sink", "none:", "--kafka-config", "/none"},
+      {"submit", "word_count", "--name", "wc", "--source", "log://a", "--sink", "none:", "--sink-config", "/none"},
   };
   for (const auto& arguments : wrong) {
     const Done done = run(arguments);

@@ -54,6 +54,29 @@ TEST_F(RedisSinkTest, AMissingOrWrongPasswordIsInvalidAndNeverShown) {
   EXPECT_TRUE(claim(*connect(redis.uri("default:right@")), words_job()));
 }
 
+TEST_F(RedisSinkTest, ALoginMayStandInTheConfigurationInsteadOfTheUri) {
+  RedisServer redis({"--requirepass", "p@ss:word=1", "--user", "app", "on", ">of-app", "~*", "+@all"});
+  const auto claimed = [&](const std::string& login, std::map<std::string, std::string> config) {
+    auto sink = open_sink(loop_, {redis.uri(login), std::move(config)}, partition_of);
+    return sink ? claim(**sink, words_job()) : Status(std::unexpected(sink.error()));
+  };
+  EXPECT_TRUE(claimed("", {{"password", "p@ss:word=1"}}));
+  EXPECT_TRUE(claimed("", {{"username", "app"}, {"password", "of-app"}}));
+  EXPECT_TRUE(claimed("app@", {{"password", "of-app"}}));
+  const auto refusal = [&](const std::string& login, std::map<std::string, std::string> config) {
+    const Status status = claimed(login, std::move(config));
+    EXPECT_FALSE(status.has_value());
+    EXPECT_EQ(status.error().code, ErrorCode::kInvalid);
+    EXPECT_THAT(status.error().message, AllOf(HasSubstr("--sink-config"), Not(HasSubstr("of-app"))));
+    return status.error().message;
+  };
+  EXPECT_THAT(refusal("", {{"pasword", "of-app"}}), HasSubstr("'pasword'"));
+  EXPECT_THAT(refusal(":of-app@", {{"password", "of-app"}}), HasSubstr("both"));
+  EXPECT_THAT(refusal("", {{"username", "app"}}), HasSubstr("without a password"));
+  EXPECT_THAT(refusal("", {{"password", "not of-app"}}), HasSubstr("WRONGPASS"));
+  EXPECT_EQ(open_sink(loop_, {"none:", {{"password", "x"}}}, partition_of).error().code, ErrorCode::kInvalid);
+}
+
 TEST_F(RedisSinkTest, TheDatabaseOfTheUriIsUsed) {
   RedisServer redis;
   ASSERT_TRUE(claim(*connect(redis.uri() + "/3"), words_job()));
@@ -75,9 +98,9 @@ TEST_F(RedisSinkTest, MalformedUrisAreRefusedWithTheExpectedForm) {
 }
 
 TEST_F(RedisSinkTest, AnyUriOfASinkIsOpenedByItsScheme) {
-  EXPECT_TRUE(open_sink(loop_, "redis://127.0.0.1:1", partition_of).has_value());
-  EXPECT_EQ(open_sink(loop_, "kafka://h:1/t", partition_of).error().code, ErrorCode::kInvalid);
-  auto none = open_sink(loop_, "none:", partition_of).value();
+  EXPECT_TRUE(open_sink(loop_, {"redis://127.0.0.1:1", {}}, partition_of).has_value());
+  EXPECT_EQ(open_sink(loop_, {"kafka://h:1/t", {}}, partition_of).error().code, ErrorCode::kInvalid);
+  auto none = open_sink(loop_, {"none:", {}}, partition_of).value();
   EXPECT_TRUE(claim(*none, words_job()));
   EXPECT_EQ(publish(*none, words_job(), publication(0, 1, 5, 6, {{"a", "1"}})), "done");
   EXPECT_EQ(end_round(*none, words_job(), round_end(1, 1, 6, {})), "done");

@@ -42,32 +42,33 @@ TEST(ArgumentsTest, SettingsAreKeyAndValueOnceEach) {
   EXPECT_THAT(parse_settings("--set", {"a=1", "a=2"}).error().message, HasSubstr("'a' twice"));
 }
 
-class KafkaConfigTest : public testing::Test {
+class ConfigFileTest : public testing::Test {
  protected:
   void write(const std::string& text) const { std::ofstream(path_, std::ios::trunc) << text; }
   void TearDown() override { unlink(path_.c_str()); }
   const std::string path_ = testing::TempDir() + "kafka_config." + std::to_string(getpid());
 };
 
-TEST_F(KafkaConfigTest, LinesCommentsAndBlanksAreRead) {
+TEST_F(ConfigFileTest, LinesCommentsAndBlanksAreRead) {
   write("# secrets\n\n security.protocol = SASL_SSL\r\nsasl.password=a=b #c\n");
-  const auto config = read_kafka_config(path_);
+  const auto config = read_config_file("--kafka-config", path_);
   ASSERT_TRUE(config);
   EXPECT_EQ(config->size(), 2);
   EXPECT_EQ(config->at("security.protocol"), "SASL_SSL");
   EXPECT_EQ(config->at("sasl.password"), "a=b #c");
 }
 
-TEST_F(KafkaConfigTest, WhatIsMalformedIsNamedByItsLineAndNeverByItsValue) {
+TEST_F(ConfigFileTest, WhatIsMalformedIsNamedByItsLineAndNeverByItsValue) {
   write("a=1\nhunter2\n");
-  EXPECT_THAT(read_kafka_config(path_).error().message,
+  EXPECT_THAT(read_config_file("--kafka-config", path_).error().message,
               testing::AllOf(HasSubstr(path_ + ":2: "), testing::Not(HasSubstr("hunter2"))));
   write("a=1\n\na=2\n");
-  EXPECT_THAT(read_kafka_config(path_).error().message, HasSubstr(path_ + ":3: 'a'"));
-  EXPECT_THAT(read_kafka_config("/nonexistent").error().message, HasSubstr("No such file"));
-  EXPECT_THAT(read_kafka_config("/").error().message, HasSubstr("cannot be read"));
+  EXPECT_THAT(read_config_file("--kafka-config", path_).error().message, HasSubstr(path_ + ":3: 'a'"));
+  EXPECT_THAT(read_config_file("--kafka-config", "/nonexistent").error().message, HasSubstr("No such file"));
+  EXPECT_THAT(read_config_file("--kafka-config", "/").error().message, HasSubstr("cannot be read"));
+  EXPECT_THAT(read_config_file("--sink-config", "/").error().message, HasSubstr("correct --sink-config"));
   write("");
-  EXPECT_TRUE(read_kafka_config(path_));
+  EXPECT_TRUE(read_config_file("--kafka-config", path_));
 }
 
 TEST(OutputTest, TablesAreAlignedAndNumbersStandRight) {
