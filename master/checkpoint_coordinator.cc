@@ -235,19 +235,19 @@ void CheckpointCoordinator::sweep() {
 }
 
 void CheckpointCoordinator::on_reassignment(const std::string& cause) {
-  if (phase_ == Phase::kFreezing || phase_ == Phase::kMerging) abandon(cause);
+  if (phase_ == Phase::kFreezing || phase_ == Phase::kMerging) abandon(cause, false);
 }
 
 void CheckpointCoordinator::give_up(const std::string& cause) {
   CHECK(!is_final());
-  if (open()) abandon(cause);
+  if (open()) abandon(cause, false);
 }
 
-void CheckpointCoordinator::abandon(const std::string& cause) {
+void CheckpointCoordinator::abandon(const std::string& cause, bool failed) {
   ++attempt_;
   phase_ = Phase::kIdle;
   waiting_.clear();
-  hooks_.abandoned(BatchId(draft_.batch), cause);
+  hooks_.abandoned(BatchId(draft_.batch), cause, failed);
 }
 
 bool CheckpointCoordinator::drop_newest() {

@@ -53,9 +53,9 @@ class CheckpointCoordinator {
     std::function<const wire::BatchTotals*(BatchId)> totals;
     // No younger master has begun: files may be removed.
     std::function<bool()> may_remove;
-    // The checkpoint is complete / abandoned (with the cause).
+    // The checkpoint is complete / abandoned (with the cause; `failed`: not because owners change).
     std::function<void(BatchId)> completed;
-    std::function<void(BatchId, const std::string&)> abandoned;
+    std::function<void(BatchId, const std::string&, bool failed)> abandoned;
   };
   struct Options {
     int32_t base_every = 10;  // increments after which new bases are written
@@ -99,7 +99,7 @@ class CheckpointCoordinator {
   static constexpr uint64_t kSweepEvery = 10;  // complete checkpoints; the first one of a master is among them
   enum class Phase { kIdle, kFreezing, kMerging, kTotals, kManifest };
 
-  void abandon(const std::string& cause);
+  void abandon(const std::string& cause, bool failed = true);
   void on_increments_complete();
   void begin_merge();
   void write_manifest();

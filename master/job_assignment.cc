@@ -107,12 +107,13 @@ void JobController::evaluate_assignment() {
   }
   if (able.empty() || (!has_leavers() && !is_unbalanced(assignment_, able))) return;
   if (host_.expects_executors(job_) && clock_.now() < hold_until_) return evaluate_later();
-  // Moving is cheap right after a checkpoint: the new owner has little to replay.
-  if (!handover_ready_ && wants_checkpoint()) {
+  // Moving is cheap right after a checkpoint: the new owner has little to replay. Nobody waits for one that fails.
+  const bool now = handover_ready_ || checkpoints_fail_;
+  if (!now && wants_checkpoint()) {
     checkpoint_wanted_ = true;
     return;
   }
-  if (!handover_ready_ && coordinator_.open()) return;
+  if (!now && coordinator_.open()) return;
   begin_assignment(true);
 }
 

@@ -40,7 +40,8 @@ JobController::JobController(JobOptions options, wire::JobRecord record, Epoch e
                  return newest.has_value() && *newest == epoch_;
                },
            .completed = [this](BatchId batch) { on_checkpoint_completed(batch); },
-           .abandoned = [this](BatchId batch, const std::string& cause) { on_checkpoint_abandoned(batch, cause); }}),
+           .abandoned = [this](BatchId batch, const std::string& cause,
+                               bool failed) { on_checkpoint_abandoned(batch, cause, failed); }}),
       queries_(loop_, clock_,
                {.send =
                     [this](ProcessId process, wire::Query query) {

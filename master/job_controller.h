@@ -220,7 +220,7 @@ class JobController {
   void begin_checkpoint(const Ledger::Batch& batch);
   void commit_checkpoint(const KeptCheckpoint& added, std::move_only_function<void(Status)> done);
   void on_checkpoint_completed(BatchId batch);
-  void on_checkpoint_abandoned(BatchId batch, const std::string& cause);
+  void on_checkpoint_abandoned(BatchId batch, const std::string& cause, bool failed);
   void fail_job(const std::string& problem);
   void check_stopped();
   void finish_stop(const std::string& note);
@@ -292,6 +292,7 @@ class JobController {
   std::string log_trouble_;
   std::string store_trouble_;
   std::string checkpoint_trouble_;
+  bool checkpoints_fail_ = false;  // the last one, by itself
   std::string sink_trouble_;
   std::string fence_trouble_;
   std::vector<std::move_only_function<void(Status)>> stop_waiters_;

@@ -203,6 +203,7 @@ void JobController::commit_checkpoint(const KeptCheckpoint& added, std::move_onl
 void JobController::on_checkpoint_completed(BatchId batch) {
   VLOG(1) << "job " << record_.spec.name << ": checkpoint of batch " << batch;
   checkpoint_trouble_.clear();
+  checkpoints_fail_ = false;
   advance_applied();
   // A partition that moved while the checkpoint was being written begins at one before it.
   ledger_->forget_up_to(std::min(coordinator_.oldest_batch(), slowest_applied()));
@@ -213,7 +214,7 @@ void JobController::on_checkpoint_completed(BatchId batch) {
   check_stopped();
 }
 
-void JobController::on_checkpoint_abandoned(BatchId batch, const std::string& cause) {
+void JobController::on_checkpoint_abandoned(BatchId batch, const std::string& cause, bool failed) {
   // While a disk is full it happens at every interval.
   if (checkpoint_trouble_.empty()) {
     LOG(WARNING) << "job " << record_.spec.name << ": checkpoint of batch " << batch << " is abandoned: " << cause;
@@ -222,6 +223,9 @@ void JobController::on_checkpoint_abandoned(BatchId batch, const std::string& ca
   wire::Body body;
   body.__set_abandon_checkpoint({});
   send_to_assigned(body, batch);
+  if (!failed || checkpoints_fail_) return;
+  checkpoints_fail_ = true;
+  loop_.post(lifetime_.guard([this] { evaluate_assignment(); }));
 }
 
 // --- the end

@@ -55,6 +55,11 @@ void bring_to_work(SimCluster& cluster) {
       << cluster.state();
 }
 
+std::optional<Error> full(FakeFileOperation operation, const std::string& name) {
+  if (operation == FakeFileOperation::kRead || operation == FakeFileOperation::kReadState) return std::nullopt;
+  return Error{ErrorCode::kIo, name + ": the disk is full"};
+}
+
 // Each of the three cannot reach the others, so that two are given up at once; the first of them is the only one that
 // does not leave, and with it the job lets go of all that leave.
 TEST(WorkersThatCannotReachEachOther, may_be_released_while_others_are_given_up) {
@@ -187,6 +192,25 @@ TEST(ExecutorThatReturnsLate, is_started_anew_because_its_peers_have_forgotten_i
       seconds(3)))
       << cluster.state();
   EXPECT_FALSE(blamed);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
+TEST(WorkerThatLeaves, does_not_wait_for_a_checkpoint_that_cannot_be_written) {
+  SimCluster cluster(1, {.workers = 2, .faults = SimFaults::none()});
+  bring_to_work(cluster);
+  const std::map<std::string, std::string> before = executors_by_worker(cluster);
+  cluster.checkpoint_disk().failure = full;
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(5))) << cluster.state();
+  cluster.drain_worker(1);
+  const auto left = [&] {
+    const auto now = executors_by_worker(cluster);
+    return now.contains("worker-1") && now.at("worker-1") != before.at("worker-1");
+  };
+  EXPECT_TRUE(cluster.world().run_until(left, seconds(10))) << cluster.state();
+  // The one that comes in its place gets a share, too.
+  EXPECT_TRUE(cluster.world().run_until([&] { return everybody_has_a_share(cluster); }, seconds(10)))
+      << cluster.state();
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
