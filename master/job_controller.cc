@@ -127,9 +127,7 @@ void JobController::tick() {
 
 bool JobController::may_cut() const {
   if (!assigned_once_ || assigning_ || recommitting_ || members_.empty()) return false;
-  const int64_t newest = ledger_->newest().value();
-  return newest - slowest_applied().value() < options_.max_in_flight &&
-         newest - coordinator_.newest_batch().value() < options_.max_uncheckpointed;
+  return ledger_->newest().value() - slowest_applied().value() < options_.max_in_flight;
 }
 
 bool JobController::wants_publication() const {
@@ -147,15 +145,17 @@ bool JobController::may_checkpoint() const {
 
 bool JobController::wants_checkpoint() const {
   // Empty batches count too when there are many, so that the batch log of an idle job does not grow for ever.
-  constexpr int64_t kManyEmptyBatches = 1000;
+  const int64_t many_empty_batches = options_.max_uncheckpointed / 20;
   return last_changed_ > coordinator_.newest_batch() ||
-         ledger_->newest().value() - coordinator_.newest_batch().value() > kManyEmptyBatches;
+         ledger_->newest().value() - coordinator_.newest_batch().value() > many_empty_batches;
 }
 
 void JobController::try_cut() {
   if (!may_cut()) return;
-  const bool records = phase_ == Phase::kRunning && cutter_.has_records();
-  if (records || wants_publication() || may_checkpoint()) cut(records);
+  // At the bound only a batch that may end it: an empty one with a checkpoint, and no next one while that is open.
+  const bool full = ledger_->newest().value() - coordinator_.newest_batch().value() >= options_.max_uncheckpointed;
+  const bool records = !full && phase_ == Phase::kRunning && cutter_.has_records();
+  if (records || (!full && wants_publication()) || may_checkpoint()) cut(records);
 }
 
 void JobController::cut(bool take_records) {

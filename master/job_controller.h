@@ -74,8 +74,8 @@ struct JobOptions {
   int64_t max_in_flight = 4;                                // batches planned and not yet applied
   Duration settle = std::chrono::milliseconds(1000);        // to wait for executors that are being started
   Duration return_grace = std::chrono::milliseconds(2000);  // to wait, after a restart, for executors of before
-  int64_t max_uncheckpointed = 20'000;                      // batches; then no more are cut until a checkpoint succeeds
-  Duration idle_round = std::chrono::milliseconds(5000);    // a round without news, to notice a sink that lost its data
+  int64_t max_uncheckpointed = 20'000;  // batches; then no records are taken until a checkpoint succeeds
+  Duration idle_round = std::chrono::milliseconds(5000);  // a round without news, to notice a sink that lost its data
   Duration rank_interval = std::chrono::milliseconds(100);
   Duration stop_limit = std::chrono::milliseconds(20'000);
   Duration retry = std::chrono::milliseconds(200);        // of a commit that failed

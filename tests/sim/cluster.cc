@@ -169,6 +169,7 @@ void SimCluster::start_master() {
   options.version = "sim";
   options.checkpoints = "sim";
   options.job.checkpoints.base_every = options_.base_every;
+  options.job.max_uncheckpointed = options_.max_uncheckpointed;
   Master::Deps deps{loop,
                     world_.clock(),
                     world_.random("ids"),

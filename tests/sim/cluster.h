@@ -52,9 +52,10 @@ struct SimClusterOptions {
   int state_partitions = 8;
   int64_t batch_interval_ms = 10;
   int64_t checkpoint_interval_ms = 50;
-  int64_t lane_memory_bytes = 0;  // 0: what the master gives
-  int64_t sink_most_ms = 4;       // that one request to the sink takes
-  int32_t base_every = 10;        // increments of a checkpoint until bases are merged
+  int64_t lane_memory_bytes = 0;        // 0: what the master gives
+  int64_t sink_most_ms = 4;             // that one request to the sink takes
+  int32_t base_every = 10;              // increments of a checkpoint until bases are merged
+  int64_t max_uncheckpointed = 20'000;  // batches
   SimFaults faults;
   std::shared_ptr<Plant> plant;
 };

@@ -214,5 +214,31 @@ TEST(WorkerThatLeaves, does_not_wait_for_a_checkpoint_that_cannot_be_written) {
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
+TEST(JobWithoutCheckpoints, takes_no_more_records_at_its_bound_and_goes_on_when_there_is_space) {
+  SimCluster cluster(1, {.workers = 2, .max_uncheckpointed = 20, .faults = SimFaults::none()});
+  bring_to_work(cluster);
+  const int64_t checkpoint = checkpoint_of(cluster);
+  cluster.checkpoint_disk().failure = full;
+  const auto lags = [&] {
+    cluster.append_lines(3);
+    cluster.world().run_for(milliseconds(30));
+    return summary_of(cluster).lag_records > 200;
+  };
+  for (int i = 0; i < 200 && !lags(); ++i) {
+  }
+  EXPECT_TRUE(lags()) << cluster.state();
+  EXPECT_EQ(checkpoint_of(cluster), checkpoint);
+  EXPECT_TRUE(says(cluster, "the disk is full")) << cluster.state();
+
+  // Nor does it stand still when it is stopped and resumed meanwhile.
+  cluster.ask_to_stop("job");
+  const auto stopped = [&] { return summary_of(cluster).state == "stopped"; };
+  ASSERT_TRUE(cluster.world().run_until(stopped, seconds(30))) << cluster.state();
+  cluster.checkpoint_disk().failure = nullptr;
+  cluster.ask_to_resume("job");
+  EXPECT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
 }  // namespace
 }  // namespace millrace

@@ -218,6 +218,21 @@ void add_troubles_of_data(std::vector<Scenario>& all) {
   all.push_back({.name = "one_partition_and_five_workers",
                  .options = {.workers = 5, .lanes = 1, .log_partitions = 1, .state_partitions = 1},
                  .strike = [](SimCluster& cluster, SimRandom& fate) { kill_executors(cluster, fate, 0.1); }});
+  all.push_back({.name = "checkpoints_fail_for_a_while",
+                 .type = "two_sum",
+                 .options = {.workers = 3, .max_uncheckpointed = 5},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   if (fate.chance(0.1)) {
+                     cluster.checkpoint_disk().failure = [](auto, const std::string& name) {
+                       return std::optional<Error>(Error{ErrorCode::kIo, name + ": the disk is full"});
+                     };
+                   }
+                   if (fate.chance(0.05)) cluster.checkpoint_disk().failure = nullptr;
+                   if (fate.chance(0.05)) cluster.ask_to_stop("job");
+                   if (fate.chance(0.1)) cluster.ask_to_resume("job");
+                   if (fate.chance(0.05)) cluster.drain_worker(static_cast<int>(fate.below(3)));
+                   kill_executors(cluster, fate, 0.05);
+                 }});
   all.push_back({.name = "bases_are_merged_all_the_time",
                  .type = "two_sum",
                  .options = {.workers = 3, .checkpoint_interval_ms = 20, .base_every = 1},
