@@ -4,16 +4,12 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 
-#include "stream/job.h"
+#include "common/base/ids.h"
 
 namespace millrace {
 
 // `position`: the index of the word in its record, from 0.
 uint64_t two_sum_hash(LogPartition partition, Offset offset, uint64_t position);
-
-std::vector<JobSetting> two_sum_settings();
-Result<std::shared_ptr<const Job>> make_two_sum(const JobContext& context);
 
 }  // namespace millrace

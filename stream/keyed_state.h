@@ -21,20 +21,22 @@
 #include "common/base/check.h"
 #include "common/base/text.h"
 #include "stream/byte_table.h"
+#include "stream/codec.h"
 #include "stream/job.h"
-#include "stream/keyed_definition.h"
 #include "stream/top_keys.h"
 #include "stream/varint.h"
 
-namespace millrace {
+namespace millrace::internal {
 
-template <KeyedDefinition D>
+// `Merge`: void(Value& into, const Value& from), associative and commutative.
+template <typename Value, typename Merge>
 class KeyedStateTable final : public StateTable {
- public:
-  using Value = typename D::Value;
+  static_assert(std::is_trivially_copyable_v<Value>);
 
+ public:
   // `rank_size` 0: no rank.
-  explicit KeyedStateTable(size_t rank_size) : rank_size_(rank_size), top_(rank_size) {}
+  explicit KeyedStateTable(size_t rank_size, Merge merge = {})
+      : merge_(std::move(merge)), rank_size_(rank_size), top_(rank_size) {}
 
   Status apply(BatchId batch, std::span<const std::string_view> sections) override {
     CHECK_GT(batch.value(), newest_.value()) << "batches must be applied in order, each once";
@@ -67,7 +69,7 @@ class KeyedStateTable final : public StateTable {
       value = &old.value;
       entry = old.previous_entry;
     }
-    return D::text(*value);
+    return text_of(*value);
   }
 
   void forget_undo(BatchId applied) override {
@@ -83,8 +85,8 @@ class KeyedStateTable final : public StateTable {
     table_.visit(frozen_, [&](ByteSlot slot) {
       Cell& cell = table_.value(slot);
       cell.flags_and_entry &= ~kChanged;
-      encoded.resize(D::encoded_size(cell.value));
-      D::encode(encoded.data(), cell.value);
+      encoded.resize(Codec<Value>::size(cell.value));
+      Codec<Value>::encode(encoded.data(), cell.value);
       run.add(self, table_.key(slot), encoded);
     });
   }
@@ -103,7 +105,7 @@ class KeyedStateTable final : public StateTable {
     Value value{};
     const char* at = entry.value.data();
     const char* end = at + entry.value.size();
-    if (entry.removed || !D::decode(at, end, value) || at != end) {
+    if (entry.removed || !Codec<Value>::decode(at, end, value) || at != end) {
       return fail(ErrorCode::kCorrupt, "the checkpoint's value of key '" + printable(entry.key.substr(0, 64)) +
                                            "' does not parse (" + std::to_string(entry.value.size()) +
                                            " bytes); was it written by another type of job?");
@@ -190,7 +192,7 @@ class KeyedStateTable final : public StateTable {
   struct Ranking {
     Table& table;
 
-    [[nodiscard]] double score(ByteSlot slot) const { return D::score(table.value(slot).value); }
+    [[nodiscard]] double score(ByteSlot slot) const { return score_of(table.value(slot).value); }
     [[nodiscard]] std::string_view key(ByteSlot slot) const { return table.key(slot); }
     [[nodiscard]] size_t size() const { return table.size(); }
     [[nodiscard]] bool candidate(ByteSlot slot) const { return (table.value(slot).flags_and_entry & kCandidate) != 0; }
@@ -226,7 +228,7 @@ class KeyedStateTable final : public StateTable {
         if (!get_varint(at, end, key_size) || key_size > static_cast<uint64_t>(end - at)) return false;
         group[i].key = HashedKey::of(std::string_view(at, key_size));
         at += key_size;
-        if (!D::decode(at, end, group[i].value)) return false;
+        if (!Codec<Value>::decode(at, end, group[i].value)) return false;
         table_.prefetch(group[i].key.hash);
       }
       for (size_t i = 0; i < size; ++i) change(group[i].key, group[i].value);
@@ -246,7 +248,7 @@ class KeyedStateTable final : public StateTable {
     if (inserted) {
       cell.value = by;
     } else {
-      D::merge(cell.value, by);
+      merge_(cell.value, by);
     }
     mark(slot, kChanged, changed_);
     mark(slot, kUnpublished, unpublished_);
@@ -276,7 +278,7 @@ class KeyedStateTable final : public StateTable {
 
   [[nodiscard]] SinkEntry sink_entry(ByteSlot slot) const {
     const Value& value = table_.value(slot).value;
-    return {std::string(table_.key(slot)), D::text(value), D::score(value), false};
+    return {std::string(table_.key(slot)), text_of(value), score_of(value), false};
   }
 
   [[nodiscard]] std::vector<SinkEntry> sink_entries(std::span<const ByteSlot> slots) const {
@@ -286,6 +288,7 @@ class KeyedStateTable final : public StateTable {
     return entries;
   }
 
+  [[no_unique_address]] const Merge merge_;
   const size_t rank_size_;
   Table table_;
   BatchId newest_;         // applied
@@ -301,4 +304,4 @@ class KeyedStateTable final : public StateTable {
   TopKeys<Ranking> top_;
 };
 
-}  // namespace millrace
+}  // namespace millrace::internal

@@ -5,8 +5,9 @@
 namespace millrace {
 
 void StateRun::add(StatePartition partition, std::string_view key, std::string_view value, bool removed) {
-  entries_.push_back(
-      {arena_.size(), static_cast<uint32_t>(key.size()), static_cast<uint32_t>(value.size()), partition, removed});
+  entries_.push_back({arena_.size(), static_cast<uint32_t>(prefix_.size() + key.size()),
+                      static_cast<uint32_t>(value.size()), partition, removed});
+  arena_.append(prefix_);
   arena_.append(key);
   arena_.append(value);
 }

@@ -26,6 +26,8 @@ class StateRun {
     bool removed = false;
   };
 
+  // What every key that is added from here on begins with.
+  void set_prefix(std::string_view prefix) { prefix_.assign(prefix); }
   void add(StatePartition partition, std::string_view key, std::string_view value, bool removed = false);
   void reserve(size_t entries, size_t bytes);
   // Orders by (partition, key) as bytes compare.
@@ -42,6 +44,7 @@ class StateRun {
     StatePartition partition;
     bool removed;
   };
+  std::string prefix_;
   std::string arena_;
   std::vector<Packed> entries_;
 };

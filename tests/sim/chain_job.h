@@ -4,12 +4,11 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <sstream>
 #include <string>
 
-#include "stream/keyed_job.h"
+#include "millrace/job.h"
 
 namespace millrace {
 
@@ -23,28 +22,17 @@ inline void chain_step(uint64_t& factor, uint64_t& summand, int32_t partition, i
   summand = summand * step_factor + step_summand;
 }
 
-struct ChainDefinition {
-  struct Value {
-    uint64_t factor;
-    uint64_t summand;
-  };
-  struct Function {
-    template <typename Emit>
-    RecordProblem operator()(const InputRecord& record, Emit& emit) {
-      const std::string text(record.value);
-      if (text.find('\xff') != std::string::npos) return "not valid UTF-8";
-      std::istringstream words(text);
-      for (std::string word; words >> word;) {
-        Value value{1, 0};
-        chain_step(value.factor, value.summand, record.partition.value(), record.offset.value());
-        emit(std::string_view(word), value);
-      }
-      return std::nullopt;
-    }
-  };
+struct ChainValue {
+  uint64_t factor;
+  uint64_t summand;
+  MILLRACE_FIELDS(ChainValue, factor, summand)
 
-  // `from` comes after `into`. A new slot is all zero, which is no value of its own: factors are odd.
-  static void merge(Value& into, const Value& from) {
+  [[nodiscard]] std::string text() const { return std::to_string(factor) + " " + std::to_string(summand); }
+};
+
+// `from` comes after `into`. A new slot is all zero, which is no value of its own: factors are odd.
+struct MergeChain {
+  void operator()(ChainValue& into, const ChainValue& from) const {
     if (into.factor == 0) {
       into = from;
       return;
@@ -52,26 +40,30 @@ struct ChainDefinition {
     into.factor *= from.factor;
     into.summand = into.summand * from.factor + from.summand;
   }
-  static size_t encoded_size(const Value&) { return sizeof(Value); }
-  static char* encode(char* at, const Value& value) {
-    std::memcpy(at, &value, sizeof(value));
-    return at + sizeof(value);
-  }
-  static bool decode(const char*& at, const char* end, Value& value) {
-    if (end - at < static_cast<std::ptrdiff_t>(sizeof(value))) return false;
-    std::memcpy(&value, at, sizeof(value));
-    at += sizeof(value);
-    return true;
-  }
-  static std::string text(const Value& value) {
-    return std::to_string(value.factor) + " " + std::to_string(value.summand);
-  }
-  static double score(const Value&) { return 0; }
-  [[nodiscard]] Function make_function() const { return {}; }
 };
 
-inline std::shared_ptr<const Job> make_chain_job(const JobContext& context) {
-  return std::make_shared<KeyedJob<ChainDefinition>>(ChainDefinition(), SinkLayout(), 0, context);
+struct ChainWords {
+  using Output = std::pair<std::string, ChainValue>;
+
+  template <typename Emit>
+  RecordProblem operator()(const Record& record, Emit& emit) const {
+    const std::string text(record.value);
+    if (text.find('\xff') != std::string::npos) return "not valid UTF-8";
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+      ChainValue value{1, 0};
+      chain_step(value.factor, value.summand, record.partition.value(), record.offset.value());
+      emit(Output(word, value));
+    }
+    return std::nullopt;
+  }
+};
+
+inline Result<std::shared_ptr<const Job>> make_chain_job(const JobContext& context) {
+  static constexpr JobDefinition kChain{
+      kChainJob, "words as functions, composed",
+      [](JobBuilder& job) { job.records().flat_map(ChainWords()).reduce_by_key(MergeChain()).publish("counts"); }};
+  return make_job(kChain, context);
 }
 
 }  // namespace millrace

@@ -17,31 +17,10 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 // A value that can fall, so that all that a count never does is tried too.
-struct SignedSum {
-  using Value = int64_t;
-  static void merge(int64_t& into, const int64_t& from) { into += from; }
-  static size_t encoded_size(const int64_t&) { return sizeof(int64_t); }
-  static char* encode(char* at, const int64_t& value) {
-    std::memcpy(at, &value, sizeof(value));
-    return at + sizeof(value);
-  }
-  static bool decode(const char*& at, const char* end, int64_t& value) {
-    if (end - at < static_cast<ptrdiff_t>(sizeof(value))) return false;
-    std::memcpy(&value, at, sizeof(value));
-    at += sizeof(value);
-    return true;
-  }
-  static std::string text(const int64_t& value) { return std::to_string(value); }
-  static double score(const int64_t& value) { return static_cast<double>(value); }
-  struct Function {
-    template <typename Emit>
-    RecordProblem operator()(const InputRecord&, Emit&) {
-      return std::nullopt;
-    }
-  };
-  [[nodiscard]] Function make_function() const { return {}; }
+struct Sum {
+  void operator()(int64_t& into, const int64_t& from) const { into += from; }
 };
-using Table = KeyedStateTable<SignedSum>;
+using Table = internal::KeyedStateTable<int64_t, Sum>;
 using Pairs = std::vector<std::pair<std::string, int64_t>>;
 using Model = std::map<std::string, int64_t>;
 
@@ -51,7 +30,7 @@ std::string section_of(const Pairs& pairs) {
   std::string bytes = number(pairs.size());
   for (const auto& [key, value] : pairs) {
     bytes += number(key.size()) + key;
-    bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
+    bytes.append(varint, Codec<int64_t>::encode(varint, value));
   }
   return bytes;
 }
@@ -69,8 +48,9 @@ Model frozen(Table& table) {
   Model entries;
   for (size_t i = 0; i < run.size(); ++i) {
     int64_t value = 0;
-    EXPECT_EQ(run[i].value.size(), sizeof(value));
-    std::memcpy(&value, run[i].value.data(), sizeof(value));
+    const std::string_view bytes = run[i].value;
+    const char* at = bytes.data();
+    EXPECT_TRUE(Codec<int64_t>::decode(at, bytes.data() + bytes.size(), value));
     EXPECT_EQ(run[i].partition, StatePartition(3));
     EXPECT_TRUE(entries.emplace(std::string(run[i].key), value).second) << "a key twice";
   }
@@ -240,8 +220,11 @@ TEST(KeyedState, a_key_changed_by_several_sections_of_a_batch_keeps_one_old_valu
 
 TEST(KeyedState, a_restored_table_continues_where_the_checkpoint_ended) {
   Table table(3);
-  const auto entry = [](std::string_view key, const int64_t& value) {
-    return StateRun::Entry{StatePartition(0), key, {reinterpret_cast<const char*>(&value), sizeof(value)}, false};
+  std::string bytes;
+  const auto entry = [&bytes](std::string_view key, int64_t value) {
+    bytes.resize(Codec<int64_t>::size(value));
+    Codec<int64_t>::encode(bytes.data(), value);
+    return StateRun::Entry{StatePartition(0), key, bytes, false};
   };
   ASSERT_TRUE(table.restore(entry("base", 1), false));
   ASSERT_TRUE(table.restore(entry("both", 2), false));
@@ -260,7 +243,7 @@ TEST(KeyedState, a_restored_table_continues_where_the_checkpoint_ended) {
 
 TEST(KeyedState, a_checkpoint_value_that_does_not_parse_is_corrupt) {
   Table table(0);
-  for (const std::string& value : {std::string("short"), std::string(9, 'x')}) {
+  for (const std::string& value : {std::string(), std::string(9, 'x'), std::string(11, '\xff')}) {
     const Status status = table.restore({StatePartition(0), "key", value, false}, false);
     ASSERT_FALSE(status);
     EXPECT_EQ(status.error().code, ErrorCode::kCorrupt);

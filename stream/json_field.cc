@@ -1,4 +1,4 @@
-#include "jobs/json_field.h"
+#include "stream/json_field.h"
 
 #include <simdjson.h>
 

@@ -1,0 +1,141 @@
+#include "millrace/testing.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "common/model/shuffle_block.h"
+
+namespace millrace::testing {
+namespace {
+
+void require(const Status& status) {
+  if (!status) throw std::logic_error(status.error().message);
+}
+
+}  // namespace
+
+TestJob::TestJob(const JobDefinition& definition, Options options) : options_(std::move(options)) {
+  JobContext context;
+  context.settings = options_.settings;
+  context.state_partitions = options_.state_partitions;
+  context.max_record_bytes = options_.max_record_bytes;
+  auto job = make_job(definition, context);
+  if (!job) throw std::invalid_argument(job.error().message);
+  job_ = *std::move(job);
+  map_task_ = job_->make_map_task();
+  for (int32_t p = 0; p < options_.state_partitions; ++p) tables_.push_back(job_->make_state_table());
+}
+
+void TestJob::push(Input record, int32_t partition) {
+  pushed_.push_back({partition, std::move(record)});
+}
+
+void TestJob::run_batch() {
+  std::ranges::stable_sort(pushed_, {}, &Pushed::partition);
+  Batch batch;
+  batch.id = newest_.next();
+  RecordBatchBuilder builder;
+  for (const Pushed& pushed : pushed_) {
+    int64_t& next = next_offset_[pushed.partition];
+    if (batch.ranges.empty() || batch.ranges.back().partition != pushed.partition) {
+      if (!builder.empty()) batch.ranges.back().pieces.emplace_back(builder.finish());
+      batch.ranges.push_back({pushed.partition, {Offset(next), Offset(next)}, {}});
+    }
+    builder.add(Offset(next), pushed.record.timestamp_ms, pushed.record.key, pushed.record.value);
+    batch.ranges.back().range.to = Offset(++next);
+    if (static_cast<size_t>(builder.count()) >= options_.piece_records) {
+      batch.ranges.back().pieces.emplace_back(builder.finish());
+    }
+  }
+  if (!builder.empty()) batch.ranges.back().pieces.emplace_back(builder.finish());
+  pushed_.clear();
+  apply(batch, false);
+  newest_ = batch.id;
+  since_checkpoint_.push_back(std::move(batch));
+  publish();
+}
+
+void TestJob::apply(Batch& batch, bool again) {
+  std::map<StatePartition, std::vector<SharedBuffer>> sections;
+  for (Range& range : batch.ranges) {
+    MapReport report;
+    for (const std::string& piece : range.pieces) {
+      require(map_task_->map(LogPartition(range.partition), range.range, piece, report));
+    }
+    ShuffleBlock block;
+    block.sections = map_task_->finish();
+    const uint64_t fingerprint = block.fingerprint();
+    if (again && fingerprint != range.fingerprint) {
+      throw std::logic_error("batch " + std::to_string(batch.id.value()) + ", log partition " +
+                             std::to_string(range.partition) +
+                             " gave other pairs when it was run again; the job's code is not deterministic");
+    }
+    range.fingerprint = fingerprint;
+    for (ShuffleBlock::Section& section : block.sections) {
+      sections[section.partition].push_back(std::move(section.bytes));
+    }
+    if (again) continue;
+    records_ += report.records;
+    for (DeadLetter& letter : report.letters) {
+      letters_.push_back({range.partition, letter.offset, std::move(letter.reason)});
+    }
+  }
+  for (int32_t p = 0; p < options_.state_partitions; ++p) {
+    std::vector<std::string_view> views;
+    for (const SharedBuffer& section : sections[StatePartition(p)]) views.push_back(section.view());
+    require(table_of(StatePartition(p)).apply(batch.id, views));
+    table_of(StatePartition(p)).forget_undo(batch.id);
+  }
+}
+
+void TestJob::publish() {
+  for (const auto& table : tables_) {
+    for (SinkEntry& entry : table->take_unpublished(false)) {
+      if (entry.removed) {
+        sink_.erase(entry.key);
+      } else {
+        sink_[entry.key] = std::move(entry.text);
+      }
+    }
+    table->settle_publication(true);
+  }
+}
+
+void TestJob::checkpoint() {
+  StateRun run;
+  for (int32_t p = 0; p < options_.state_partitions; ++p) {
+    table_of(StatePartition(p)).freeze(StatePartition(p), run);
+    table_of(StatePartition(p)).settle_freeze(true);
+  }
+  run.sort();
+  checkpoints_.push_back(std::move(run));
+  since_checkpoint_.clear();
+}
+
+void TestJob::crash() {
+  map_task_ = job_->make_map_task();
+  for (auto& table : tables_) table = job_->make_state_table();
+  for (const StateRun& run : checkpoints_) {
+    for (size_t i = 0; i < run.size(); ++i) require(table_of(run[i].partition).restore(run[i], true));
+  }
+  for (Batch& batch : since_checkpoint_) apply(batch, true);
+  publish();
+}
+
+std::optional<std::string> TestJob::get(std::string_view key) const {
+  const StatePartition partition = state_partition_of(key, options_.state_partitions);
+  return tables_[static_cast<size_t>(partition.value())]->read(key, newest_);
+}
+
+std::vector<std::pair<std::string, std::string>> TestJob::top(size_t n) {
+  std::vector<SinkEntry> all;
+  for (const auto& table : tables_) std::ranges::move(table->top(n), std::back_inserter(all));
+  std::ranges::sort(all, [](const SinkEntry& a, const SinkEntry& b) {
+    return a.score != b.score ? a.score > b.score : a.key < b.key;
+  });
+  std::vector<std::pair<std::string, std::string>> first;
+  for (size_t i = 0; i < std::min(n, all.size()); ++i) first.emplace_back(all[i].key, all[i].text);
+  return first;
+}
+
+}  // namespace millrace::testing

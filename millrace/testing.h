@@ -1,0 +1,103 @@
+// A job in a test: records in, batches run, results out, in milliseconds and without a cluster. The job's own code runs
+// as on the cluster: mapped range by range, shuffled as bytes, applied by state partitions, checkpointed and restored.
+//
+//   millrace::testing::TestJob job(millrace_job_word_count);
+//   job.push("a b a");
+//   job.run_batch();
+//   job.crash();       // every state partition is restored from the last checkpoint and gets the later batches again
+//   EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"a", "2"}, {"b", "1"}}));
+//
+// What only a test's own mistakes can cause (an unknown setting, say) throws std::invalid_argument.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "stream/job_builder.h"
+
+namespace millrace::testing {
+
+struct Options {
+  std::map<std::string, std::string> settings;
+  int32_t state_partitions = 8;
+  int64_t max_record_bytes = 1 << 20;
+  // Records are given to the map in pieces of at most so many, as fetches would.
+  size_t piece_records = 1000;
+};
+
+struct TestLetter {
+  int32_t partition = 0;
+  Offset offset;
+  std::string reason;
+};
+
+class TestJob {
+ public:
+  explicit TestJob(const JobDefinition& definition, Options options = {});
+
+  // Appends a record to a partition of the log.
+  void push(std::string_view value, int32_t partition = 0) { push({.value = std::string(value)}, partition); }
+  struct Input {
+    std::optional<std::string> key = std::nullopt;
+    std::optional<std::string> value = std::nullopt;
+    int64_t timestamp_ms = 0;
+  };
+  void push(Input record, int32_t partition = 0);
+
+  // Takes what was pushed since the last one as a batch, runs it, and publishes.
+  void run_batch();
+  // Everything a worker holds in memory is saved...
+  void checkpoint();
+  // ...and lost: the state is that of the last checkpoint, and the batches after it are run again. Each of them must
+  // give the bytes that it gave before; std::logic_error says which did not.
+  void crash();
+
+  // The published table as a reader of the sink sees it: what was published so far, key by key.
+  [[nodiscard]] const std::map<std::string, std::string>& table() const { return sink_; }
+  // A key as `millrace get` answers it.
+  [[nodiscard]] std::optional<std::string> get(std::string_view key) const;
+  // The first n of the rank, as `millrace top` answers it.
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> top(size_t n);
+  [[nodiscard]] const std::vector<TestLetter>& dead_letters() const { return letters_; }
+  [[nodiscard]] int64_t records() const { return records_; }
+
+ private:
+  struct Pushed {
+    int32_t partition;
+    Input record;
+  };
+  struct Range {
+    int32_t partition;
+    OffsetRange range;
+    std::vector<std::string> pieces;  // record batches
+    uint64_t fingerprint = 0;
+  };
+  struct Batch {
+    BatchId id;
+    std::vector<Range> ranges;  // ascending by partition
+  };
+
+  void apply(Batch& batch, bool again);
+  void publish();
+  StateTable& table_of(StatePartition partition) { return *tables_[static_cast<size_t>(partition.value())]; }
+
+  const Options options_;
+  std::shared_ptr<const Job> job_;
+  std::vector<Pushed> pushed_;
+  std::map<int32_t, int64_t> next_offset_;
+  std::unique_ptr<MapTask> map_task_;
+  std::vector<std::unique_ptr<StateTable>> tables_;
+  std::vector<StateRun> checkpoints_;  // increments, the oldest first
+  std::vector<Batch> since_checkpoint_;
+  BatchId newest_;
+  int64_t records_ = 0;
+  std::map<std::string, std::string> sink_;
+  std::vector<TestLetter> letters_;
+};
+
+}  // namespace millrace::testing

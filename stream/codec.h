@@ -1,0 +1,481 @@
+// How values become bytes and texts.
+//
+//   Codec<T>    the bytes of a value in shuffle blocks and checkpoints: size(), encode(), decode()
+//   text_of     what a reader of an output sees
+//   score_of    what orders a rank
+//   KeyText<K>  the bytes of a key, which are its text: Redis, `millrace get` and the partitions speak of the same
+//   bytes
+//
+// There are codecs for bool, integers, enumerations, floating-point numbers, strings, std::pair, std::tuple,
+// std::optional, std::vector and std::map of these, and for structs that list their fields:
+//
+//   struct Visit {
+//     int64_t count;
+//     std::string page;
+//     MILLRACE_FIELDS(Visit, count, page)
+//   };
+//
+// A struct may have members `std::string text() const` and `double score() const`; an own specialisation of Codec
+// serves for everything else. All bytes are the same on every machine (little-endian ones only).
+#pragma once
+
+#include <charconv>
+#include <concepts>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "stream/varint.h"
+
+// Lists the fields of a struct, in the order of their bytes. Within the struct.
+#define MILLRACE_FIELDS(Type, ...)                       \
+  auto millrace_fields() {                               \
+    return std::tie(__VA_ARGS__);                        \
+  }                                                      \
+  auto millrace_fields() const {                         \
+    return std::tie(__VA_ARGS__);                        \
+  }                                                      \
+  friend bool operator==(const Type& a, const Type& b) { \
+    return a.millrace_fields() == b.millrace_fields();   \
+  }
+
+namespace millrace {
+
+template <typename T>
+concept HasFields = requires(T& value) { value.millrace_fields(); };
+
+// The primary template has no members: a type without a codec fails the check below with a readable message.
+//   static size_t size(const T&)                  bytes that encode() will write
+//   static char* encode(char* at, const T&)       gives the position behind them
+//   static bool decode(const char*& at, const char* end, T&)   false: no encode() wrote this; never reads past `end`
+template <typename T>
+struct Codec;
+
+template <typename T>
+concept Encodable = requires(T& into, const T& value, char* out, const char*& at, const char* end) {
+  { Codec<T>::size(value) } -> std::convertible_to<size_t>;
+  { Codec<T>::encode(out, value) } -> std::same_as<char*>;
+  { Codec<T>::decode(at, end, into) } -> std::same_as<bool>;
+};
+
+// Use before Codec<T>, for the message.
+template <typename T>
+consteval void require_codec() {
+  static_assert(
+      Encodable<T>,
+      "millrace: this type cannot be stored or sent. Use integers, floating-point numbers, std::string, "
+      "std::pair, std::tuple, std::optional, std::vector, std::map, a struct with MILLRACE_FIELDS(Type, a, b), "
+      "or specialise millrace::Codec<T>; a std::string_view must become a std::string first");
+}
+
+template <std::unsigned_integral T>
+struct Codec<T> {
+  static size_t size(T value) { return varint_size(value); }
+  static char* encode(char* at, T value) { return put_varint(at, value); }
+  static bool decode(const char*& at, const char* end, T& value) {
+    uint64_t wide = 0;
+    if (!get_varint(at, end, wide) || wide > std::numeric_limits<T>::max()) return false;
+    value = static_cast<T>(wide);
+    return true;
+  }
+};
+
+template <>
+struct Codec<bool> {
+  static size_t size(bool) { return 1; }
+  static char* encode(char* at, bool value) {
+    *at = value ? 1 : 0;
+    return at + 1;
+  }
+  static bool decode(const char*& at, const char* end, bool& value) {
+    if (at == end || static_cast<uint8_t>(*at) > 1) return false;
+    value = *at++ != 0;
+    return true;
+  }
+};
+
+// Zigzag: numbers near zero are short, whatever their sign.
+template <std::signed_integral T>
+struct Codec<T> {
+  static uint64_t zigzag(T value) {
+    const auto wide = static_cast<int64_t>(value);
+    return (static_cast<uint64_t>(wide) << 1) ^ static_cast<uint64_t>(wide >> 63);
+  }
+  static size_t size(T value) { return varint_size(zigzag(value)); }
+  static char* encode(char* at, T value) { return put_varint(at, zigzag(value)); }
+  static bool decode(const char*& at, const char* end, T& value) {
+    uint64_t bits = 0;
+    if (!get_varint(at, end, bits)) return false;
+    const auto wide = static_cast<int64_t>((bits >> 1) ^ (~(bits & 1) + 1));
+    if (wide < std::numeric_limits<T>::min() || wide > std::numeric_limits<T>::max()) return false;
+    value = static_cast<T>(wide);
+    return true;
+  }
+};
+
+template <typename T>
+  requires std::is_enum_v<T>
+struct Codec<T> {
+  using Number = std::underlying_type_t<T>;
+  static size_t size(T value) { return Codec<Number>::size(static_cast<Number>(value)); }
+  static char* encode(char* at, T value) { return Codec<Number>::encode(at, static_cast<Number>(value)); }
+  static bool decode(const char*& at, const char* end, T& value) {
+    Number number{};
+    if (!Codec<Number>::decode(at, end, number)) return false;
+    value = static_cast<T>(number);
+    return true;
+  }
+};
+
+template <std::floating_point T>
+struct Codec<T> {
+  static size_t size(T) { return sizeof(T); }
+  static char* encode(char* at, T value) {
+    std::memcpy(at, &value, sizeof(T));
+    return at + sizeof(T);
+  }
+  static bool decode(const char*& at, const char* end, T& value) {
+    if (static_cast<size_t>(end - at) < sizeof(T)) return false;
+    std::memcpy(&value, at, sizeof(T));
+    at += sizeof(T);
+    return true;
+  }
+};
+
+template <>
+struct Codec<std::string> {
+  static size_t size(const std::string& value) { return varint_size(value.size()) + value.size(); }
+  static char* encode(char* at, const std::string& value) {
+    at = put_varint(at, value.size());
+    std::memcpy(at, value.data(), value.size());
+    return at + value.size();
+  }
+  static bool decode(const char*& at, const char* end, std::string& value) {
+    uint64_t size = 0;
+    if (!get_varint(at, end, size) || size > static_cast<uint64_t>(end - at)) return false;
+    value.assign(at, size);
+    at += size;
+    return true;
+  }
+};
+
+namespace internal {
+
+// Several values one after the other.
+template <typename Tuple>
+struct FieldsCodec {
+  static size_t size(const Tuple& fields) {
+    return std::apply(
+        [](const auto&... field) { return (size_t{0} + ... + Codec<std::decay_t<decltype(field)>>::size(field)); },
+        fields);
+  }
+  static char* encode(char* at, const Tuple& fields) {
+    std::apply([&at](const auto&... field) { ((at = Codec<std::decay_t<decltype(field)>>::encode(at, field)), ...); },
+               fields);
+    return at;
+  }
+  template <typename Into>
+  static bool decode(const char*& at, const char* end, Into&& fields) {
+    return std::apply(
+        [&](auto&... field) { return (Codec<std::decay_t<decltype(field)>>::decode(at, end, field) && ...); }, fields);
+  }
+};
+
+}  // namespace internal
+
+template <HasFields T>
+struct Codec<T> {
+  using Fields = internal::FieldsCodec<decltype(std::declval<const T&>().millrace_fields())>;
+  static size_t size(const T& value) { return Fields::size(value.millrace_fields()); }
+  static char* encode(char* at, const T& value) { return Fields::encode(at, value.millrace_fields()); }
+  static bool decode(const char*& at, const char* end, T& value) {
+    return Fields::decode(at, end, value.millrace_fields());
+  }
+};
+
+template <typename... Fields>
+struct Codec<std::tuple<Fields...>> : internal::FieldsCodec<std::tuple<Fields...>> {};
+
+template <Encodable A, Encodable B>
+struct Codec<std::pair<A, B>> {
+  static size_t size(const std::pair<A, B>& value) {
+    return Codec<A>::size(value.first) + Codec<B>::size(value.second);
+  }
+  static char* encode(char* at, const std::pair<A, B>& value) {
+    return Codec<B>::encode(Codec<A>::encode(at, value.first), value.second);
+  }
+  static bool decode(const char*& at, const char* end, std::pair<A, B>& value) {
+    return Codec<A>::decode(at, end, value.first) && Codec<B>::decode(at, end, value.second);
+  }
+};
+
+template <Encodable T>
+struct Codec<std::optional<T>> {
+  static size_t size(const std::optional<T>& value) { return 1 + (value ? Codec<T>::size(*value) : 0); }
+  static char* encode(char* at, const std::optional<T>& value) {
+    at = Codec<bool>::encode(at, value.has_value());
+    return value ? Codec<T>::encode(at, *value) : at;
+  }
+  static bool decode(const char*& at, const char* end, std::optional<T>& value) {
+    bool present = false;
+    value.reset();
+    return Codec<bool>::decode(at, end, present) && (!present || Codec<T>::decode(at, end, value.emplace()));
+  }
+};
+
+template <Encodable T>
+struct Codec<std::vector<T>> {
+  static size_t size(const std::vector<T>& values) {
+    size_t bytes = varint_size(values.size());
+    for (const T& value : values) bytes += Codec<T>::size(value);
+    return bytes;
+  }
+  static char* encode(char* at, const std::vector<T>& values) {
+    at = put_varint(at, values.size());
+    for (const T& value : values) at = Codec<T>::encode(at, value);
+    return at;
+  }
+  static bool decode(const char*& at, const char* end, std::vector<T>& values) {
+    uint64_t size = 0;
+    values.clear();
+    if (!get_varint(at, end, size)) return false;
+    for (; size != 0; --size) {  // No reserve(): the number may be anything.
+      T value{};
+      if (!Codec<T>::decode(at, end, value)) return false;
+      values.push_back(std::move(value));
+      if (at == end && size > 1 && Codec<T>::size(values.back()) == 0) return false;  // Empty values without end.
+    }
+    return true;
+  }
+};
+
+template <Encodable K, Encodable V>
+struct Codec<std::map<K, V>> {
+  static size_t size(const std::map<K, V>& values) {
+    size_t bytes = varint_size(values.size());
+    for (const auto& [key, value] : values) bytes += Codec<K>::size(key) + Codec<V>::size(value);
+    return bytes;
+  }
+  static char* encode(char* at, const std::map<K, V>& values) {
+    at = put_varint(at, values.size());
+    for (const auto& [key, value] : values) at = Codec<V>::encode(Codec<K>::encode(at, key), value);
+    return at;
+  }
+  static bool decode(const char*& at, const char* end, std::map<K, V>& values) {
+    uint64_t size = 0;
+    values.clear();
+    if (!get_varint(at, end, size)) return false;
+    for (; size != 0; --size) {
+      std::pair<K, V> entry;
+      if (!Codec<K>::decode(at, end, entry.first) || !Codec<V>::decode(at, end, entry.second)) return false;
+      if (!values.insert(std::move(entry)).second) return false;
+    }
+    return true;
+  }
+};
+
+// What is kept of a T when the bytes it came from are gone.
+template <typename T>
+struct OwnedOf {
+  using type = T;
+};
+template <>
+struct OwnedOf<std::string_view> {
+  using type = std::string;
+};
+template <typename A, typename B>
+struct OwnedOf<std::pair<A, B>> {
+  using type = std::pair<typename OwnedOf<A>::type, typename OwnedOf<B>::type>;
+};
+template <typename... Fields>
+struct OwnedOf<std::tuple<Fields...>> {
+  using type = std::tuple<typename OwnedOf<Fields>::type...>;
+};
+template <typename T>
+using Owned = typename OwnedOf<std::decay_t<T>>::type;
+
+// --- text and score ----------------------------------------------------------------------------------------------
+
+template <typename T>
+concept HasText = requires(const T& value) {
+  { value.text() } -> std::convertible_to<std::string>;
+};
+template <typename T>
+concept HasScore = requires(const T& value) {
+  { value.score() } -> std::convertible_to<double>;
+};
+
+inline void append_text(std::string& out, std::string_view value) {
+  out += value;
+}
+template <typename T>
+  requires std::is_arithmetic_v<T>
+void append_text(std::string& out, T value) {
+  if constexpr (std::same_as<T, bool>) {
+    out += value ? "true" : "false";
+  } else {
+    char digits[64];
+    const auto end = std::to_chars(digits, digits + sizeof(digits), value);  // floating point: the shortest exact form
+    out.append(digits, end.ptr);
+  }
+}
+template <HasText T>
+void append_text(std::string& out, const T& value) {
+  out += value.text();
+}
+template <typename A, typename B>
+void append_text(std::string& out, const std::pair<A, B>& value);
+template <typename... Fields>
+void append_text(std::string& out, const std::tuple<Fields...>& value);
+template <typename T>
+void append_text(std::string& out, const std::optional<T>& value);
+template <typename T>
+void append_text(std::string& out, const std::vector<T>& values);
+
+template <typename A, typename B>
+void append_text(std::string& out, const std::pair<A, B>& value) {
+  append_text(out, value.first);
+  out += ' ';
+  append_text(out, value.second);
+}
+template <typename... Fields>
+void append_text(std::string& out, const std::tuple<Fields...>& value) {
+  size_t index = 0;
+  std::apply([&](const auto&... field) { ((out += index++ == 0 ? "" : " ", append_text(out, field)), ...); }, value);
+}
+template <typename T>
+void append_text(std::string& out, const std::optional<T>& value) {
+  if (value) append_text(out, *value);
+}
+template <typename T>
+void append_text(std::string& out, const std::vector<T>& values) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (i != 0) out += ' ';
+    append_text(out, values[i]);
+  }
+}
+
+template <typename T>
+std::string text_of(const T& value) {
+  static_assert(
+      requires(std::string& out) { append_text(out, value); },
+      "millrace: this type has no text. Give it a member `std::string text() const`");
+  std::string text;
+  append_text(text, value);
+  return text;
+}
+
+template <typename T>
+double score_of(const T& value) {
+  if constexpr (HasScore<T>) {
+    return value.score();
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    return static_cast<double>(value);
+  } else {
+    return 0;
+  }
+}
+
+// --- keys --------------------------------------------------------------------------------------------------------
+
+// Where the text of a key that is no string is written; reused from key to key.
+using KeyBuffer = std::string;
+
+// view(): the key's text, in `buffer` or in the key itself, until either changes. parse(): false for what no key gave.
+template <typename K>
+struct KeyText {
+  static_assert(std::integral<K>, "millrace: a key is a string, an integer, or a std::pair or std::tuple of these");
+};
+
+template <>
+struct KeyText<std::string_view> {
+  static std::string_view view(std::string_view key, KeyBuffer&) { return key; }
+  static bool parse(std::string_view text, std::string_view& key) {
+    key = text;
+    return true;
+  }
+};
+
+template <>
+struct KeyText<std::string> {
+  static std::string_view view(const std::string& key, KeyBuffer&) { return key; }
+  static bool parse(std::string_view text, std::string& key) {
+    key.assign(text);
+    return true;
+  }
+};
+
+template <std::integral K>
+struct KeyText<K> {
+  static std::string_view view(K key, KeyBuffer& buffer) {
+    buffer.resize(24);
+    const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), static_cast<Wide>(key));
+    return {buffer.data(), end.ptr};
+  }
+  static bool parse(std::string_view text, K& key) {
+    Wide wide{};
+    const auto end = std::from_chars(text.data(), text.data() + text.size(), wide);
+    if (end.ec != std::errc() || end.ptr != text.data() + text.size()) return false;
+    key = static_cast<K>(wide);
+    return static_cast<Wide>(key) == wide;
+  }
+
+ private:
+  using Wide = std::conditional_t<std::is_signed_v<K>, int64_t, uint64_t>;
+};
+
+// Composite keys: their parts, separated by a tab; within a part a tab, a newline and a backslash are written \t, \n,
+// \\.
+void append_key_part(std::string& out, std::string_view part);
+// Takes the first part of `rest`, unescaped, and moves on; false at the end or for a wrong escape.
+bool take_key_part(std::optional<std::string_view>& rest, std::string& part);
+
+template <typename... Parts>
+struct KeyText<std::tuple<Parts...>> {
+  static std::string_view view(const std::tuple<Parts...>& key, KeyBuffer& buffer) {
+    buffer.clear();
+    size_t index = 0;
+    KeyBuffer part;
+    std::apply(
+        [&](const auto&... each) {
+          ((buffer += index++ == 0 ? "" : "\t",
+            append_key_part(buffer, KeyText<std::decay_t<decltype(each)>>::view(each, part))),
+           ...);
+        },
+        key);
+    return buffer;
+  }
+  static bool parse(std::string_view text, std::tuple<Parts...>& key) {
+    std::optional<std::string_view> rest = text;
+    std::string part;
+    const bool parsed = std::apply(
+        [&](auto&... each) {
+          return ((take_key_part(rest, part) && KeyText<std::decay_t<decltype(each)>>::parse(part, each)) && ...);
+        },
+        key);
+    return parsed && !rest;
+  }
+};
+
+template <typename A, typename B>
+struct KeyText<std::pair<A, B>> {
+  static std::string_view view(const std::pair<A, B>& key, KeyBuffer& buffer) {
+    return KeyText<std::tuple<A, B>>::view({key.first, key.second}, buffer);
+  }
+  static bool parse(std::string_view text, std::pair<A, B>& key) {
+    std::tuple<A, B> parts;
+    if (!KeyText<std::tuple<A, B>>::parse(text, parts)) return false;
+    key = {std::move(std::get<0>(parts)), std::move(std::get<1>(parts))};
+    return true;
+  }
+};
+
+}  // namespace millrace

@@ -1,0 +1,88 @@
+#include <algorithm>
+
+#include "stream/job_builder.h"
+
+namespace millrace {
+namespace {
+
+// "field=... (...), rank=... (...)", for messages; "none" if there are none.
+std::string describe_settings(const std::vector<JobSetting>& settings) {
+  if (settings.empty()) return "none";
+  std::string text;
+  for (const JobSetting& each : settings) {
+    if (!text.empty()) text += ", ";
+    text += each.name + "=" + each.default_value + " (" + each.description + ")";
+  }
+  return text;
+}
+
+Status check_context(const JobContext& context) {
+  constexpr int32_t kMaxStatePartitions = 1 << 16;
+  if (context.state_partitions < 1 || context.state_partitions > kMaxStatePartitions) {
+    return fail(ErrorCode::kInvalid, "the number of state partitions must be from 1 to 65536, not " +
+                                         std::to_string(context.state_partitions));
+  }
+  if (context.partition_hash != 1) {
+    return fail(ErrorCode::kInvalid,
+                "version " + std::to_string(context.partition_hash) +
+                    " of the partition hash is not known to this program, only 1; use a newer one");
+  }
+  constexpr int64_t kMaxRecordBytes = int64_t{1} << 30;
+  if (context.max_record_bytes < 1 || context.max_record_bytes > kMaxRecordBytes) {
+    return fail(ErrorCode::kInvalid, "the longest record must be from 1 to 1073741824 bytes, not " +
+                                         std::to_string(context.max_record_bytes));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string JobBuilder::setting(const std::string& name, std::string default_value, std::string description) {
+  const bool twice = std::ranges::any_of(settings_, [&](const JobSetting& each) { return each.name == name; });
+  if (twice) throw JobError("the job's code declares the setting '" + name + "' twice; read it once");
+  settings_.push_back({name, std::move(default_value), std::move(description)});
+  const auto given = given_.find(name);
+  return given != given_.end() ? given->second : settings_.back().default_value;
+}
+
+std::string JobBuilder::choice(const std::string& name, const std::vector<std::string>& values,
+                               std::string description) {
+  std::string value = setting(name, values.front(), std::move(description));
+  if (std::ranges::find(values, value) != values.end()) return value;
+  std::string expected;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (i != 0) expected += i + 1 < values.size() ? ", " : " or ";
+    expected += values[i];
+  }
+  throw JobError("setting '" + name + "' must be " + expected + ", not '" + value +
+                 "'; its settings: " + describe_settings(settings_));
+}
+
+std::shared_ptr<const internal::Graph> JobBuilder::finish() const {
+  for (const auto& [name, value] : given_) {
+    if (std::ranges::any_of(settings_, [&](const JobSetting& each) { return each.name == name; })) continue;
+    throw JobError("there is no setting '" + name + "'; its settings: " + describe_settings(settings_));
+  }
+  graph_->check();
+  return graph_;
+}
+
+std::vector<JobSetting> settings_of(const JobDefinition& definition) {
+  const std::map<std::string, std::string> none;
+  JobBuilder builder(none);
+  definition.define(builder);
+  return builder.settings();
+}
+
+Result<std::shared_ptr<const Job>> make_job(const JobDefinition& definition, const JobContext& context) {
+  if (Status status = check_context(context); !status) return std::unexpected(status.error());
+  try {
+    JobBuilder builder(context.settings);
+    definition.define(builder);
+    return std::make_shared<internal::GraphJob>(builder.finish(), context);
+  } catch (const std::exception& problem) {
+    return fail(ErrorCode::kInvalid, "job type '" + std::string(definition.name) + "': " + problem.what());
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,86 @@
+// JobBuilder: what a job's definition is given, and what is made of it. For users: millrace/job.h.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stream/job.h"
+#include "stream/json_field.h"
+#include "stream/split_words.h"
+#include "stream/stream.h"
+
+namespace millrace {
+
+// The text of a record: its value, or with a field's name the text of that field of a JSON object. Refuses what is no
+// such object.
+class TextOf {
+ public:
+  explicit TextOf(std::string field) : name_(std::move(field)) { open(); }
+  TextOf(const TextOf& other) : name_(other.name_) { open(); }
+  TextOf(TextOf&&) noexcept = default;
+  TextOf& operator=(const TextOf&) = delete;
+  TextOf& operator=(TextOf&&) = delete;
+  ~TextOf() = default;
+
+  std::expected<std::string_view, std::string> operator()(const Record& record) noexcept {
+    if (!field_) return record.value;
+    std::string_view text;
+    std::string problem;
+    if (!field_->find(record.value, text, problem)) return std::unexpected(std::move(problem));
+    return text;
+  }
+
+ private:
+  void open() {
+    if (!name_.empty()) field_.emplace(name_);
+  }
+
+  std::string name_;
+  std::optional<JsonField> field_;
+};
+
+inline constexpr auto kHasValue = [](const Record& record) noexcept { return record.has_value; };
+
+// Collects what a job does. Errors of the definition, and of its settings, are thrown as JobError.
+class JobBuilder {
+ public:
+  explicit JobBuilder(const std::map<std::string, std::string>& given) : given_(given) {}
+
+  // A setting of the job (--set NAME=VALUE).
+  std::string setting(const std::string& name, std::string default_value, std::string description);
+  // One that has only these values; the first one is the default.
+  std::string choice(const std::string& name, const std::vector<std::string>& values, std::string description);
+
+  // All records of the source, those without a value (Kafka's tombstones) included.
+  [[nodiscard]] auto records() const { return Stream<Record>(graph_, internal::Graph::kSource); }
+  // The text of each record that has a value; with `field` that of a field of a JSON object.
+  [[nodiscard]] auto lines(std::string field = "") const {
+    return records().filter(kHasValue).map(TextOf(std::move(field)));
+  }
+
+  [[nodiscard]] const std::vector<JobSetting>& settings() const { return settings_; }
+  // The job that was said. Throws JobError if it is none, or for a setting that it does not have.
+  [[nodiscard]] std::shared_ptr<const internal::Graph> finish() const;
+
+ private:
+  const std::map<std::string, std::string>& given_;
+  std::vector<JobSetting> settings_;
+  std::shared_ptr<internal::Graph> graph_ = std::make_shared<internal::Graph>();
+};
+
+struct JobDefinition {
+  const char* name;
+  const char* description;
+  void (*define)(JobBuilder& job);
+};
+
+// The settings of a job, with their defaults.
+std::vector<JobSetting> settings_of(const JobDefinition& definition);
+// kInvalid where the definition refuses its settings, or the context is none.
+Result<std::shared_ptr<const Job>> make_job(const JobDefinition& definition, const JobContext& context);
+
+}  // namespace millrace

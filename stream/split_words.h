@@ -1,0 +1,29 @@
+// Text: functions for flat_map.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "stream/record.h"
+#include "stream/text.h"
+
+namespace millrace {
+
+// The words of a UTF-8 text: separated by ASCII white space and kept as they are, like Python's bytes.split(). Refuses
+// what is no valid UTF-8.
+struct SplitWords {
+  using Output = std::string_view;
+
+  template <typename Emit>
+  RecordProblem operator()(std::string_view text, Emit& emit) const noexcept {
+    const auto invalid = splitter.split(text, [&emit](std::string_view word) { emit(word); });
+    if (invalid) [[unlikely]]
+      return "not valid UTF-8 at byte " + std::to_string(*invalid);
+    return std::nullopt;
+  }
+
+  TextSplitter splitter{};
+};
+inline const SplitWords split_words;
+
+}  // namespace millrace
