@@ -245,7 +245,6 @@ void ControlService::describe(std::string name, Done<api::JobDescription> done) 
   if (description.summary.problem.empty() && master_.workers().empty() && (*job)->needs_executors()) {
     description.summary.problem = "no worker is there; start millrace-worker";
   }
-  if (description.summary.problem.empty()) description.summary.problem = master_.trouble();
   done(std::move(description));
 }
 

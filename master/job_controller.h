@@ -94,6 +94,7 @@ class JobController {
     SinkLayout layout;  // of the job's results
     JobStore& store;
     CheckpointStore& checkpoints;
+    // Null where they cannot be made: the record is then that of a failed job.
     std::unique_ptr<Log> log;
     std::unique_ptr<Sink> sink;  // for claims only; executors publish
     JobHost& host;

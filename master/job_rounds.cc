@@ -85,6 +85,10 @@ void JobController::overrule_fences() {
 }
 
 void JobController::purge_sink(std::move_only_function<void(Status)> done) {
+  if (sink_ == nullptr) {
+    return done(fail(ErrorCode::kInvalid, "the keys of job '" + record_.spec.name + "' cannot be removed, because " +
+                                              record_.problem + "; kill it without --purge"));
+  }
   purging_ = true;
   round_.reset();
   sink_->purge(sink_identity(), lifetime_.guard([this, done = std::move(done)](Status status) mutable {

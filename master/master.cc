@@ -50,7 +50,6 @@ void Master::write_probe(std::move_only_function<void(Status)> ready) {
     for (const wire::JobRecord& job : *jobs) {
       if (Status adopted = adopt_job(job, true); !adopted.has_value()) {
         LOG(ERROR) << "job " << job.spec.name << " cannot be run: " << adopted.error().message;
-        trouble_ = "job " + job.spec.name + " cannot be run: " + adopted.error().message;
       }
     }
     last_heartbeat_ = deps_.clock.now();
@@ -65,23 +64,34 @@ void Master::write_probe(std::move_only_function<void(Status)> ready) {
 // --------------------------------------------------------------------------------------------------------------
 
 Status Master::adopt_job(wire::JobRecord record, bool executors_may_return) {
-  const wire::JobSpec& spec = record.spec;
-  auto job =
-      deps_.make_job(spec.type, {spec.settings, spec.state_partitions, spec.partition_hash, spec.max_record_bytes});
-  if (!job.has_value()) return std::unexpected(job.error());
-  auto log = deps_.make_log(spec);
-  if (!log.has_value()) return std::unexpected(log.error());
-  auto sink = deps_.make_sink(spec);
-  if (!sink.has_value()) return std::unexpected(sink.error());
-  const std::string name = spec.name;
-  auto controller =
-      std::make_unique<JobController>(options_.job, std::move(record), epoch_,
-                                      JobController::Deps{deps_.loop, deps_.clock, (*job)->layout(), store_,
-                                                          deps_.checkpoints, std::move(*log), std::move(*sink), *this});
+  JobController::Deps deps{deps_.loop, deps_.clock, {}, store_, deps_.checkpoints, nullptr, nullptr, *this};
+  Status made = make_parts(record.spec, deps);
+  if (!made.has_value()) {
+    // As this program cannot run it, it is not to be forgotten either: people see it, and why, and its name is taken.
+    // What is durable stays, so that another program can.
+    record.state = wire::JobState::FAILED;
+    record.problem = "it cannot be run: " + made.error().message;
+  }
+  const std::string name = record.spec.name;
+  auto controller = std::make_unique<JobController>(options_.job, std::move(record), epoch_, std::move(deps));
   JobController* added = controller.get();
   jobs_[name] = std::move(controller);
   added->start(executors_may_return);
   ensure_executors();
+  return made;
+}
+
+Status Master::make_parts(const wire::JobSpec& spec, JobController::Deps& deps) {
+  auto job =
+      deps_.make_job(spec.type, {spec.settings, spec.state_partitions, spec.partition_hash, spec.max_record_bytes});
+  if (!job.has_value()) return std::unexpected(job.error());
+  deps.layout = (*job)->layout();
+  auto sink = deps_.make_sink(spec);
+  if (!sink.has_value()) return std::unexpected(sink.error());
+  deps.sink = std::move(*sink);
+  auto log = deps_.make_log(spec);
+  if (!log.has_value()) return std::unexpected(log.error());
+  deps.log = std::move(*log);
   return {};
 }
 

@@ -93,7 +93,8 @@ class Master : public MessengerHandler, public JobHost {
   // it cannot.
   void start(std::move_only_function<void(Status)> ready);
 
-  // Makes a controller for a record that is durable, and starts it.
+  // Makes a controller for a record that is durable, and starts it. An error: the job cannot be run; it is listed as
+  // failed.
   Status adopt_job(wire::JobRecord record, bool executors_may_return);
   void drop_job(const std::string& name);  // its executors are told to end
   // Removes what disks still hold of a job that is durably killed, now and until nothing more turns up.
@@ -110,7 +111,6 @@ class Master : public MessengerHandler, public JobHost {
   [[nodiscard]] const MasterOptions& options() const { return options_; }
   [[nodiscard]] bool started() const { return started_; }
   [[nodiscard]] Epoch epoch() const { return epoch_; }
-  [[nodiscard]] const std::string& trouble() const { return trouble_; }
 
   // MessengerHandler
   void on_peer_up(const PeerInfo& peer) override;
@@ -134,6 +134,8 @@ class Master : public MessengerHandler, public JobHost {
     MonotonicTime not_before;
   };
 
+  // What a controller of such a job needs beyond what all need.
+  Status make_parts(const wire::JobSpec& spec, JobController::Deps& deps);
   void write_probe(std::move_only_function<void(Status)> ready);
   void heartbeat();
   void register_worker(const PeerInfo& from, const wire::RegisterWorker& request);
@@ -169,7 +171,6 @@ class Master : public MessengerHandler, public JobHost {
   std::map<std::pair<ProcessId, JobId>, Backoff> backoffs_;            // (worker, job)
   std::map<std::pair<ProcessId, JobId>, std::string> start_troubles_;  // (worker, job): why no executor gets ready
   MonotonicTime last_heartbeat_;
-  std::string trouble_;
   Lifetime lifetime_;
 };
 

@@ -12,7 +12,6 @@ struct Snapshot {
   std::vector<api::JobSummary> jobs;
   std::vector<std::string> workers;
   size_t executors = 0;
-  std::string trouble;
 };
 
 Snapshot take_snapshot(EventLoop& loop, Master& master) {
@@ -22,7 +21,6 @@ Snapshot take_snapshot(EventLoop& loop, Master& master) {
     for (const JobController* job : master.all_jobs()) snapshot.jobs.push_back(job->summary());
     for (const auto& [process, worker] : master.workers()) snapshot.workers.push_back(worker.name);
     snapshot.executors = master.executors().size();
-    snapshot.trouble = master.trouble();
   });
   return snapshot;
 }
@@ -44,11 +42,8 @@ std::string StatusPage::json() {
                     {"lag_records", job.lag_records},
                     {"problem", job.problem}});
   }
-  const nlohmann::json page = {{"epoch", snapshot.epoch},
-                               {"workers", snapshot.workers},
-                               {"executors", snapshot.executors},
-                               {"jobs", jobs},
-                               {"problem", snapshot.trouble}};
+  const nlohmann::json page = {
+      {"epoch", snapshot.epoch}, {"workers", snapshot.workers}, {"executors", snapshot.executors}, {"jobs", jobs}};
   return page.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -82,7 +77,7 @@ std::string StatusPage::problem() {
   for (const api::JobSummary& job : snapshot.jobs) {
     if (!job.problem.empty()) return "job " + job.name + ": " + job.problem;
   }
-  return snapshot.trouble;
+  return "";
 }
 
 }  // namespace millrace

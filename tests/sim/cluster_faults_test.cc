@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "common/base/check.h"
 #include "common/wire/codec.h"

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,6 +18,12 @@ namespace {
 
 using std::chrono::minutes;
 using std::chrono::seconds;
+
+wire::JobRecord durable_record(SimCluster& cluster) {
+  const auto record = decode_record<wire::JobRecord>(cluster.metadata_disk().values.at("job/job"));
+  CHECK(record.has_value());
+  return *record;
+}
 
 class Loading : public ::testing::Test {
  protected:
@@ -44,6 +51,11 @@ class Loading : public ::testing::Test {
   static void start_master(SimCluster& cluster) {
     cluster.start_master();
     ASSERT_TRUE(cluster.world().run_until([&] { return cluster.master()->started(); }, seconds(10)));
+  }
+  static void stop(SimCluster& cluster) {
+    cluster.ask_to_stop("job");
+    const auto stopped = [&] { return durable_record(cluster).state == wire::JobState::STOPPED; };
+    ASSERT_TRUE(cluster.world().run_until(stopped, seconds(30))) << cluster.state();
   }
   static bool runs(SimCluster& cluster) { return job_of(cluster).phase() == JobController::Phase::kRunning; }
 };
@@ -87,9 +99,7 @@ TEST_F(Loading, a_job_whose_only_checkpoint_is_refused_fails_and_does_not_begin_
   cluster.append_lines(30);
   ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
   // The first checkpoint is that of the end, so that no batch comes after it.
-  cluster.ask_to_stop("job");
-  const auto stopped = [&] { return job_of(cluster).phase() == JobController::Phase::kStopped; };
-  ASSERT_TRUE(cluster.world().run_until(stopped, seconds(30))) << cluster.state();
+  stop(cluster);
   ASSERT_EQ(job_of(cluster).record().checkpoints.size(), 1u);
   const std::string manifest = job_of(cluster).record().checkpoints.front().name;
   const std::string bytes = std::exchange(cluster.checkpoint_disk().files.at(manifest), "damaged");
@@ -120,13 +130,42 @@ TEST_F(Loading, an_increment_that_leaves_a_gap_makes_no_checkpoint) {
       << problem_of(cluster);
 }
 
-wire::JobRecord durable_record(SimCluster& cluster) {
-  const auto record = decode_record<wire::JobRecord>(cluster.metadata_disk().values.at("job/job"));
-  CHECK(record.has_value());
-  return *record;
+TEST_F(Loading, a_job_that_cannot_be_run_is_listed_as_failed_until_it_is_killed) {
+  SimCluster cluster(1, {.faults = SimFaults::none()});
+  begin(cluster);
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  cluster.crash_master();
+  const std::string known = cluster.metadata_disk().values.at("job/job");
+  auto record = decode_record<wire::JobRecord>(known);
+  ASSERT_TRUE(record.has_value());
+  record->spec.type = "a_type_of_tomorrow";
+  cluster.metadata_disk().values["job/job"] = encode_record(*record);
+  start_master(cluster);
+  ASSERT_NE(cluster.master()->find_job("job"), nullptr);
+  EXPECT_EQ(job_of(cluster).phase(), JobController::Phase::kFailed);
+  EXPECT_NE(problem_of(cluster).find("a_type_of_tomorrow"), std::string::npos) << problem_of(cluster);
+
+  // Resuming it does not make it vanish, and a program that knows the type goes on with it.
+  cluster.ask_to_resume("job");
+  cluster.world().run_for(seconds(1));
+  ASSERT_NE(cluster.master()->find_job("job"), nullptr);
+  EXPECT_EQ(job_of(cluster).phase(), JobController::Phase::kFailed);
+  cluster.crash_master();
+  cluster.metadata_disk().values["job/job"] = known;
+  start_master(cluster);
+  cluster.append_lines(30);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+
+  cluster.crash_master();
+  cluster.metadata_disk().values["job/job"] = encode_record(*record);
+  start_master(cluster);
+  cluster.ask_to_kill("job", false);
+  const auto killed = [&] { return !cluster.metadata_disk().values.contains("job/job"); };
+  EXPECT_TRUE(cluster.world().run_until(killed, seconds(10))) << cluster.state();
+  EXPECT_EQ(cluster.master()->find_job("job"), nullptr);
 }
 
-// A stop saves the job's record, too.
 TEST_F(Loading, a_stop_does_not_take_back_a_checkpoint_that_is_being_made_durable) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SimCluster cluster(seed, {.faults = SimFaults::none()});
