@@ -30,6 +30,7 @@ void JobController::start(bool executors_may_return) {
     return;
   }
   phase_ = Phase::kLoading;
+  stop_deadline_ = clock_.now() + options_.stop_limit;  // of one that is stopping already
   std::deque<wire::CheckpointRef> references(record_.checkpoints.begin(), record_.checkpoints.end());
   load_checkpoints(std::move(references), {});
 }
@@ -45,6 +46,10 @@ void JobController::load_checkpoints(std::deque<wire::CheckpointRef> references,
                                                      kept = std::move(kept)](Result<std::string> bytes) mutable {
     if (!bytes.has_value() && !is_final(bytes.error().code)) {
       store_trouble_ = bytes.error().message;
+      if (record_.state == wire::JobState::STOPPING && clock_.now() >= stop_deadline_) {
+        phase_ = Phase::kStopping;
+        return finish_stop("its checkpoints could not be read: " + store_trouble_);
+      }
       references.push_front(reference);
       loop_.schedule(options_.retry, lifetime_.guard([this, references, kept]() mutable {
         load_checkpoints(std::move(references), std::move(kept));
@@ -155,6 +160,7 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
 
 void JobController::begin_running() {
   phase_ = record_.state == wire::JobState::STOPPING ? Phase::kStopping : Phase::kRunning;
+  stop_deadline_ = clock_.now() + options_.stop_limit;
   store_trouble_.clear();
   restart_floor_ = ledger_->newest();
   applied_ = published_ = BatchId(0);

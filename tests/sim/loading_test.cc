@@ -93,6 +93,21 @@ TEST_F(Loading, checkpoints_that_cannot_be_read_now_are_waited_for) {
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
+TEST_F(Loading, a_job_whose_checkpoints_cannot_be_read_stops_when_it_is_told_to) {
+  SimCluster cluster(1, {.faults = SimFaults::none()});
+  begin(cluster);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(run_to_next_checkpoint(cluster)) << cluster.state();
+  cluster.crash_master();
+  cluster.checkpoint_disk().failure = [](FakeFileOperation operation, const std::string& name) {
+    if (operation != FakeFileOperation::kRead) return std::optional<Error>();
+    return std::optional<Error>(Error{ErrorCode::kIo, name + ": input/output error"});
+  };
+  start_master(cluster);
+  stop(cluster);
+  EXPECT_NE(problem_of(cluster).find("input/output error"), std::string::npos) << problem_of(cluster);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
 TEST_F(Loading, a_job_whose_only_checkpoint_is_refused_fails_and_does_not_begin_anew) {
   SimCluster cluster(1, {.checkpoint_interval_ms = 60'000, .faults = SimFaults::none()});
   begin(cluster);
