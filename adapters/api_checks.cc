@@ -1,7 +1,6 @@
 #include "adapters/api_checks.h"
 
 #include <limits>
-#include <map>
 
 #include "common/model/uri.h"
 
@@ -9,7 +8,6 @@ namespace millrace {
 namespace {
 
 constexpr int64_t kAnyAmount = std::numeric_limits<int64_t>::max();
-constexpr size_t kMaxSettings = 1000;
 constexpr size_t kMaxKeys = 100'000;
 constexpr int64_t kMaxKeyBytes = 4 << 20;  // of one query: its answer repeats them
 
@@ -18,21 +16,6 @@ Status check_number(const std::string& what, int64_t value, int64_t lowest, int6
   const std::string range = highest == kAnyAmount ? "at least " + std::to_string(lowest)
                                                   : std::to_string(lowest) + " to " + std::to_string(highest);
   return fail(ErrorCode::kInvalid, what + " is " + std::to_string(value) + "; it must be " + range);
-}
-
-Status check_settings(const std::string& what, const std::map<std::string, std::string>& settings) {
-  if (settings.size() > kMaxSettings) {
-    return fail(ErrorCode::kInvalid, "there are " + std::to_string(settings.size()) + " " + what + "; at most " +
-                                         std::to_string(kMaxSettings) + " are allowed");
-  }
-  if (settings.contains("")) return fail(ErrorCode::kInvalid, "one of the " + what + " has no name");
-  return {};
-}
-
-Status check_uri(const std::string& what, const std::string& text) {
-  const auto uri = parse_uri(text);
-  if (!uri) return fail(ErrorCode::kInvalid, what + ": " + uri.error().message);
-  return {};
 }
 
 // The first failure of several checks.
@@ -44,25 +27,6 @@ Status first_failure(Checks&&... checks) {
 }
 
 }  // namespace
-
-Status check_submit(const api::SubmitRequest& request) {
-  return first_failure(
-      [&] { return check_name("the job name", request.name); },
-      [&] { return check_name("the job type", request.type); }, [&] { return check_uri("the source", request.source); },
-      [&] { return check_uri("the sink", request.sink); },
-      [&] { return check_number("the batch interval in ms", request.batch_interval_ms, 1, 3'600'000); },
-      [&] { return check_number("the checkpoint interval in ms", request.checkpoint_interval_ms, 1, 86'400'000); },
-      [&]() -> Status {
-        if (request.start == "earliest" || request.start == "latest") return {};
-        return fail(ErrorCode::kInvalid,
-                    "the start is '" + request.start.substr(0, 40) + "'; it must be earliest or latest");
-      },
-      [&] { return check_settings("settings", request.settings); },
-      [&] { return check_settings("Kafka settings", request.source_config); },
-      [&] { return check_settings("settings of the sink", request.sink_config); },
-      [&] { return check_number("the longest record in bytes", request.max_record_bytes, 1, 1 << 30); },
-      [&] { return check_number("the number of state partitions", request.state_partitions, 1, 4096); });
-}
 
 Status check_get(const std::string& name, const std::vector<std::string>& keys, int64_t at_least) {
   return first_failure(

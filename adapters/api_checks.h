@@ -11,7 +11,6 @@
 
 namespace millrace {
 
-Status check_submit(const api::SubmitRequest& request);
 Status check_get(const std::string& name, const std::vector<std::string>& keys, int64_t at_least);
 Status check_top(const std::string& name, int32_t n, int64_t at_least);
 Status check_dead_letters(const std::string& name, int32_t limit, int32_t from_partition, int64_t from_offset);

@@ -94,7 +94,6 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
 
   // Control
   void submit(api::JobSummary& answer, const api::SubmitRequest& request) override {
-    require(check_submit(request));
     answer = ask<api::JobSummary>(options_.change_timeout,
                                   [request](auto& service, auto done) { service.submit(request, std::move(done)); });
   }

@@ -13,6 +13,8 @@ namespace {
 
 constexpr Duration kDescribePause = std::chrono::milliseconds(200);
 constexpr Duration kDescribeLimit = std::chrono::seconds(3);  // no new try after that: somebody waits
+// Of the URIs and all settings of a job together: they are in its record and in each message that starts an executor.
+constexpr size_t kMaxTextBytes = 64 << 10;
 constexpr int kClaimTries = 4;
 constexpr Duration kClaimPause = std::chrono::milliseconds(200);
 constexpr Duration kClaimLimit = std::chrono::milliseconds(1000);  // no new try after that: somebody waits
@@ -57,12 +59,27 @@ Status check_source(const Uri& source) {
   return {};
 }
 
+Status check_settings(const api::SubmitRequest& request) {
+  size_t bytes = request.source.size() + request.sink.size();
+  for (const auto* settings : {&request.settings, &request.source_config, &request.sink_config}) {
+    if (settings->contains("")) return fail(ErrorCode::kInvalid, "a setting has no name; expected KEY=VALUE");
+    for (const auto& [key, value] : *settings) bytes += key.size() + value.size();
+  }
+  if (bytes <= kMaxTextBytes) return {};
+  return fail(ErrorCode::kInvalid, "--source, --sink and all settings are " + std::to_string(bytes) +
+                                       " bytes; together they may be " + std::to_string(kMaxTextBytes));
+}
+
 }  // namespace
 
 Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
   if (Status named = check_name("a job's name", request.name); !named.has_value()) {
     return std::unexpected(named.error());
   }
+  if (Status named = check_name("a job's type", request.type); !named.has_value()) {
+    return std::unexpected(named.error());
+  }
+  if (Status small = check_settings(request); !small.has_value()) return std::unexpected(small.error());
   const auto invalid = [](const std::string& message) { return fail(ErrorCode::kInvalid, message); };
   const Result<Uri> source = parse_uri(request.source);
   if (!source.has_value()) return invalid("--source: " + source.error().message);
@@ -83,7 +100,7 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
     return invalid("--checkpoint-interval must be from the batch interval to 24h");
   }
   if (request.start != "earliest" && request.start != "latest") {
-    return invalid("--start must be earliest or latest, not '" + request.start + "'");
+    return invalid("--start must be earliest or latest, not '" + request.start.substr(0, 40) + "'");
   }
   if (request.state_partitions < 1 || request.state_partitions > 4096) {
     return invalid("--state-partitions must be from 1 to 4096");

@@ -230,23 +230,6 @@ TEST_F(ApiServerTest, RequestsThatCannotBeRightNeverReachTheMaster) {
       [&] { client.ingest.append(result, "a", 0, {}, 0, 0); },
       [&] { client.ingest.append(result, "a", 0, {"x"}, 5, 0); },
   };
-  const auto spoiled = [&](const std::function<void(api::SubmitRequest&)>& spoil) {
-    calls.emplace_back([&client, &summary, spoil] {
-      api::SubmitRequest request = request_of("a");
-      spoil(request);
-      client.control.submit(summary, request);
-    });
-  };
-  spoiled([](auto& request) { request.name = "a b"; });
-  spoiled([](auto& request) { request.type = ""; });
-  spoiled([](auto& request) { request.source = "lines"; });
-  spoiled([](auto& request) { request.sink = ""; });
-  spoiled([](auto& request) { request.batch_interval_ms = 0; });
-  spoiled([](auto& request) { request.checkpoint_interval_ms = -1; });
-  spoiled([](auto& request) { request.start = "middle"; });
-  spoiled([](auto& request) { request.settings[""] = "x"; });
-  spoiled([](auto& request) { request.max_record_bytes = 0; });
-  spoiled([](auto& request) { request.state_partitions = 1 << 20; });
   for (const auto& call : calls) {
     const auto failure = failure_of(call);
     EXPECT_EQ(failure.kind, api::ErrorKind::INVALID) << failure.message;

@@ -5,6 +5,7 @@
 
 #include "master/assignment.h"
 #include "master/checkpoint_coordinator.h"
+#include "master/control_service.h"
 #include "master/cutter.h"
 #include "master/ledger.h"
 #include "master/peer_cuts.h"
@@ -241,6 +242,47 @@ TEST(AbandonedFiles, are_of_older_epochs_or_batches_and_no_kept_checkpoint_names
                                           "job-1/1/-1-2-aa.sst.x",   "job-1/1/1-x"};
   EXPECT_THAT(abandoned_files(names, {kept}, Epoch(2)), ElementsAre("job-1/1/1-3-bb-base.sst", "job-1/1/1-9-aa.sst",
                                                                     "job-1/1/2-6-aa.sst", "job-1/1/2-6.manifest"));
+}
+
+// --- what a job may be -----------------------------------------------------------------------------------------------
+
+api::SubmitRequest request_of(const std::function<void(api::SubmitRequest&)>& spoil) {
+  api::SubmitRequest request;
+  request.name = "a";
+  request.type = "word_count";
+  request.source = "log://lines";
+  request.sink = "none:";
+  spoil(request);
+  return request;
+}
+
+TEST(SubmitRequest, is_refused_with_a_reason_where_it_is_wrong) {
+  EXPECT_TRUE(make_spec(request_of([](auto&) {})));
+  const std::vector<std::pair<std::string, std::function<void(api::SubmitRequest&)>>> wrong = {
+      {"a job's name", [](auto& request) { request.name = "a b"; }},
+      {"a job's type", [](auto& request) { request.type = ""; }},
+      {"a job's type", [](auto& request) { request.type = std::string(1 << 20, 'x'); }},
+      {"--source", [](auto& request) { request.source = "lines"; }},
+      {"--source", [](auto& request) { request.source = "log://" + std::string(1 << 20, 'x'); }},
+      {"--sink", [](auto& request) { request.sink = ""; }},
+      {"--batch-interval", [](auto& request) { request.batch_interval_ms = 0; }},
+      {"--checkpoint-interval", [](auto& request) { request.checkpoint_interval_ms = -1; }},
+      {"--start", [](auto& request) { request.start = "middle"; }},
+      {"no name", [](auto& request) { request.settings[""] = "x"; }},
+      {"no name", [](auto& request) { request.source_config[""] = "x"; }},
+      {"no name", [](auto& request) { request.sink_config[""] = "x"; }},
+      {"all settings", [](auto& request) { request.settings["field"] = std::string(16 << 20, 'x'); }},
+      {"all settings", [](auto& request) { request.source_config[std::string(70'000, 'x')] = "x"; }},
+      {"--max-record-bytes", [](auto& request) { request.max_record_bytes = 0; }},
+      {"--state-partitions", [](auto& request) { request.state_partitions = 1 << 20; }},
+  };
+  for (const auto& [words, spoil] : wrong) {
+    const auto spec = make_spec(request_of(spoil));
+    ASSERT_FALSE(spec) << words;
+    EXPECT_EQ(spec.error().code, ErrorCode::kInvalid);
+    EXPECT_THAT(spec.error().message, ::testing::HasSubstr(words));
+    EXPECT_LT(spec.error().message.size(), 300u);
+  }
 }
 
 // --- Ledger ----------------------------------------------------------------------------------------------------------
