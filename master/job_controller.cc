@@ -440,7 +440,7 @@ void JobController::on_restore_failed(ProcessId from, const wire::RestoreFailed&
     return;
   }
   coordinator_.give_up("its base is damaged");
-  if (!coordinator_.drop_newest() && ledger_->batches().front().record.batch != 1) {
+  if (!coordinator_.drop_newest() && ledger_->first() != BatchId(1)) {
     return fail_job("checkpoint file " + failure.file + " is damaged (" + failure.reason +
                     ") and there is no checkpoint before it; restore the file and resume the job");
   }

@@ -48,6 +48,8 @@ class Ledger {
   // The batch after the newest.
   Batch& add(wire::BatchRecord record, bool durable);
   [[nodiscard]] Batch* find(BatchId batch);
+  // The oldest that it holds, or, where it is empty, the next.
+  [[nodiscard]] BatchId first() const { return first_; }
   [[nodiscard]] BatchId newest() const { return BatchId(first_.value() + static_cast<int64_t>(batches_.size()) - 1); }
   [[nodiscard]] BatchId newest_durable() const;
   [[nodiscard]] const std::deque<Batch>& batches() const { return batches_; }

@@ -181,6 +181,28 @@ TEST_F(Loading, a_job_that_cannot_be_run_is_listed_as_failed_until_it_is_killed)
   EXPECT_EQ(cluster.master()->find_job("job"), nullptr);
 }
 
+// The batch log is empty then: what was damaged is the only thing that there is.
+TEST_F(Loading, a_job_whose_only_checkpoint_cannot_be_restored_fails_by_its_name) {
+  SimCluster cluster(1, {.checkpoint_interval_ms = 60'000, .faults = SimFaults::none()});
+  begin(cluster);
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  stop(cluster);
+  std::map<std::string, std::string> intact;
+  for (auto& [name, bytes] : cluster.checkpoint_disk().files) {
+    if (name.ends_with(".sst")) intact[name] = std::exchange(bytes, "damaged");
+  }
+  cluster.ask_to_resume("job");
+  const auto failed = [&] { return job_of(cluster).phase() == JobController::Phase::kFailed; };
+  ASSERT_TRUE(cluster.world().run_until(failed, seconds(30))) << cluster.state();
+  EXPECT_NE(problem_of(cluster).find("there is no checkpoint before it"), std::string::npos) << problem_of(cluster);
+
+  for (const auto& [name, bytes] : intact) cluster.checkpoint_disk().files[name] = bytes;
+  cluster.ask_to_resume("job");
+  EXPECT_TRUE(cluster.world().run_until([&] { return runs(cluster); }, seconds(30))) << cluster.state();
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
 TEST_F(Loading, a_stop_does_not_take_back_a_checkpoint_that_is_being_made_durable) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SimCluster cluster(seed, {.faults = SimFaults::none()});
