@@ -301,19 +301,22 @@ bool JobController::reader_fills_up(ProcessId owner, LogPartition partition) con
 void JobController::on_map_done(const wire::Envelope& envelope) {
   const BatchId batch(envelope.header.batch);
   WriteSet letters;
+  std::string problem;
   for (const wire::MapResult& result : envelope.body.map_done.results) {
-    const Ledger::Batch* before = ledger_->find(batch);
-    if (before == nullptr) continue;
-    const Status noted = ledger_->note_result(batch, result);
-    if (!noted.has_value()) return fail_job(noted.error().message);
+    const Result<bool> is_first = ledger_->note_result(batch, result);
+    if (!is_first.has_value()) {
+      problem = is_first.error().message;
+      break;
+    }
+    if (!*is_first) continue;
     for (const wire::DeadLetter& letter : result.letters) {
       if (letters_++ < options_.max_letters) JobStore::put_letter(letters, job_, letter);
     }
-    if (!result.letters.empty() && record_.spec.fail_on_bad_record) {
+    if (!result.letters.empty() && record_.spec.fail_on_bad_record && problem.empty()) {
       const wire::DeadLetter& first = result.letters.front();
-      return fail_job("record at partition " + std::to_string(first.partition) + ", offset " +
-                      std::to_string(first.offset) + ": " + first.reason +
-                      "; kill the job and submit it with --on-bad-record=dead-letter to set such records aside");
+      problem = "record at partition " + std::to_string(first.partition) + ", offset " + std::to_string(first.offset) +
+                ": " + first.reason +
+                "; kill the job and submit it with --on-bad-record=dead-letter to set such records aside";
     }
   }
   if (!letters.empty()) {
@@ -325,6 +328,8 @@ void JobController::on_map_done(const wire::Envelope& envelope) {
   }
   if (Ledger::Batch* found = ledger_->find(batch); found != nullptr) found->mapped_at = clock_.now();
   store_totals(ledger_->advance_totals());
+  // After the letters, so that they show which record it was.
+  if (!problem.empty()) return fail_job(problem);
   advance_round();
 }
 

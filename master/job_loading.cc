@@ -118,7 +118,7 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
   }
   for (const wire::BatchTotals& stored : *totals) {
     for (const wire::MapResult& result : stored.results) {
-      if (const Status noted = ledger_->note_result(BatchId(stored.batch), result); !noted.has_value()) {
+      if (const auto noted = ledger_->note_result(BatchId(stored.batch), result); !noted.has_value()) {
         return fail_job(noted.error().message);
       }
     }

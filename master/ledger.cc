@@ -42,9 +42,9 @@ BatchId Ledger::newest_durable() const {
   return newest;
 }
 
-Status Ledger::note_result(BatchId batch, const wire::MapResult& result) {
+Result<bool> Ledger::note_result(BatchId batch, const wire::MapResult& result) {
   Batch* found = find(batch);
-  if (found == nullptr) return {};
+  if (found == nullptr) return false;
   const auto range = std::find_if(found->ranges.begin(), found->ranges.end(), [&](const Range& candidate) {
     return candidate.facts.partition.value() == result.partition;
   });
@@ -54,7 +54,7 @@ Status Ledger::note_result(BatchId batch, const wire::MapResult& result) {
   // A result of a plan that never became durable, told by a process that has not heard so yet.
   if (range == found->ranges.end() || range->facts.range.from.value() != result.from_offset ||
       range->facts.range.to.value() != result.to_offset) {
-    return {};
+    return false;
   }
   if (range->facts.records != result.records) {
     return fail(ErrorCode::kDataLost, place + ": " + std::to_string(range->facts.records) +
@@ -66,11 +66,11 @@ Status Ledger::note_result(BatchId batch, const wire::MapResult& result) {
       return fail(ErrorCode::kCorrupt, place + ": a replay gave other results than the first run; the job's code or " +
                                            "the log's content is not deterministic");
     }
-    return {};
+    return false;
   }
   range->result = result;
   range->facts.result_known = true;
-  return {};
+  return true;
 }
 
 std::vector<wire::BatchTotals> Ledger::advance_totals() {

@@ -54,9 +54,10 @@ class Ledger {
   [[nodiscard]] BatchId newest_durable() const;
   [[nodiscard]] const std::deque<Batch>& batches() const { return batches_; }
 
-  // Notes what a map found. An error: the replay of a range gave something else than its first map, or a count that
-  // differs from the plan's; the job must stop. Results of batches that are gone are ignored.
-  Status note_result(BatchId batch, const wire::MapResult& result);
+  // Notes what a map found; true: it is the first result of its range. An error: the replay of a range gave something
+  // else than its first map, or a count that differs from the plan's; the job must stop. Results of batches that are
+  // gone are ignored.
+  Result<bool> note_result(BatchId batch, const wire::MapResult& result);
   // Sums the results of the next batches that have all of theirs; the new totals, one per batch, oldest first.
   std::vector<wire::BatchTotals> advance_totals();
   [[nodiscard]] const wire::BatchTotals& totals() const { return totals_; }

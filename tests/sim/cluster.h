@@ -56,6 +56,7 @@ struct SimClusterOptions {
   int64_t sink_most_ms = 4;             // that one request to the sink takes
   int32_t base_every = 10;              // increments of a checkpoint until bases are merged
   int64_t max_uncheckpointed = 20'000;  // batches
+  bool fail_on_bad_record = false;
   SimFaults faults;
   std::shared_ptr<Plant> plant;
 };

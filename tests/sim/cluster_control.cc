@@ -68,6 +68,7 @@ api::SubmitRequest SimCluster::request_of(const std::string& name) {
   request.batch_interval_ms = options_.batch_interval_ms;
   request.checkpoint_interval_ms = options_.checkpoint_interval_ms;
   request.state_partitions = options_.state_partitions;
+  request.fail_on_bad_record = options_.fail_on_bad_record;
   return request;
 }
 

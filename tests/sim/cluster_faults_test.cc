@@ -193,5 +193,22 @@ TEST(ProbeThatWasRemoved, is_named_as_what_keeps_workers_out) {
   }
 }
 
+TEST(RecordThatFailsTheJob, is_among_its_dead_letters) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.fail_on_bad_record = true, .faults = SimFaults::none()});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  cluster.topic().append(LogPartition(1), std::vector<std::string>{"good", "bad \xff"});
+  const auto failed = [&] { return cluster.master()->find_job("job")->phase() == JobController::Phase::kFailed; };
+  ASSERT_TRUE(cluster.world().run_until(failed, seconds(30))) << cluster.state();
+  EXPECT_TRUE(says(cluster, "partition 1, offset 1")) << cluster.state();
+  cluster.world().run_for(seconds(1));
+  const auto letters =
+      cluster.master()->store().read_letters(cluster.master()->find_job("job")->id(), LogPartition(0), Offset(0), 10);
+  ASSERT_TRUE(letters.has_value());
+  ASSERT_EQ(letters->size(), 1u);
+  EXPECT_EQ(letters->front().offset, 1);
+}
+
 }  // namespace
 }  // namespace millrace

@@ -332,9 +332,9 @@ TEST(Ledger, a_batch_that_is_not_durable_holds_the_totals_back) {
 TEST(Ledger, a_replay_that_differs_is_a_named_stop) {
   Ledger ledger{wire::BatchTotals()};
   ledger.add(record_of(1, 0, 10), true);
-  ASSERT_TRUE(ledger.note_result(BatchId(1), result_of(0, 10, 77)));
-  ASSERT_TRUE(ledger.note_result(BatchId(1), result_of(0, 10, 77)));
-  const Status differs = ledger.note_result(BatchId(1), result_of(0, 10, 78));
+  EXPECT_TRUE(ledger.note_result(BatchId(1), result_of(0, 10, 77)).value());
+  EXPECT_FALSE(ledger.note_result(BatchId(1), result_of(0, 10, 77)).value());
+  const auto differs = ledger.note_result(BatchId(1), result_of(0, 10, 78));
   ASSERT_FALSE(differs);
   EXPECT_THAT(differs.error().message, ::testing::HasSubstr("batch 1, log partition 0, offsets 0 to 10"));
 }
@@ -344,7 +344,7 @@ TEST(Ledger, fewer_records_than_planned_is_data_lost) {
   ledger.add(record_of(1, 0, 10), true);
   wire::MapResult short_result = result_of(0, 10, 1);
   short_result.records = 9;
-  const Status lost = ledger.note_result(BatchId(1), short_result);
+  const auto lost = ledger.note_result(BatchId(1), short_result);
   ASSERT_FALSE(lost);
   EXPECT_EQ(lost.error().code, ErrorCode::kDataLost);
 }
