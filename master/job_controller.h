@@ -162,6 +162,7 @@ class JobController {
   void load_checkpoints(std::deque<wire::CheckpointRef> references, std::deque<KeptCheckpoint> kept);
   void accept_manifest(const wire::CheckpointRef& reference, const std::string& bytes,
                        std::deque<KeptCheckpoint>& kept);
+  void refuse_checkpoint(const wire::CheckpointRef& reference, const std::string& why);
   void load_log(std::deque<KeptCheckpoint> kept);
   void begin_running();
   void watch_log();

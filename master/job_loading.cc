@@ -59,21 +59,27 @@ void JobController::load_checkpoints(std::deque<wire::CheckpointRef> references,
     if (bytes.has_value()) {
       accept_manifest(reference, *bytes, kept);
     } else {
-      LOG(ERROR) << "job " << record_.spec.name << ": checkpoint of batch " << reference.batch
-                 << " is refused: " << bytes.error().message;
+      refuse_checkpoint(reference, bytes.error().message);
     }
     load_checkpoints(std::move(references), std::move(kept));
   }));
 }
 
+void JobController::refuse_checkpoint(const wire::CheckpointRef& reference, const std::string& why) {
+  checkpoint_trouble_ = "checkpoint " + reference.name + " is refused: " + why;
+  LOG(ERROR) << "job " << record_.spec.name << ": " << checkpoint_trouble_;
+}
+
 void JobController::accept_manifest(const wire::CheckpointRef& reference, const std::string& bytes,
                                     std::deque<KeptCheckpoint>& kept) {
-  const auto refuse = [&](const std::string& why) {
-    LOG(ERROR) << "job " << record_.spec.name << ": checkpoint " << reference.name << " is refused: " << why;
-  };
+  const auto refuse = [&](const std::string& why) { refuse_checkpoint(reference, why); };
   if (static_cast<int64_t>(hash_of(bytes)) != reference.hash) return refuse("its hash is not the batch log's");
   auto manifest = decode_record<wire::Manifest>(bytes);
   if (!manifest.has_value()) return refuse(manifest.error().message);
+  if (const int32_t known = wire::Manifest().format; manifest->format != known) {
+    return refuse("it is of format " + std::to_string(manifest->format) + ", this program knows " +
+                  std::to_string(known) + "; use the program that wrote it");
+  }
   const bool ours = static_cast<uint64_t>(manifest->job) == job_.value() &&
                     manifest->incarnation == record_.incarnation && manifest->batch == reference.batch;
   if (!ours) return refuse("it is of another job, incarnation or batch");
@@ -98,8 +104,9 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
   const BatchId referred(record_.checkpoints.empty() ? 0 : record_.checkpoints.back().batch);
   const BatchId needed = batches->empty() ? referred : BatchId(batches->front().batch).previous();
   if (base_batch != needed) {
-    return fail_job("no usable checkpoint is left for batch " + std::to_string(needed.value()) +
-                    "; restore the checkpoint files and resume the job, or kill it and submit it again");
+    return fail_job("no usable checkpoint is left for batch " + std::to_string(needed.value()) + " (" +
+                    checkpoint_trouble_ +
+                    "); restore the checkpoint files and resume the job, or kill it and submit it again");
   }
 
   ledger_ = std::make_unique<Ledger>(base);
@@ -107,6 +114,7 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
   const wire::Manifest* manifest = kept.empty() ? nullptr : &kept.front().manifest;
   const auto& offsets = manifest != nullptr ? manifest->offsets : record_.spec.start_offsets;
   for (size_t i = 0; i < offsets.size(); ++i) next[LogPartition(static_cast<int32_t>(i))] = Offset(offsets[i]);
+  for (const KeptCheckpoint& checkpoint : kept) last_time_ms_ = std::max(last_time_ms_, checkpoint.manifest.time_ms);
   for (wire::BatchRecord& record : *batches) {
     for (wire::PlannedRange& range : record.ranges) {
       next[LogPartition(range.partition)] = Offset(range.to_offset);

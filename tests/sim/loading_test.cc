@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/model/hash.h"
 #include "common/wire/codec.h"
 #include "tests/sim/cluster.h"
 
@@ -203,6 +205,52 @@ TEST_F(Loading, a_job_whose_only_checkpoint_cannot_be_restored_fails_by_its_name
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
+// Of a stopped job.
+void alter_newest_manifest(SimCluster& cluster, const std::function<void(wire::Manifest&)>& alter) {
+  cluster.crash_master();
+  wire::JobRecord record = durable_record(cluster);
+  std::string& bytes = cluster.checkpoint_disk().files.at(record.checkpoints.back().name);
+  auto manifest = decode_record<wire::Manifest>(bytes);
+  CHECK(manifest.has_value());
+  alter(*manifest);
+  bytes = encode_record(*manifest);
+  record.checkpoints.back().hash = static_cast<int64_t>(hash_of(bytes));
+  cluster.metadata_disk().values["job/job"] = encode_record(record);
+}
+
+TEST_F(Loading, batch_time_does_not_go_back_where_the_clock_did) {
+  SimCluster cluster(1, {.checkpoint_interval_ms = 60'000, .faults = SimFaults::none()});
+  begin(cluster);
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  stop(cluster);
+  const int64_t in_an_hour = cluster.world().clock().wall_now().unix_ms + 3'600'000;
+  alter_newest_manifest(cluster, [&](wire::Manifest& manifest) { manifest.time_ms = in_an_hour; });
+  start_master(cluster);
+  cluster.ask_to_resume("job");
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.finish()) << cluster.state();
+  const auto batches = cluster.master()->store().read_batches(job_of(cluster).id(), BatchId(0));
+  ASSERT_TRUE(batches.has_value() && !batches->empty());
+  EXPECT_EQ(batches->back().time_ms, in_an_hour);
+}
+
+TEST_F(Loading, a_manifest_of_another_format_is_refused_by_name) {
+  SimCluster cluster(1, {.checkpoint_interval_ms = 60'000, .faults = SimFaults::none()});
+  begin(cluster);
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  stop(cluster);
+  alter_newest_manifest(cluster, [&](wire::Manifest& manifest) { manifest.format = 2; });
+  start_master(cluster);
+  cluster.ask_to_resume("job");
+  const auto failed = [&] { return job_of(cluster).phase() == JobController::Phase::kFailed; };
+  ASSERT_TRUE(cluster.world().run_until(failed, seconds(30))) << cluster.state();
+  EXPECT_NE(problem_of(cluster).find("it is of format 2, this program knows 1"), std::string::npos)
+      << problem_of(cluster);
+}
+
+// A stop saves the job's record, too.
 TEST_F(Loading, a_stop_does_not_take_back_a_checkpoint_that_is_being_made_durable) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SimCluster cluster(seed, {.faults = SimFaults::none()});
