@@ -140,7 +140,7 @@ void JobStore::put_letter(WriteSet& set, JobId job, const wire::DeadLetter& lett
 void JobStore::remove_batches(WriteSet& set, JobId job, BatchId after, BatchId up_to) {
   for (BatchId batch = after.next(); batch <= up_to; batch = batch.next()) {
     set.remove(folder("batch", job) + hex(batch.value()));
-    set.remove(folder("totals", job) + hex(batch.value()));
+    set.remove(folder("totals", job) + hex(batch.previous().value()));
   }
 }
 

@@ -49,7 +49,8 @@ class JobStore {
   static void put_totals(WriteSet& set, JobId job, const wire::BatchTotals& totals);
   static void put_assignment(WriteSet& set, JobId job, const wire::AssignmentRecord& record);
   static void put_letter(WriteSet& set, JobId job, const wire::DeadLetter& letter);
-  // Batch records and totals of batches in (after, up_to].
+  // Batch records of batches in (after, up_to]. The totals of `up_to` stay, until a later call begins after it: they
+  // are what a stopped job can show.
   static void remove_batches(WriteSet& set, JobId job, BatchId after, BatchId up_to);
   // Everything of a job but its registry entry.
   Status remove_all(WriteSet& set, JobId job);

@@ -205,6 +205,17 @@ TEST_F(Loading, a_job_whose_only_checkpoint_cannot_be_restored_fails_by_its_name
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
+TEST_F(Loading, a_stopped_job_shows_what_it_has_counted) {
+  SimCluster cluster(1, {.checkpoint_interval_ms = 60'000, .faults = SimFaults::none()});
+  begin(cluster);
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  stop(cluster);
+  restart_master(cluster);
+  EXPECT_EQ(job_of(cluster).phase(), JobController::Phase::kStopped);
+  EXPECT_EQ(job_of(cluster).summary().records, 30);
+}
+
 // Of a stopped job.
 void alter_newest_manifest(SimCluster& cluster, const std::function<void(wire::Manifest&)>& alter) {
   cluster.crash_master();
