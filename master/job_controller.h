@@ -127,6 +127,9 @@ class JobController {
   // Calls `done` when the job is stopped, or could not be stopped in order within the limit (it is stopped then, too).
   void stop(std::move_only_function<void(Status)> done);
 
+  // Answers whoever waits for something: it will not come, because the job is dropped.
+  void answer_all(const Error& error);
+
   [[nodiscard]] const wire::JobRecord& record() const { return record_; }
   [[nodiscard]] Phase phase() const { return phase_; }
   [[nodiscard]] bool needs_executors() const { return phase_ == Phase::kRunning || phase_ == Phase::kStopping; }

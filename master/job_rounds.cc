@@ -268,6 +268,11 @@ void JobController::stop(std::move_only_function<void(Status)> done) {
   check_stopped();
 }
 
+void JobController::answer_all(const Error& error) {
+  queries_.fail_all(error);
+  for (auto& waiter : std::exchange(stop_waiters_, {})) waiter(std::unexpected(error));
+}
+
 void JobController::check_stopped() {
   if (phase_ != Phase::kStopping) return;
   if (stop_deadline_ == MonotonicTime()) stop_deadline_ = clock_.now() + options_.stop_limit;

@@ -99,6 +99,7 @@ void Master::drop_job(const std::string& name) {
   const auto found = jobs_.find(name);
   if (found == jobs_.end()) return;
   const JobId job = found->second->id();
+  found->second->answer_all({ErrorCode::kNotFound, "job '" + name + "' was killed meanwhile"});
   release_all_executors(job, "the job was killed");
   std::erase_if(start_troubles_, [&](const auto& trouble) { return trouble.first.second == job; });
   jobs_.erase(found);

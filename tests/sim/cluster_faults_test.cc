@@ -210,5 +210,21 @@ TEST(RecordThatFailsTheJob, is_among_its_dead_letters) {
   EXPECT_EQ(letters->front().offset, 1);
 }
 
+TEST(KilledJob, answers_whoever_waits_for_it) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.workers = 2, .faults = SimFaults::none()});
+  cluster.start_master();
+  cluster.submit("job", "word_count");
+  JobController* job = cluster.master()->find_job("job");
+  std::vector<std::string> answers;
+  job->get({"word"}, BatchId(0), [&](const Result<api::Values>& values) { answers.push_back(values.error().message); });
+  job->top(5, BatchId(0), [&](const Result<api::Values>& values) { answers.push_back(values.error().message); });
+  job->stop([&](const Status& stopped) { answers.push_back(stopped.error().message); });
+  EXPECT_TRUE(answers.empty());
+  cluster.ask_to_kill("job", false);
+  EXPECT_TRUE(cluster.world().run_until([&] { return answers.size() == 3; }, seconds(10)));
+  for (const std::string& answer : answers) EXPECT_NE(answer.find("was killed"), std::string::npos) << answer;
+}
+
 }  // namespace
 }  // namespace millrace
