@@ -92,10 +92,22 @@ Error describe_errno(const std::string& path, int error_number) {
   return {ErrorCode::kIo, path + ": " + std::strerror(error_number) + remedy};
 }
 
+Status make_root(const std::string& root) {
+  const std::string folder = root + "/" + std::string(kTemporaryFolder);
+  std::error_code failure;
+  fs::create_directories(folder, failure);
+  if (failure) return std::unexpected(describe_errno(folder, failure.value()));
+  return {};
+}
+
+bool is_there(const std::string& root) {
+  return ::access((root + "/" + std::string(kTemporaryFolder)).c_str(), F_OK) == 0;
+}
+
 Result<std::string> temporary_path(const std::string& root) {
   static std::atomic<uint64_t> counter = 0;
   const std::string folder = root + "/" + std::string(kTemporaryFolder);
-  if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return std::unexpected(describe_errno(folder, errno));
+  if (::access(folder.c_str(), F_OK) != 0) return std::unexpected(describe_errno(folder, errno));
   char host[256] = {};
   ::gethostname(host, sizeof(host) - 1);
   return folder + "/" + host + "." + std::to_string(getpid()) + "." + std::to_string(++counter);

@@ -22,7 +22,12 @@ Status check_file_name(const std::string& name);
 // kIo with the path and what to do, for an errno of a call on `path`; kNotFound for ENOENT.
 Error describe_errno(const std::string& path, int error_number);
 
-// A path in ROOT/.tmp that no other process or call uses.
+// Makes ROOT and ROOT/.tmp, which is also the mark of the store's own root: where it is missing later, another
+// directory stands in its place, as a share's mount point does while the share is away.
+Status make_root(const std::string& root);
+[[nodiscard]] bool is_there(const std::string& root);
+
+// A path in ROOT/.tmp that no other process or call uses. kNotFound: the root is not there.
 Result<std::string> temporary_path(const std::string& root);
 // Removes what crashed writers left in ROOT/.tmp longer than an hour ago.
 void sweep_temporary(const std::string& root);

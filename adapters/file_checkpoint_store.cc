@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <functional>
 #include <queue>
 #include <utility>
@@ -267,9 +266,7 @@ Result<std::unique_ptr<FileCheckpointStore>> FileCheckpointStore::open(TaskLoop&
   }
   std::string root = uri.substr(kScheme.size());
   while (root.size() > 1 && root.back() == '/') root.pop_back();
-  std::error_code failure;
-  std::filesystem::create_directories(root, failure);
-  if (failure) return std::unexpected(durable_file::describe_errno(root, failure.value()));
+  if (auto made = durable_file::make_root(root); !made) return std::unexpected(made.error());
   durable_file::sweep_temporary(root);
   return std::unique_ptr<FileCheckpointStore>(new FileCheckpointStore(loop, std::move(root)));
 }
@@ -282,7 +279,16 @@ FileCheckpointStore::~FileCheckpointStore() = default;
 template <typename T, typename Work>
 void FileCheckpointStore::run(Work work, Done<T> done) {
   thread_->run([this, work = std::move(work), done = std::move(done)]() mutable {
-    thread_->complete([result = work(), done = std::move(done)]() mutable { done(std::move(result)); });
+    const auto attempt = [&]() -> Result<T> {
+      if (!durable_file::is_there(root_)) {
+        return fail(ErrorCode::kUnavailable, "the checkpoint store is not mounted at " + root_ + "; mount it there");
+      }
+      return work();
+    };
+    Result<T> result = attempt();
+    // It may have gone and come back in between.
+    if (!result && result.error().code == ErrorCode::kNotFound) result = attempt();
+    thread_->complete([result = std::move(result), done = std::move(done)]() mutable { done(std::move(result)); });
   });
 }
 

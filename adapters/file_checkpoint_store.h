@@ -8,7 +8,8 @@
 //
 // Every file is written as DIR/.tmp/NAME, synced, put under its name in one step (rename; link where it may not
 // replace) and its directory synced: a name that exists is complete. DIR/.tmp is swept of leftovers older than an
-// hour at opening.
+// hour at opening. While it is missing the store is not mounted: everything is kUnavailable then, nothing is "not
+// there", and nothing is written into the empty mount point.
 //
 // One thread of its own does the work in the order of the calls; answers come on the loop.
 #pragma once

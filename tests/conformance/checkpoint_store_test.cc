@@ -360,11 +360,47 @@ TEST(FileCheckpointStoreTest, AFullDiskLeavesNothingBehindAndGoesOnWhenThereIsSp
   EXPECT_EQ(wait_for<bool>(loop, [&](auto done) { store->create("manifest", "small", std::move(done)); }), true);
 }
 
+TEST(FileCheckpointStoreTest, AStoreThatIsNotMountedForAMomentIsAwayAndNotDamaged) {
+  TemporaryDirectory directory;
+  const std::string root = directory.path() + "/share";
+  TestLoop loop(TestLoop::Time::kReal);
+  auto store = FileCheckpointStore::open(loop, "file://" + root).value();
+  const auto write = [&](const std::string& name) {
+    StateRun run;
+    run.add(StatePartition(0), "key", "value");
+    return wait_for<StateFile>(loop, [&](auto done) { store->write_state(name, std::move(run), std::move(done)); });
+  };
+  const auto read = [&](const StateFile& file) {
+    return wait_for<StateRun>(loop, [&](auto done) { store->read_state(file, {StatePartition(0)}, std::move(done)); });
+  };
+  const StateFile file = write("a/state").value();
+  std::filesystem::rename(root, directory.path() + "/away");
+  std::filesystem::create_directory(root);  // the mount point
+
+  const std::vector<Error> errors = {
+      read(file).error(),
+      write("a/more").error(),
+      wait_for<bool>(loop, [&](auto done) { store->create("manifest", "x", std::move(done)); }).error(),
+      wait_for<std::string>(loop, [&](auto done) { store->read("manifest", std::move(done)); }).error(),
+      wait_for<std::vector<std::string>>(loop, [&](auto done) { store->list("a", std::move(done)); }).error(),
+      wait_for<bool>(loop, [&](auto done) { store->remove({"a/state"}, std::move(done)); }).error()};
+  for (const Error& error : errors) {
+    EXPECT_EQ(error.code, ErrorCode::kUnavailable) << error;
+    EXPECT_THAT(error.message, HasSubstr("not mounted at " + root));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(root));
+
+  std::filesystem::remove(root);
+  std::filesystem::rename(directory.path() + "/away", root);
+  EXPECT_EQ(read(file).value().size(), 1u);
+  std::filesystem::remove(root + "/a/state");
+  EXPECT_EQ(read(file).error().code, ErrorCode::kNotFound);
+}
+
 TEST(FileCheckpointStoreTest, LeftoversOfDeadWritersAreSweptAfterAnHour) {
   TemporaryDirectory directory;
   TestLoop loop(TestLoop::Time::kReal);
   FileCheckpointStore::open(loop, "file://" + directory.path()).value();
-  std::filesystem::create_directory(directory.path() + "/.tmp");
   const std::string old = directory.path() + "/.tmp/old";
   const std::string young = directory.path() + "/.tmp/young";
   std::ofstream(old) << "x";
