@@ -33,6 +33,7 @@ void Agent::on_peer_up(const PeerInfo& peer) {
   if (peer.role != wire::Role::MASTER) return;
   if (master_ != ProcessId(0) && master_ != peer.process) messenger_.forget(master_);
   master_ = peer.process;
+  master_lost_ = false;
   LOG(INFO) << "the master at " << peer.endpoint.address << " is there";
   register_here();
 }
@@ -59,6 +60,7 @@ void Agent::register_here() {
 
 void Agent::on_peer_unreachable(const PeerInfo& peer, const std::string& reason) {
   if (peer.process != master_) return;
+  master_lost_ = true;
   LOG(WARNING) << "the master at " << peer.endpoint.address << " is lost (" << reason
                << "); the executors go on, waiting for it or its successor";
   if (draining_) deps_.exit(Exit::kDrained, "the master is gone");
@@ -73,6 +75,7 @@ void Agent::on_refused(const Endpoint& endpoint, const std::string& reason) {
 
 void Agent::on_message(const PeerInfo& from, wire::Envelope envelope, SharedBuffer) {
   if (from.process != master_) return;
+  master_lost_ = false;
   const wire::Body& body = envelope.body;
   if (body.__isset.start_executor) return start_executor(envelope);
   if (body.__isset.stop_executor) {

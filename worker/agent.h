@@ -53,7 +53,7 @@ class Agent : public MessengerHandler {
   // Asks the master to move away what this worker holds; exit(kDrained) follows. Without a master it comes at once.
   void drain();
 
-  [[nodiscard]] bool connected() const { return master_ != ProcessId(0); }
+  [[nodiscard]] bool connected() const { return master_ != ProcessId(0) && !master_lost_; }
   [[nodiscard]] size_t executors() const { return executors_.size(); }
 
   // MessengerHandler
@@ -76,7 +76,8 @@ class Agent : public MessengerHandler {
 
   // Owned by the loop.
   Messenger messenger_;
-  ProcessId master_;                      // 0: none now
+  ProcessId master_;                      // 0: none yet
+  bool master_lost_ = false;              // its connection broke, and it has said nothing since
   std::map<ProcessId, JobId> executors_;  // that run
   bool draining_ = false;
   int64_t beats_without_master_ = 0;

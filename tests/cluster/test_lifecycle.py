@@ -1,6 +1,8 @@
 """Jobs through stop, resume, kill and submit again, and through the end of every process in good order."""
 
 import itertools
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -57,6 +59,27 @@ def test_a_worker_told_to_leave_hands_over_what_it_holds(cluster, redis):
         check_word_count(cluster, redis, "wc", cluster.read_log("text"))
     finally:
         feeder.end()
+
+
+def test_a_worker_whose_master_is_dead_says_so_and_leaves_when_told(cluster):
+    worker = cluster.workers[0]
+    [http] = [known.http for known in cluster.ready_workers() if known.name.endswith(f":{worker.pid}")]
+
+    def health():
+        try:
+            with urllib.request.urlopen(f"http://{http}/health", timeout=5) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert health() == 200
+    cluster.master.kill()
+    wait_for("the worker to miss its master", lambda: health() == 503)
+    cluster.master.start()
+    wait_for("the worker to see it again", lambda: health() == 200)
+    cluster.master.kill()
+    wait_for("the worker to miss its master again", lambda: health() == 503)
+    assert worker.stop() == 0
 
 
 def test_a_worker_that_comes_later_gets_a_share(cluster, redis, lines):
