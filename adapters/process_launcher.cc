@@ -19,6 +19,13 @@ std::string describe_end(int status) {
   return "exit status " + std::to_string(WEXITSTATUS(status));
 }
 
+int reap(pid_t pid) {
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
 // Between fork and exec: only what is allowed there in a process with threads.
 [[noreturn]] void become(char* const* arguments, pid_t parent, int64_t memory_limit_bytes) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -49,6 +56,7 @@ ForkLauncher::~ForkLauncher() {
   for (auto& [process, child] : children_) {
     kill(child->pid, SIGKILL);
     child->waiter.join();
+    reap(child->pid);
   }
 }
 
@@ -77,27 +85,28 @@ Status ForkLauncher::launch(const LaunchRequest& request,
 
   auto child = std::make_unique<Child>();
   child->pid = pid;
-  auto finish = [this, alive = std::weak_ptr<char>(alive_), process = request.process,
-                 ended = std::move(ended)](int status) mutable {
+  auto finish = [this, alive = std::weak_ptr<char>(alive_), process = request.process, pid,
+                 ended = std::move(ended)]() mutable {
     if (alive.expired()) return;
     const auto found = children_.find(process);
     if (found == children_.end()) return;
     found->second->waiter.join();
     children_.erase(found);
-    ended(describe_end(status));
+    ended(describe_end(reap(pid)));
   };
   child->waiter = std::thread([this, pid, finish = std::move(finish)]() mutable {
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    // Only looks: whoever may still send it a signal reaps it, so that its pid is its own until then.
+    siginfo_t about = {};
+    while (waitid(P_PID, static_cast<id_t>(pid), &about, WEXITED | WNOWAIT) < 0 && errno == EINTR) {
     }
-    loop_.post([finish = std::move(finish), status]() mutable { finish(status); });
+    loop_.post(std::move(finish));
   });
   children_[request.process] = std::move(child);
   return {};
 }
 
 void ForkLauncher::end(ProcessId process) {
-  // The child is a zombie at most until its waiter's task has run, so the pid is still its own.
+  // The child is a zombie at most until it leaves children_, so the pid is still its own.
   if (const auto found = children_.find(process); found != children_.end()) kill(found->second->pid, SIGKILL);
 }
 

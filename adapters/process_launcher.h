@@ -1,6 +1,6 @@
 // ForkLauncher: starts executors as child processes of this one: the same binary with --executor. A child dies with
 // its parent (a parent-death signal, so kill -9 of the worker takes its executors along), inherits no descriptor but
-// the standard ones, and is reaped by a thread that waits for it.
+// the standard ones; a thread waits for its end, and the loop reaps it.
 //
 // The parent-death signal is tied to the thread that forks, so launch() must be called on a thread that lives as long
 // as the process: the worker's control loop. `ended` is called on that loop.
