@@ -14,8 +14,12 @@ constexpr int kProbeMs = 100;
 constexpr int kPauseMs = 50;
 constexpr Duration kNewTopicTime = std::chrono::seconds(1);
 
-// The queues are large because a full one makes librdkafka 2.0 idle for up to a second; about 128 MiB a partition is
-// the bound of what is fetched and not yet packed.
+// What is fetched and not yet packed, of all partitions of a client together, and of one: the queues are as large as
+// that allows because a full one makes librdkafka 2.0 idle for up to a second.
+constexpr size_t kQueuedKb = 512 << 10;
+constexpr size_t kLeastQueuedKb = 8 << 10;
+constexpr size_t kMostQueuedKb = 128 << 10;
+
 const std::map<std::string, std::string> kOurs = {
     {"check.crcs", "true"},
     {"client.id", "millrace"},
@@ -23,7 +27,6 @@ const std::map<std::string, std::string> kOurs = {
     {"fetch.max.bytes", "67108864"},
     {"fetch.message.max.bytes", "8388608"},
     {"log.connection.close", "false"},
-    {"queued.max.messages.kbytes", "131072"},
     {"queued.min.messages", "500000"},
     {"reconnect.backoff.max.ms", "1000"},
     {"socket.keepalive.enable", "true"},
@@ -79,7 +82,10 @@ rd_kafka_resp_err_t ask_cleanup_policy(rd_kafka_t* client, int32_t broker, const
 }  // namespace
 
 Result<std::unique_ptr<KafkaHandle>> KafkaHandle::make(const KafkaOptions& options, KafkaWaker& waker) {
-  auto conf = make_kafka_conf(options, kOurs, kNeeded);
+  auto ours = kOurs;
+  ours["queued.max.messages.kbytes"] =
+      std::to_string(std::clamp(kQueuedKb / std::max<size_t>(options.partitions, 1), kLeastQueuedKb, kMostQueuedKb));
+  auto conf = make_kafka_conf(options, ours, kNeeded);
   if (!conf) return std::unexpected(conf.error());
   std::unique_ptr<KafkaHandle> handle(new KafkaHandle(options, waker));
   rd_kafka_conf_set_opaque(conf->get(), handle.get());

@@ -12,7 +12,7 @@ Result<std::unique_ptr<Log>> open_log(TaskLoop& loop, const LogSource& source) {
   const Result<Uri> uri = parse_uri(source.uri);
   if (!uri.has_value()) return std::unexpected(uri.error());
   if (uri->scheme == "kafka") {
-    auto log = KafkaLog::make({uri->authority, uri->path, source.config}, loop);
+    auto log = KafkaLog::make({uri->authority, uri->path, source.config, source.partitions}, loop);
     if (!log.has_value()) return std::unexpected(log.error());
     return std::unique_ptr<Log>(std::move(*log));
   }

@@ -14,6 +14,7 @@ struct LogSource {
   std::string uri;
   std::map<std::string, std::string> config;  // librdkafka settings
   std::string embedded_root;                  // folder of the embedded logs; empty: there are none
+  size_t partitions = 0;                      // as far as it is known
 };
 
 // Makes no connection yet. kInvalid: malformed, no source of that scheme, or an unknown setting.
