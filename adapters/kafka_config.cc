@@ -10,9 +10,11 @@ namespace {
 constexpr int kSyslogError = 3;
 constexpr int kSyslogWarning = 4;
 
-// Set by the adapters for correctness, or dangerous in what a client of the API sends: a plugin is code.
-const std::set<std::string> kReserved = {"auto.offset.reset",    "bootstrap.servers",    "enable.auto.commit",
-                                         "enable.partition.eof", "metadata.broker.list", "plugin.library.paths"};
+// Set by the adapters for correctness, or dangerous in what a client of the API sends: libraries and a command are
+// code.
+const std::set<std::string> kReserved = {"auto.offset.reset",    "bootstrap.servers",      "enable.auto.commit",
+                                         "enable.partition.eof", "metadata.broker.list",   "plugin.library.paths",
+                                         "ssl.engine.location",  "sasl.kerberos.kinit.cmd"};
 
 void write_log(const rd_kafka_t*, int level, const char* facility, const char* text) {
   if (level <= kSyslogError) {

@@ -234,9 +234,11 @@ TEST(KafkaOptionsTest, name_the_setting_that_librdkafka_does_not_know) {
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code, ErrorCode::kInvalid);
   EXPECT_THAT(unknown.error().message, testing::HasSubstr("'fetch.mon.bytes'"));
-  const Status reserved = check_kafka_options({"h:1", "t", {{"plugin.library.paths", "/x.so"}}});
-  ASSERT_FALSE(reserved);
-  EXPECT_THAT(reserved.error().message, testing::HasSubstr("plugin.library.paths"));
+  for (const std::string name : {"plugin.library.paths", "ssl.engine.location", "sasl.kerberos.kinit.cmd"}) {
+    const Status reserved = check_kafka_options({"h:1", "t", {{name, "/x.so"}}});
+    ASSERT_FALSE(reserved);
+    EXPECT_THAT(reserved.error().message, testing::HasSubstr(name + "' is not yours to set"));
+  }
 }
 
 TEST(KafkaOptionsTest, do_not_print_values_for_they_may_be_secrets) {
