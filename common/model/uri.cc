@@ -28,6 +28,11 @@ std::string percent_decode(const std::string& text) {
   return out;
 }
 
+std::string without_login(const std::string& text) {
+  const size_t at = text.rfind('@');
+  return at == std::string::npos ? text : "***" + text.substr(at);
+}
+
 }  // namespace
 
 std::string Uri::masked() const {
@@ -51,12 +56,20 @@ Result<Uri> parse_uri(const std::string& text) {
   }
   const size_t colon = text.find("://");
   if (colon == std::string::npos || colon == 0) {
-    return fail(ErrorCode::kInvalid, "'" + text.substr(0, 40) +
+    return fail(ErrorCode::kInvalid, "'" + without_login(text).substr(0, 40) +
                                          "' is not a URI; expected kafka://HOST:PORT/TOPIC, log://NAME, "
                                          "redis://HOST:PORT or none:");
   }
   uri.scheme = text.substr(0, colon);
   std::string rest = text.substr(colon + 3);
+  // Before anything else: a password may hold any of the other signs, and nothing of it may be shown.
+  if (const size_t at = rest.rfind('@'); at != std::string::npos) {
+    const std::string login = rest.substr(0, at);
+    const size_t split = std::min(login.find(':'), login.size());
+    uri.user = percent_decode(login.substr(0, split));
+    if (split < login.size()) uri.password = percent_decode(login.substr(split + 1));
+    rest.erase(0, at + 1);
+  }
   if (const size_t question = rest.find('?'); question != std::string::npos) {
     std::string query = rest.substr(question + 1);
     rest.resize(question);
@@ -75,16 +88,14 @@ Result<Uri> parse_uri(const std::string& text) {
     uri.path = rest.substr(slash + 1);
     rest.resize(slash);
   }
-  if (const size_t at = rest.rfind('@'); at != std::string::npos) {
-    const std::string login = rest.substr(0, at);
-    const size_t split = std::min(login.find(':'), login.size());
-    uri.user = percent_decode(login.substr(0, split));
-    if (split < login.size()) uri.password = percent_decode(login.substr(split + 1));
-    rest.erase(0, at + 1);
-  }
   uri.authority = rest;
   if (uri.authority.empty()) {
     return fail(ErrorCode::kInvalid, "the " + uri.scheme + " URI names no host or log");
+  }
+  const bool bare = uri.user.empty() && uri.password.empty() && uri.options.empty();
+  if ((uri.scheme == "kafka" || uri.scheme == "log") && !bare) {
+    return fail(ErrorCode::kInvalid, "a " + uri.scheme + " URI takes no user, password or options" +
+                                         (uri.scheme == "kafka" ? "; give them by --kafka-config" : ""));
   }
   return uri;
 }

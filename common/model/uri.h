@@ -20,7 +20,8 @@ struct Uri {
   [[nodiscard]] std::string masked() const;
 };
 
-// kInvalid with the place and the expected form. Percent-encoding is decoded in user and password only.
+// kInvalid with the place and the expected form, and nothing of a password. What stands before the last '@' is the
+// login; percent-encoding is decoded there only.
 Result<Uri> parse_uri(const std::string& text);
 
 // A job's or embedded log's name: 1 to 64 of A-Z a-z 0-9 _ - . and not beginning with a dot. kInvalid says so.
