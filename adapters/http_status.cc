@@ -1,8 +1,14 @@
 #include "adapters/http_status.h"
 
 #include <httplib.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <deque>
@@ -16,9 +22,16 @@
 namespace millrace {
 namespace {
 
-constexpr size_t kMaxWaiting = 64;
+using SteadyClock = std::chrono::steady_clock;
 
-// httplib's own pool has no bound; here the accepting thread waits where too many connections are waiting.
+constexpr size_t kMaxWaiting = 64;
+constexpr auto kTimeOfRequest = std::chrono::seconds(3);  // to arrive and to be answered
+constexpr int kStopStepMs = 100;                          // how often a waiting request looks whether the server stops
+
+// True on a thread while a connection that it takes over is only to be closed.
+thread_local bool refusing = false;
+
+// httplib's own pool has no bound; here a connection beyond the bound is closed at once.
 class BoundedPool : public httplib::TaskQueue {
  public:
   explicit BoundedPool(int threads) {
@@ -26,10 +39,17 @@ class BoundedPool : public httplib::TaskQueue {
   }
 
   void enqueue(std::function<void()> task) override {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return tasks_.size() < kMaxWaiting || stopping_; });
-    tasks_.push_back(std::move(task));
-    changed_.notify_all();
+    {
+      const std::lock_guard lock(mutex_);
+      if (tasks_.size() < kMaxWaiting && !stopping_) {
+        tasks_.push_back(std::move(task));
+        changed_.notify_all();
+        return;
+      }
+    }
+    refusing = true;
+    task();
+    refusing = false;
   }
 
   void shutdown() override {
@@ -49,7 +69,6 @@ class BoundedPool : public httplib::TaskQueue {
       if (tasks_.empty()) return;
       auto task = std::move(tasks_.front());
       tasks_.pop_front();
-      changed_.notify_all();
       lock.unlock();
       task();
       lock.lock();
@@ -63,6 +82,71 @@ class BoundedPool : public httplib::TaskQueue {
   std::vector<std::thread> threads_;
 };
 
+// A connection with one deadline for all that is read and written: httplib's own time-outs begin anew at each byte, so
+// that a few slow clients would hold all threads.
+class DeadlineStream final : public httplib::Stream {
+ public:
+  DeadlineStream(socket_t socket, const std::atomic<bool>& stopping) : socket_(socket), stopping_(stopping) {}
+
+  [[nodiscard]] bool is_readable() const override { return wait_for(POLLIN); }
+  [[nodiscard]] bool is_writable() const override { return wait_for(POLLOUT); }
+  ssize_t read(char* bytes, size_t size) override {
+    return is_readable() ? ::recv(socket_, bytes, size, MSG_DONTWAIT) : -1;
+  }
+  ssize_t write(const char* bytes, size_t size) override {
+    return is_writable() ? ::send(socket_, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL) : -1;
+  }
+  // Nobody asks for the addresses.
+  void get_remote_ip_and_port(std::string& ip, int& port) const override { no_address(ip, port); }
+  void get_local_ip_and_port(std::string& ip, int& port) const override { no_address(ip, port); }
+  [[nodiscard]] socket_t socket() const override { return socket_; }
+
+ private:
+  static void no_address(std::string& ip, int& port) {
+    ip.clear();
+    port = 0;
+  }
+  [[nodiscard]] bool wait_for(int16_t event) const {
+    while (!stopping_) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - SteadyClock::now()).count();
+      if (left <= 0) return false;
+      pollfd waited = {socket_, event, 0};
+      const int ready = ::poll(&waited, 1, static_cast<int>(std::min<int64_t>(left, kStopStepMs)));
+      if (ready > 0) return true;
+      if (ready < 0 && errno != EINTR) return false;
+    }
+    return false;
+  }
+
+  const socket_t socket_;
+  const std::atomic<bool>& stopping_;
+  const SteadyClock::time_point deadline_ = SteadyClock::now() + kTimeOfRequest;
+};
+
+class BoundedServer final : public httplib::Server {
+ public:
+  // Ends the requests that are under way.
+  void end() {
+    stopping_ = true;
+    stop();
+  }
+
+ private:
+  bool process_and_close_socket(socket_t socket) override {
+    bool served = false;
+    if (!refusing && !stopping_) {
+      DeadlineStream stream(socket, stopping_);
+      bool closed = false;
+      served = process_request(stream, /*close_connection=*/true, closed, nullptr);
+    }
+    ::shutdown(socket, SHUT_RDWR);
+    ::close(socket);
+    return served;
+  }
+
+  std::atomic<bool> stopping_ = false;
+};
+
 }  // namespace
 
 class HttpStatus::Server {
@@ -70,7 +154,7 @@ class HttpStatus::Server {
   explicit Server(HttpStatusOptions options) : options_(std::move(options)) {}
 
   ~Server() {
-    server_.stop();
+    server_.end();
     if (thread_.joinable()) thread_.join();
   }
 
@@ -79,10 +163,6 @@ class HttpStatus::Server {
     if (!address) return std::unexpected(address.error());
     host_ = *address;
     server_.new_task_queue = [threads = options_.threads] { return new BoundedPool(threads); };
-    server_.set_read_timeout(5);
-    server_.set_write_timeout(5);
-    server_.set_keep_alive_timeout(2);
-    server_.set_keep_alive_max_count(20);
     server_.set_payload_max_length(4096);
     // Not httplib's default, which shares the port with whoever else listens on it.
     server_.set_socket_options([](socket_t socket) {
@@ -140,7 +220,7 @@ class HttpStatus::Server {
 
   const HttpStatusOptions options_;
   HostPort host_;
-  httplib::Server server_;
+  BoundedServer server_;
   std::atomic<bool> ended_ = false;
   std::thread thread_;
 };

@@ -1,7 +1,8 @@
 // HttpStatus: a small HTTP port for probes, people and Prometheus: GET /health, /status (JSON) and /metrics (text).
 //
 // Threads of its own call the callbacks, which must be thread-safe and quick (usually they hand out a text that the
-// loop renews). At most a few requests are served at a time; further ones wait in the kernel's queue.
+// loop renews). A connection serves one request, which has 3 seconds; a few are served at a time, 64 wait, and further
+// ones are closed.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,7 @@ class HttpStatus {
  public:
   // kInvalid: the address is malformed. kUnavailable: the port cannot be listened on.
   static Result<std::unique_ptr<HttpStatus>> start(HttpStatusOptions options);
-  // Waits for the requests that are under way.
+  // Ends the requests that are under way.
   ~HttpStatus();
   HttpStatus(const HttpStatus&) = delete;
   HttpStatus& operator=(const HttpStatus&) = delete;

@@ -6,19 +6,31 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
 namespace millrace {
 namespace {
 
 using testing::HasSubstr;
 
-std::string fetch(uint16_t port, const std::string& request) {
+// -1: no connection.
+int connect_to(uint16_t port) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return "no connection";
-  EXPECT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+std::string fetch(uint16_t port, const std::string& request) {
+  const int fd = connect_to(port);
+  if (fd < 0) return "no connection";
+  send(fd, request.data(), request.size(), MSG_NOSIGNAL);  // the answer tells whether it arrived
   std::string answer;
   char buffer[4096];
   for (ssize_t n = 0; (n = recv(fd, buffer, sizeof(buffer), 0)) > 0;) answer.append(buffer, n);
@@ -47,8 +59,56 @@ TEST(HttpStatusTest, HealthStatusAndMetricsAreServed) {
   EXPECT_THAT(get(port, "/metrics"), HasSubstr("# TYPE millrace_epoch gauge\nmillrace_epoch 3\n"));
   EXPECT_THAT(get(port, "/../../etc/passwd"), HasSubstr("404"));
   EXPECT_THAT(fetch(port, "\x01\x02garbage\r\n\r\n"), HasSubstr("400"));
-  EXPECT_THAT(get(port, "/" + std::string(5000, 'a')), testing::Not(HasSubstr("200 OK")));
+  EXPECT_THAT(get(port, "/" + std::string(5000, 'a')), HasSubstr("404"));
+  EXPECT_THAT(get(port, "/" + std::string(10'000, 'a')), HasSubstr("414"));
   EXPECT_THAT(get(port, "/health"), HasSubstr("200 OK"));
+}
+
+// Clients that begin a request and do not go on, until the end of the test.
+class SlowClients {
+ public:
+  SlowClients(uint16_t port, int number) {
+    for (int i = 0; i < number; ++i) {
+      sockets_.push_back(connect_to(port));
+      EXPECT_EQ(send(sockets_.back(), "GET /he", 7, MSG_NOSIGNAL), 7);
+    }
+  }
+  ~SlowClients() {
+    for (const int fd : sockets_) close(fd);
+  }
+  // Whether the server has closed every one, by waiting for it.
+  [[nodiscard]] bool all_closed() const {
+    char byte = 0;
+    return std::ranges::all_of(sockets_, [&](int fd) { return recv(fd, &byte, 1, 0) <= 0; });
+  }
+
+ private:
+  std::vector<int> sockets_;
+};
+
+TEST(HttpStatusTest, SlowClientsHaveADeadlineAndHoldUpNobodyForLong) {
+  auto server = HttpStatus::start(options_of("127.0.0.1:0"));
+  ASSERT_TRUE(server);
+  const SlowClients slow((*server)->port(), 8);  // two for each thread
+  EXPECT_THAT(get((*server)->port(), "/health"), HasSubstr("200 OK"));
+  EXPECT_TRUE(slow.all_closed());
+}
+
+TEST(HttpStatusTest, TheEndWaitsForNoSlowClient) {
+  auto server = HttpStatus::start(options_of("127.0.0.1:0"));
+  ASSERT_TRUE(server);
+  const SlowClients slow((*server)->port(), 40);  // 30 s, one after the other
+  const auto begin = std::chrono::steady_clock::now();
+  server->reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  EXPECT_TRUE(slow.all_closed());
+}
+
+TEST(HttpStatusTest, ConnectionsBeyondTheQueueAreClosed) {
+  auto server = HttpStatus::start(options_of("127.0.0.1:0"));
+  ASSERT_TRUE(server);
+  const SlowClients slow((*server)->port(), 100);  // 4 are served and 64 wait
+  EXPECT_THAT(get((*server)->port(), "/health"), testing::Not(HasSubstr("200 OK")));
 }
 
 TEST(HttpStatusTest, AProblemTurnsHealthTo503) {
