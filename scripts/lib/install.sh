@@ -28,8 +28,21 @@ as_root() {
   if [[ "$(id -u)" == 0 ]]; then "$@"; else sudo "$@"; fi
 }
 
+# Runs a command in a subshell whose end, by Ctrl-C too, takes the policy file away again. One that is there already
+# stays.
+without_service_starts() (
+  policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    trap 'as_root rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+  fi
+  "$@"
+)
+
 install_packages() {
-  local missing policy=/usr/sbin/policy-rc.d own_policy=no log status=0
+  local missing log status=0
   command -v dpkg-query >/dev/null ||
     fail "this is no Debian system: install the counterparts of scripts/lib/packages yourself"
   mapfile -t missing < <(missing_packages "$@")
@@ -39,13 +52,7 @@ install_packages() {
   fi
   say "installing ${#missing[@]} packages with apt (1 to 3 minutes for all of them): ${missing[*]}"
   log=$(mktemp)
-  if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
-    as_root chmod 755 $policy
-    own_policy=yes
-  fi
-  run_apt "$log" "${missing[@]}" || status=$?
-  if [[ $own_policy == yes ]]; then as_root rm -f $policy; fi
+  without_service_starts run_apt "$log" "${missing[@]}" || status=$?
   if ((status != 0)); then
     tail -n 20 "$log" >&2
     fail "apt could not install: ${missing[*]} (its whole output: $log)"
