@@ -429,9 +429,9 @@ def test_a_watcher_sees_batches_being_applied(small):
     watch = Process("watch", [f"{BIN}/millrace", f"--api={small.api_port}", "watch", "watched", "-n", "2"], small.directory)
     watch.start()
     try:
-        wait_for("a drawn list", lambda: "b" in watch.tail() and "2" in watch.tail())
+        wait_for("a drawn list", lambda: "b\t2" in watch.tail())
         append(small, "log://watched", [next(prose()), b"b b b b"])
-        wait_for("a redrawn list", lambda: "6" in watch.tail())
+        wait_for("a redrawn list", lambda: "b\t6" in watch.tail())
         assert watch.stop() in (0, 143, -15)
     finally:
         watch.end()
