@@ -146,6 +146,8 @@ void KafkaLog::Core::run() {
     for (const auto& reader : readers_) busy = serve(reader) || busy;
     if (!busy) waker_->sleep(kLongestSleep);
   }
+  // Chunks that are posted hold the readers' states; the streams have to go before the handles.
+  for (const auto& reader : readers_) reader->stream = nullptr;
   readers_.clear();
   const std::scoped_lock lock(mutex_);
   for (const auto& reader : opened_) CHECK(reader->stream == nullptr);
