@@ -210,6 +210,28 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
 
 namespace {
 
+// The answer to a message whose own one is larger than an answer may be. All methods have the failure as their field 1.
+std::string too_large_failure(std::string_view message, size_t size, size_t most) {
+  auto* bytes = reinterpret_cast<uint8_t*>(const_cast<char*>(message.data()));  // read only, as in process()
+  TBinaryProtocol in(std::make_shared<TMemoryBuffer>(bytes, static_cast<uint32_t>(message.size())));
+  std::string name;
+  apache::thrift::protocol::TMessageType type{};
+  int32_t sequence = 0;
+  in.readMessageBegin(name, type, sequence);
+  api::Failure failure;
+  failure.kind = api::ErrorKind::INVALID;
+  failure.message = "the answer has " + std::to_string(size) + " bytes, and may have " + std::to_string(most) +
+                    "; ask for less at once";
+  auto output = std::make_shared<TMemoryBuffer>();
+  TBinaryProtocol out(output);
+  out.writeMessageBegin(name.substr(name.find(':') + 1), apache::thrift::protocol::T_REPLY, sequence);
+  out.writeFieldBegin("failure", apache::thrift::protocol::T_STRUCT, 1);
+  failure.write(&out);
+  out.writeFieldStop();
+  out.writeMessageEnd();
+  return output->getBufferAsString();
+}
+
 // One message in, one answer out. None where the bytes are no call that could be answered.
 std::optional<std::string> process(TMultiplexedProcessor& processor, const std::shared_ptr<TConfiguration>& limits,
                                    std::string_view message) {
@@ -227,7 +249,9 @@ std::optional<std::string> process(TMultiplexedProcessor& processor, const std::
     LOG_EVERY_N(WARNING, 100) << "--api: a message was refused: " << printable(exception.what());
     if (output->available_read() == 0) return std::nullopt;  // otherwise it says why
   }
-  return output->getBufferAsString();
+  const size_t answer_size = output->available_read();
+  const auto most = static_cast<size_t>(string_limit);
+  return answer_size > most ? too_large_failure(message, answer_size, most) : output->getBufferAsString();
 }
 
 // By the service's name, which a strict binary message has after its version (4 bytes) and its length (4 bytes).

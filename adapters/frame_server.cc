@@ -48,6 +48,8 @@ struct Connection {
   size_t arrived = 0;
   size_t reserved = 0;  // of the memory of the large messages
   std::string answer;
+  size_t answering = 0;  // of the memory of the answers
+  size_t pool = 0;
 };
 using ConnectionPtr = std::shared_ptr<Connection>;
 
@@ -75,13 +77,17 @@ class FrameServer::Server {
         choose_pool_(std::move(choose_pool)),
         handle_(std::move(handle)),
         max_connections_(bounded_connections(options_.max_connections)) {
-    for (const size_t threads : options_.pool_threads) pools_.push_back(std::make_unique<asio::thread_pool>(threads));
+    for (const size_t threads : options_.pool_threads) {
+      pools_.emplace_back();
+      pools_.back().free_threads = threads;
+      pools_.back().threads = std::make_unique<asio::thread_pool>(threads);
+    }
   }
 
   ~Server() {
     asio::post(io_, [this] { close_all(); });
-    for (auto& pool : pools_) pool->stop();
-    for (auto& pool : pools_) pool->join();
+    for (Pool& pool : pools_) pool.threads->stop();
+    for (Pool& pool : pools_) pool.threads->join();
     io_.stop();
     if (thread_.joinable()) thread_.join();
   }
@@ -121,6 +127,13 @@ class FrameServer::Server {
   [[nodiscard]] size_t connections() const { return open_.load(); }
 
  private:
+  struct Pool {
+    std::unique_ptr<asio::thread_pool> threads;
+    // Owned by the I/O thread.
+    size_t free_threads = 0;
+    std::deque<ConnectionPtr> waiting;
+  };
+
   void accept() {
     acceptor_.async_accept([this](error_code error, tcp::socket socket) {
       if (stopping_) return;
@@ -212,6 +225,8 @@ class FrameServer::Server {
   void release(const ConnectionPtr& connection) {
     large_bytes_ -= connection->reserved;
     connection->reserved = 0;
+    answer_bytes_ -= connection->answering;
+    connection->answering = 0;
   }
 
   void read_message(const ConnectionPtr& connection) {
@@ -236,16 +251,37 @@ class FrameServer::Server {
   void hand_over(const ConnectionPtr& connection) {
     enter(connection, Stage::kHandling, kNever);
     connection->served = true;
-    const size_t pool = std::min(choose_pool_(connection->message), pools_.size() - 1);
-    asio::post(*pools_[pool], [this, connection] {
+    connection->pool = std::min(choose_pool_(connection->message), pools_.size() - 1);
+    pools_[connection->pool].waiting.push_back(connection);
+    handle_waiting();
+  }
+
+  // A small message may have a large answer: while those that are not yet taken are too many, nothing is handled.
+  void handle_waiting() {
+    for (Pool& pool : pools_) {
+      while (!pool.waiting.empty() && pool.free_threads > 0 && answer_bytes_ <= options_.max_large_bytes) {
+        const ConnectionPtr next = pool.waiting.front();
+        pool.waiting.pop_front();
+        if (!connections_.contains(next)) continue;
+        --pool.free_threads;
+        handle(next);
+      }
+    }
+  }
+
+  void handle(const ConnectionPtr& connection) {
+    asio::post(*pools_[connection->pool].threads, [this, connection] {
       std::optional<std::string> answer;
       try {
         answer = handle_(connection->message);
       } catch (const std::exception& exception) {
         LOG(ERROR) << options_.flag << ": a handler threw: " << exception.what();
       }
-      asio::post(io_,
-                 [this, connection, answer = std::move(answer)]() mutable { reply(connection, std::move(answer)); });
+      asio::post(io_, [this, connection, answer = std::move(answer)]() mutable {
+        ++pools_[connection->pool].free_threads;
+        reply(connection, std::move(answer));
+        handle_waiting();
+      });
     });
   }
 
@@ -256,7 +292,8 @@ class FrameServer::Server {
       return close(connection);
     }
     connection->answer = std::move(*answer);
-    if (connection->answer.size() > kSmallMessage) reserve(connection, connection->answer.size());
+    connection->answering = connection->answer.size();
+    answer_bytes_ += connection->answering;
     connection->header = store_big_endian(connection->answer.size());
     enter(connection, Stage::kWriting, SteadyClock::now() + options_.frame_timeout);
     const std::array<asio::const_buffer, 2> parts = {asio::buffer(connection->header),
@@ -267,7 +304,7 @@ class FrameServer::Server {
       release(connection);
       connection->last_active = SteadyClock::now();
       read_header(connection);
-      admit_large_messages();
+      handle_waiting();
     });
     admit_large_messages();
   }
@@ -279,7 +316,9 @@ class FrameServer::Server {
     open_ = connections_.size();
     release(connection);
     if (connection->stage == Stage::kWaiting) std::erase(waiting_, connection);
-    if (!stopping_) admit_large_messages();
+    if (stopping_) return;
+    admit_large_messages();
+    handle_waiting();
   }
 
   void close_all() {
@@ -290,6 +329,7 @@ class FrameServer::Server {
     sweep_.cancel();
     while (!connections_.empty()) close(ConnectionPtr(*connections_.begin()));  // a copy: close() erases it
     waiting_.clear();
+    for (Pool& pool : pools_) pool.waiting.clear();
   }
 
   void sweep_later() {
@@ -322,10 +362,11 @@ class FrameServer::Server {
   bool stopping_ = false;
   std::unordered_set<ConnectionPtr> connections_;
   std::deque<ConnectionPtr> waiting_;
-  size_t large_bytes_ = 0;
+  size_t large_bytes_ = 0;   // of messages
+  size_t answer_bytes_ = 0;  // of answers that are not yet taken
 
   std::atomic<size_t> open_ = 0;
-  std::vector<std::unique_ptr<asio::thread_pool>> pools_;
+  std::vector<Pool> pools_;
   std::thread thread_;
 };
 

@@ -5,7 +5,8 @@
 // One I/O thread owns all connections; messages are handled in pools of threads, one message of a connection at a
 // time. What is bounded: connections (the longest idle one makes way for a new one, those that never completed a
 // message first), the size of a message, the time it may take to arrive, idle time, and the memory of the large
-// messages together: beyond it connections wait, unread, in the order of arrival.
+// messages together: beyond it connections wait, unread, in the order of arrival; and the memory of answers that their
+// clients have not yet taken: beyond it no message is handled.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,7 @@ struct FrameServerOptions {
   std::string flag = "--api";  // named in errors
   size_t max_frame_bytes = 16u << 20;
   size_t max_connections = 4096;        // at most half of the process' descriptors are used
-  size_t max_large_bytes = 256u << 20;  // of all messages above 64 KiB together
+  size_t max_large_bytes = 256u << 20;  // of all messages above 64 KiB together, and of all answers
   Duration idle_timeout = std::chrono::minutes(10);
   Duration frame_timeout = std::chrono::seconds(30);  // for one message to arrive, and one answer to leave
   std::vector<size_t> pool_threads = {8};             // threads of each pool

@@ -13,12 +13,16 @@
 #include <thrift/transport/TSocket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "Control.h"
 #include "Ingest.h"
 #include "Query.h"
+#include "adapters/frame_server.h"
 #include "common/runtime/event_loop.h"
 #include "tests/fakes/fake_api_service.h"
 
@@ -66,6 +70,16 @@ class RawSocket {
   [[nodiscard]] bool connected() const { return connected_; }
   bool write(const std::string& bytes) {
     return send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+  }
+  // Waits for so many bytes; false: it was closed before.
+  bool skip(size_t bytes) {
+    std::string buffer(64 << 10, 0);
+    while (bytes > 0) {
+      const ssize_t n = recv(fd_, buffer.data(), std::min(bytes, buffer.size()), 0);
+      if (n <= 0) return false;
+      bytes -= static_cast<size_t>(n);
+    }
+    return true;
   }
   // Waits until the server closes; what it said before.
   std::string read_to_end() {
@@ -220,6 +234,7 @@ TEST_F(ApiServerTest, RequestsThatCannotBeRightNeverReachTheMaster) {
       [&] { client.control.kill("", false); },
       [&] { client.query.get(values, "a", {}, 0); },
       [&] { client.query.get(values, "a", {"x"}, -1); },
+      [&] { client.query.get(values, "a", std::vector<std::string>(5, std::string(1 << 20, 'x')), 0); },
       [&] { client.query.top(values, "a", 0, 0); },
       [&] { client.query.top(values, "a", 1001, 0); },
       [&] { client.query.dead_letters(letters, "a", 0, 0, 0); },
@@ -273,6 +288,19 @@ TEST_F(ApiServerTest, AConnectionIsNotEndedByTheSizeOfAllItsMessages) {
   api::Values values;
   const std::string key(4 << 20, 'x');
   for (int i = 0; i < 30; ++i) client.query.get(values, "a", {key}, 0);
+  EXPECT_EQ(values.values.size(), 1);
+}
+
+TEST_F(ApiServerTest, AnAnswerAboveTheLimitIsAFailureWithARemedy) {
+  options_.max_message_bytes = 1 << 20;
+  start();
+  Client client(server_->port());
+  api::Values values;
+  const std::vector<std::string> keys(60'000, "0123456789");  // the answer says more of each
+  const auto failure = failure_of([&] { client.query.get(values, "a", keys, 0); });
+  EXPECT_EQ(failure.kind, api::ErrorKind::INVALID);
+  EXPECT_THAT(failure.message, HasSubstr("ask for less"));
+  client.query.get(values, "a", {"x"}, 0);  // the connection is as good as before
   EXPECT_EQ(values.values.size(), 1);
 }
 
@@ -377,6 +405,46 @@ TEST_F(ApiServerTest, ThousandsOfHalfOpenConnectionsLeaveRoomForARealClient) {
   for (int i = 0; i < 20; ++i) expect_alive();
   EXPECT_LE(server_->connections(), 500);
   early.control.stop(summary, "a");  // who has used its connection keeps it
+}
+
+TEST(FrameServerTest, NothingIsHandledWhileTooManyAnswersWaitForTheirClients) {
+  constexpr size_t kAnswer = 16 << 20;  // more than the kernel takes
+  constexpr int kThreads = 2;
+  std::atomic<int> handled = 0;
+  std::atomic<int> taken = 0;
+  std::atomic<int> most = 0;
+  FrameServerOptions options;
+  options.address = "127.0.0.1:0";
+  options.max_large_bytes = kAnswer + 1;  // two are above it
+  options.pool_threads = {kThreads};
+  auto server = FrameServer::start(
+      options, [](std::string_view) { return size_t{0}; },
+      [&](std::string_view) {
+        const int waiting = ++handled - taken;
+        for (int known = most; known < waiting && !most.compare_exchange_weak(known, waiting);) {
+        }
+        return std::string(kAnswer, 'x');
+      });
+  ASSERT_TRUE(server) << server.error();
+  std::vector<std::unique_ptr<RawSocket>> clients;
+  const auto ask = [&] {
+    clients.push_back(std::make_unique<RawSocket>((*server)->port()));
+    ASSERT_TRUE(clients.back()->write(header_of(1) + "x"));
+  };
+  const auto take = [&](size_t client) {
+    EXPECT_TRUE(clients[client]->skip(4 + kAnswer));
+    ++taken;
+  };
+  for (int client = 0; client < 2; ++client) ask();
+  while (handled < 2) std::this_thread::yield();
+  for (int client = 2; client < 8; ++client) ask();
+  take(0);
+  take(1);
+  std::vector<std::jthread> others;
+  for (size_t client = 2; client < clients.size(); ++client) others.emplace_back(take, client);
+  others.clear();
+  EXPECT_EQ(handled, 8);
+  EXPECT_LE(most, 2 + kThreads);
 }
 
 TEST_F(ApiServerTest, AnEndingServerAnswersTheCallsUnderWay) {
