@@ -30,6 +30,8 @@ constexpr size_t kIdentityBytes = 40;
 constexpr size_t kPartitionBytes = 128;
 constexpr size_t kPartitionsBegin = 64;
 constexpr size_t kBootBytes = 16;
+constexpr size_t kPartitionWords = kPartitionBytes / 8;
+constexpr size_t kEarlierEnd = 10;  // word of a partition
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(std::atomic<uint64_t>) == 8);
 static_assert(std::atomic<uint32_t>::is_always_lock_free && sizeof(std::atomic<uint32_t>) == 4);
@@ -188,19 +190,29 @@ Result<std::shared_ptr<Announcement>> Announcement::create(const fs::path& log, 
   auto page = map_page(log / "announcement", bytes, true);
   if (!page) return std::unexpected(page.error());
   const auto boot = boot_id();
-  const bool ours = load_little<uint32_t>(*page) == kAnnouncementMagic &&
-                    load_little<uint32_t>(*page + 4) == kVersion &&
-                    std::memcmp(*page + 16, boot.data(), boot.size()) == 0;
-  if (!ours) {
-    // Readers look at the magic last, so nothing of the old page is believed meanwhile.
-    reinterpret_cast<std::atomic<uint32_t>*>(*page)->store(0);
-    std::memset(*page + kPartitionsBegin, 0, bytes - kPartitionsBegin);
-    store_little(*page + 4, kVersion);
-    store_little(*page + 8, static_cast<uint32_t>(partitions));
-    std::memcpy(*page + 16, boot.data(), boot.size());
-    reinterpret_cast<std::atomic<uint32_t>*>(*page)->store(kAnnouncementMagic);
+  std::shared_ptr<Announcement> announcement(new Announcement(*page, bytes));
+  const bool written =
+      load_little<uint32_t>(*page) == kAnnouncementMagic && load_little<uint32_t>(*page + 4) == kVersion;
+  if (written && std::memcmp(*page + 16, boot.data(), boot.size()) == 0) return announcement;
+  // Readers look at the magic last, so nothing of the old page is believed meanwhile.
+  reinterpret_cast<std::atomic<uint32_t>*>(*page)->store(0);
+  if (!written) std::memset(*page + kPartitionsBegin, 0, bytes - kPartitionsBegin);
+  announcement->begin_boot(partitions);
+  store_little(*page + 4, kVersion);
+  store_little(*page + 8, static_cast<uint32_t>(partitions));
+  std::memcpy(*page + 16, boot.data(), boot.size());
+  reinterpret_cast<std::atomic<uint32_t>*>(*page)->store(kAnnouncementMagic);
+  return announcement;
+}
+
+void Announcement::begin_boot(int32_t partitions) {
+  for (LogPartition partition(0); partition.value() < partitions; partition = LogPartition(partition.value() + 1)) {
+    const Offset end = least_end(partition);
+    word(partition, kEarlierEnd).store(static_cast<uint64_t>(end.value()));
+    for (size_t index = 0; index < kPartitionWords; ++index) {
+      if (index != kEarlierEnd) word(partition, index).store(0);
+    }
   }
-  return std::shared_ptr<Announcement>(new Announcement(*page, bytes));
 }
 
 Result<std::shared_ptr<Announcement>> Announcement::open(const fs::path& log, int32_t partitions) {
@@ -256,6 +268,12 @@ std::optional<Announced> Announcement::read(LogPartition partition) const {
                               Offset(static_cast<int64_t>(word(partition, slot + 3).load(std::memory_order_acquire)))};
     if (word(partition, 0).load(std::memory_order_acquire) == sequence) return announced;
   }
+}
+
+Offset Announcement::least_end(LogPartition partition) const {
+  const Offset earlier(static_cast<int64_t>(word(partition, kEarlierEnd).load()));
+  const auto announced = read(partition);
+  return announced ? std::max(earlier, announced->end) : earlier;
 }
 
 void futex_wait(std::atomic<uint32_t>& word, uint32_t value, int timeout_ms) {

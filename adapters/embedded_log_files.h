@@ -8,11 +8,13 @@
 //   ROOT/NAME/announcement                mapped by the owner and by all readers, never replaced:
 //        0  u32 magic "MRLA"   4  u32 version = 1   8  u32 partitions
 //       12  u32 wake word: a futex that changes when there is something to look at
-//       16  16 bytes id of the machine's boot: the page of an earlier boot says nothing
+//       16  16 bytes id of the machine's boot: of the page of an earlier boot only the end offsets are believed, as
+//           the least that was durable
 //       64  per partition 128 bytes:
 //            0  u64 sequence s; the slot to read is s modulo 2, and 0 means nothing announced yet
 //           16  2 slots of { u64 base offset of the active segment, u64 durable bytes in it,
 //                            u64 end offset, u64 begin offset }
+//           80  u64 the newest end offset that an earlier boot announced
 //   ROOT/NAME/PARTITION/BASE.segment      record batches from offset BASE (20 digits) on, one after the other
 //   ROOT/NAME/PARTITION/BASE.producers    what was known of producers when that segment began; see
 //                                         embedded_log_producers.h
@@ -105,7 +107,7 @@ struct Announced {
 // The announcement page. One owner publishes each partition (one thread at a time); anybody reads and waits.
 class Announcement {
  public:
-  // For the owner: makes the file or takes it over, and removes what an earlier boot announced.
+  // For the owner: makes the file or takes it over, and removes what an earlier boot announced, but for the ends.
   static Result<std::shared_ptr<Announcement>> create(const std::filesystem::path& log, int32_t partitions);
   // For readers. kUnavailable: not announced since the machine started.
   static Result<std::shared_ptr<Announcement>> open(const std::filesystem::path& log, int32_t partitions);
@@ -116,12 +118,16 @@ class Announcement {
   // Tells readers and wakes them.
   void publish(LogPartition partition, const Announced& announced);
   [[nodiscard]] std::optional<Announced> read(LogPartition partition) const;
+  // Everything before it was announced as durable once, in this boot or before (as far as the kernel had written the
+  // page when the machine went down).
+  [[nodiscard]] Offset least_end(LogPartition partition) const;
 
   [[nodiscard]] std::atomic<uint32_t>& wake_word() const;
 
  private:
   Announcement(char* page, size_t bytes) : page_(page), bytes_(bytes) {}
   [[nodiscard]] std::atomic<uint64_t>& word(LogPartition partition, size_t index) const;
+  void begin_boot(int32_t partitions);
 
   char* page_;
   size_t bytes_;

@@ -55,6 +55,7 @@ Status EmbeddedLogPartition::recover() {
   const auto bases = list_segments(folder_);
   if (!bases) return std::unexpected(bases.error());
   if (bases->empty()) {
+    if (Status complete = check_durable_end(folder_); !complete) return complete;
     if (Status begun = begin_segment(); !begun) return begun;
     announce();
     return {};
@@ -70,12 +71,7 @@ Status EmbeddedLogPartition::recover() {
   const fs::path path = segment_path(folder_, active.base);
   const auto whole = scan(active.base, true);
   if (!whole) return std::unexpected(whole.error());
-  const auto announced = announcement_->read(partition_);
-  if (announced && announced->end > end_) {
-    return fail(ErrorCode::kCorrupt, path.string() + " verifies up to offset " + std::to_string(end_.value()) +
-                                         " only, but offset " + std::to_string(announced->end.value()) +
-                                         " was durable; restore the file from a copy");
-  }
+  if (Status complete = check_durable_end(path); !complete) return complete;
   file_ = FileDescriptor(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file_.valid()) return io_error("cannot open", path, errno);
   if (*whole < active.bytes) {
@@ -87,6 +83,14 @@ Status EmbeddedLogPartition::recover() {
   announce();
   remove_old_segments();
   return {};
+}
+
+Status EmbeddedLogPartition::check_durable_end(const fs::path& place) const {
+  const Offset durable = announcement_->least_end(partition_);
+  if (durable <= end_) return {};
+  return fail(ErrorCode::kCorrupt, place.string() + " verifies up to offset " + std::to_string(end_.value()) +
+                                       " only, but what is before offset " + std::to_string(durable.value()) +
+                                       " was durable; restore it from a copy");
 }
 
 Status EmbeddedLogPartition::restore_producers(const std::vector<Offset>& bases) {
@@ -217,7 +221,7 @@ Status EmbeddedLogPartition::begin_segment_if_needed(uint64_t bytes) {
   if (used > 0 && used + bytes > options_.segment_bytes) must_begin_segment_ = true;  // until it was
   if (!must_begin_segment_) return {};
   // A segment that is complete must end with its last whole batch, for its readers go to its end.
-  if (ftruncate(file_.get(), static_cast<off_t>(used)) != 0) {
+  if (ftruncate(file_.get(), static_cast<off_t>(used)) != 0 || fdatasync(file_.get()) != 0) {
     return io_error("cannot cut", segment_path(folder_, segments_.back().base), errno);
   }
   if (Status begun = begin_segment(); !begun) return begun;

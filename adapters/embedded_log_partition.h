@@ -68,6 +68,7 @@ class EmbeddedLogPartition {
                        const Clock& clock, std::shared_ptr<Announcement> announcement);
 
   Status recover();
+  Status check_durable_end(const std::filesystem::path& place) const;
   Status restore_producers(const std::vector<Offset>& segments);
   // Adds the numbered appends of a segment to the table. Returns its whole bytes; sets end_ to the end offset.
   Result<uint64_t> scan(Offset base, bool verify);

@@ -49,8 +49,10 @@ AppendIdentity ProducerTable::identity(const RecordBatchView& batch) {
 
 Result<std::optional<OffsetRange>> ProducerTable::find(const AppendIdentity& identity) const {
   const auto producer = producers_.find(identity.producer_id);
-  if (producer == producers_.end() || producer->second.back().sequence < identity.sequence) return std::nullopt;
-  const auto& appends = producer->second;
+  if (producer == producers_.end() || producer->second.appends.back().sequence < identity.sequence) {
+    return std::nullopt;
+  }
+  const auto& appends = producer->second.appends;
   const auto append = std::ranges::lower_bound(appends, identity.sequence, {}, &Append::sequence);
   if (append != appends.end() && append->sequence == identity.sequence) return append->range;
   return fail(ErrorCode::kInvalid,
@@ -60,11 +62,13 @@ Result<std::optional<OffsetRange>> ProducerTable::find(const AppendIdentity& ide
 }
 
 void ProducerTable::remember(const AppendIdentity& identity, OffsetRange range) {
-  auto& appends = producers_[identity.producer_id];
-  if (!appends.empty()) by_newest_.erase(appends.back().range.to);
-  appends.push_back({identity.sequence, range});
+  auto& [appends, newest] = producers_[identity.producer_id];
+  if (!appends.empty()) by_newest_.erase(newest);
+  appends.insert(std::ranges::upper_bound(appends, identity.sequence, {}, &Append::sequence),
+                 Append{identity.sequence, range});
   if (appends.size() > kAppendsEach) appends.pop_front();
-  by_newest_[range.to] = identity.producer_id;
+  newest = std::max(newest, range.to);  // a saved table is in the order of the sequences
+  by_newest_[newest] = identity.producer_id;
   if (producers_.size() > kMostProducers) {
     producers_.erase(by_newest_.begin()->second);
     by_newest_.erase(by_newest_.begin());
@@ -76,7 +80,7 @@ std::string ProducerTable::encode() const {
   put(out, kMagic | (int64_t{kVersion} << 32));
   put(out, static_cast<int64_t>(producers_.size()));
   for (const auto& [newest, producer] : by_newest_) {
-    const auto& appends = producers_.at(producer);
+    const auto& appends = producers_.at(producer).appends;
     put(out, producer);
     put(out, static_cast<int64_t>(appends.size()));
     for (const Append& append : appends) {

@@ -37,7 +37,8 @@ class ProducerTable {
 
   // The range that was answered, or nullopt for a new append. kInvalid: older than those remembered.
   [[nodiscard]] Result<std::optional<OffsetRange>> find(const AppendIdentity& identity) const;
-  // Ranges ascend from call to call.
+  // Ranges ascend from call to call, but sequence numbers need not: two appends that were under way at once are
+  // committed in either order.
   void remember(const AppendIdentity& identity, OffsetRange range);
 
   [[nodiscard]] std::string encode() const;
@@ -48,8 +49,12 @@ class ProducerTable {
     int64_t sequence;
     OffsetRange range;
   };
-  std::unordered_map<int64_t, std::deque<Append>> producers_;  // each ascending by sequence, never empty
-  std::map<Offset, int64_t> by_newest_;                        // end of a producer's newest append -> producer
+  struct Producer {
+    std::deque<Append> appends;  // ascending by sequence, never empty
+    Offset newest;               // end of the append that was committed last
+  };
+  std::unordered_map<int64_t, Producer> producers_;
+  std::map<Offset, int64_t> by_newest_;  // a producer's `newest` -> producer
 };
 
 }  // namespace millrace

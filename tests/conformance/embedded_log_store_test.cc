@@ -67,6 +67,14 @@ class EmbeddedLogStoreTest : public testing::Test {
     return collector.values();
   }
 
+  // What an earlier boot of the machine announced is told by the id in the page.
+  void reboot() {
+    store_ = nullptr;
+    std::fstream page(root_ / "lines" / "announcement", std::ios::binary | std::ios::in | std::ios::out);
+    page.seekp(16);
+    page.write("another boot's id", 16);
+  }
+
   fs::path folder() const { return root_ / "lines" / "0"; }
   fs::path newest_segment() const { return segment_path(folder(), list_segments(folder())->back()); }
 
@@ -125,6 +133,41 @@ TEST_F(EmbeddedLogStoreTest, refuses_a_log_whose_durable_bytes_were_damaged) {
   EXPECT_THAT(refused.error().message, testing::HasSubstr(segment.string()));
 }
 
+TEST_F(EmbeddedLogStoreTest, refuses_a_log_that_lost_durable_bytes_by_a_reboot_however_often_it_is_asked) {
+  ASSERT_TRUE(append(numbered("v", 0, 10)));
+  ASSERT_TRUE(append(numbered("v", 10, 20)));
+  reboot();
+  open({});
+  EXPECT_EQ(append(numbered("v", 20, 30))->from, Offset(20));
+  const fs::path segment = newest_segment();
+  const fs::path copy = root_ / "copy";
+  fs::copy_file(segment, copy);
+  reboot();
+  const auto refuses = [&] {
+    for (int time = 0; time < 2; ++time) {
+      auto opened = EmbeddedLogStore::open(root_, {}, clock_, random_);
+      ASSERT_TRUE(opened) << opened.error();
+      const auto refused = (*opened)->append("lines", kPartition, std::vector<std::string>{"x"}, {});
+      ASSERT_FALSE(refused);
+      EXPECT_EQ(refused.error().code, ErrorCode::kCorrupt) << refused.error();
+      EXPECT_THAT(refused.error().message, testing::HasSubstr("before offset 30 was durable"));
+    }
+  };
+  {
+    std::fstream file(segment, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(100);
+    file.put('!');
+  }
+  refuses();
+  fs::resize_file(segment, 0);
+  refuses();
+  fs::remove(segment);
+  refuses();
+  fs::copy_file(copy, segment);
+  open({});
+  EXPECT_EQ(read(0, 30), numbered("v", 0, 30));
+}
+
 TEST_F(EmbeddedLogStoreTest, tells_readers_of_a_damaged_batch) {
   ASSERT_TRUE(append(numbered("v", 0, 10)));
   {
@@ -175,6 +218,24 @@ TEST_F(EmbeddedLogStoreTest, recognises_repeats_over_segments_with_and_without_t
   open({.segment_bytes = 1});
   EXPECT_EQ(append({"v"}, {7, large + 1})->from, Offset(1));
   EXPECT_EQ(append({"v"}, {7, large + 5})->from, Offset(5));
+}
+
+TEST(ProducerTable, remembers_appends_that_were_committed_out_of_order) {
+  ProducerTable table;
+  table.remember({7, 1}, {Offset(0), Offset(1)});
+  table.remember({7, 3}, {Offset(1), Offset(3)});
+  table.remember({8, 1}, {Offset(3), Offset(4)});
+  table.remember({7, 2}, {Offset(4), Offset(5)});
+  const auto saved = ProducerTable::decode(table.encode());
+  ASSERT_TRUE(saved);
+  for (const ProducerTable& known : {table, *saved}) {
+    EXPECT_EQ(known.find({7, 1}).value(), (OffsetRange{Offset(0), Offset(1)}));
+    EXPECT_EQ(known.find({7, 2}).value(), (OffsetRange{Offset(4), Offset(5)}));
+    EXPECT_EQ(known.find({7, 3}).value(), (OffsetRange{Offset(1), Offset(3)}));
+    EXPECT_EQ(known.find({7, 4}).value(), std::nullopt);
+    EXPECT_EQ(known.find({8, 1}).value(), (OffsetRange{Offset(3), Offset(4)}));
+  }
+  EXPECT_EQ(saved->encode(), table.encode());
 }
 
 TEST_F(EmbeddedLogStoreTest, refuses_an_append_older_than_those_remembered) {
