@@ -185,7 +185,10 @@ void JobController::begin_running() {
 }
 
 void JobController::watch_log() {
-  log_->describe(lifetime_.guard([this](Result<LogDescription> described) {
+  // As of the question: what is planned until the answer comes may lie beyond the ends that it tells.
+  std::map<LogPartition, Offset> planned;
+  for (const LogPartition partition : cutter_.partitions()) planned[partition] = cutter_.next_offset(partition);
+  log_->describe(lifetime_.guard([this, planned = std::move(planned)](Result<LogDescription> described) {
     if (described.has_value()) {
       log_trouble_.clear();
       if (!record_.spec.topic_id.empty() && described->topic_id != record_.spec.topic_id) {
@@ -195,6 +198,13 @@ void JobController::watch_log() {
       bool added = false;
       for (const LogDescription::Partition& partition : described->partitions) {
         log_ends_[partition.id] = partition.end;
+        if (const auto next = planned.find(partition.id); next != planned.end() && partition.end < next->second) {
+          fail_job("log partition " + std::to_string(partition.id.value()) + " ends at offset " +
+                   std::to_string(partition.end.value()) + ", but what is before " +
+                   std::to_string(next->second.value()) +
+                   " was counted: restore the log, or kill the job and submit it again");
+          return;
+        }
         if (assignment_.logs.contains(partition.id)) continue;
         cutter_.add_partition(partition.id, Offset(0));
         assignment_.logs[partition.id] = kNoProcess;

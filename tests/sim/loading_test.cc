@@ -131,6 +131,21 @@ TEST_F(Loading, a_job_whose_only_checkpoint_is_refused_fails_and_does_not_begin_
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
+TEST_F(Loading, a_log_that_ends_before_what_was_planned_fails_the_job_by_name) {
+  SimCluster cluster(1, {.faults = SimFaults::none()});
+  begin(cluster);
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  cluster.ask_to_stop("job");
+  const auto stopped = [&] { return job_of(cluster).phase() == JobController::Phase::kStopped; };
+  ASSERT_TRUE(cluster.world().run_until(stopped, seconds(30))) << cluster.state();
+  cluster.topic().make_anew(cluster.topic().describe().topic_id);  // as after damage: the same log, but shorter
+  cluster.ask_to_resume("job");
+  const auto failed = [&] { return job_of(cluster).phase() == JobController::Phase::kFailed; };
+  ASSERT_TRUE(cluster.world().run_until(failed, seconds(30))) << cluster.state();
+  EXPECT_NE(problem_of(cluster).find("ends at offset 0, but"), std::string::npos) << problem_of(cluster);
+}
+
 // A bug, or another version: an executor whose changes do not begin where the checkpoints end.
 TEST_F(Loading, an_increment_that_leaves_a_gap_makes_no_checkpoint) {
   struct Gap : Plant {
