@@ -34,6 +34,7 @@ struct EmbeddedLogOptions {
   // when a segment begins and when the log is opened. 0: never.
   uint64_t retention_bytes = 0;
   Duration retention_age{0};
+  size_t most_partitions = 4096;  // of all logs together, each with an open file
 };
 
 // Thread-safe.

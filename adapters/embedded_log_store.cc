@@ -77,6 +77,13 @@ Result<int32_t> EmbeddedLogStore::open_log(const std::string& log, int32_t parti
   if (found == logs_.end() || !found->second) {
     std::error_code absent;
     if (!fs::exists(root_ / log / "log", absent)) {
+      if (partitions_in_all() + static_cast<size_t>(partitions) > options_.most_partitions) {
+        return fail(ErrorCode::kInvalid, "embedded log '" + log + "' would be one too many: all logs together have " +
+                                             std::to_string(partitions_in_all()) + " partitions, and at most " +
+                                             std::to_string(options_.most_partitions) +
+                                             "; use fewer, or remove the folder of a log that nobody needs while the "
+                                             "master is down");
+      }
       const std::array<uint64_t, 2> id{random_.next_id(), random_.next_id()};
       if (Status made = write_identity(root_ / log, id, partitions); !made) return std::unexpected(made.error());
     }
@@ -84,6 +91,12 @@ Result<int32_t> EmbeddedLogStore::open_log(const std::string& log, int32_t parti
   }
   if (!found->second) return std::unexpected(found->second.error());
   return static_cast<int32_t>(found->second->size());
+}
+
+size_t EmbeddedLogStore::partitions_in_all() const {
+  size_t sum = 0;
+  for (const auto& [name, partitions] : logs_) sum += partitions ? partitions->size() : 0;
+  return sum;
 }
 
 Result<EmbeddedLogPartition*> EmbeddedLogStore::find(const std::string& log, LogPartition partition) {

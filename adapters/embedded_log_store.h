@@ -43,6 +43,7 @@ class EmbeddedLogStore final : public IngestStore {
 
   Status lock_root();
   Status open_all();
+  [[nodiscard]] size_t partitions_in_all() const;  // under mutex_
   Result<Partitions> open_partitions(const std::string& log) const;
   Result<EmbeddedLogPartition*> find(const std::string& log, LogPartition partition);
 

@@ -3,6 +3,8 @@
 #include <gflags/gflags.h>
 #include <malloc.h>
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -38,6 +40,9 @@ DEFINE_string(api, "127.0.0.1:7071", "HOST:PORT of the Thrift services");
 DEFINE_string(http, "127.0.0.1:7072", "HOST:PORT of the status pages: /health, /status, /metrics");
 DEFINE_string(data_dir, "", "directory of the batch log, the registry and the embedded logs");
 DEFINE_string(checkpoints, "", "file:///DIR: the checkpoint store, seen by all workers under this name");
+DEFINE_uint64(log_retention_bytes, 0,
+              "embedded logs: oldest segments are removed while a partition is larger than this; 0: never");
+DEFINE_uint64(log_retention_age_s, 0, "embedded logs: segments whose newest record is older are removed; 0: never");
 
 namespace millrace {
 namespace {
@@ -49,6 +54,7 @@ struct Options {
   std::string http;
   std::filesystem::path data_dir;
   std::string checkpoints;
+  EmbeddedLogOptions logs;
 };
 
 int refuse(const Error& error) {
@@ -152,7 +158,7 @@ int run(const Options& options) {
   Status opened = on_loop(loop, [&] { return open_server(options, loop, clock, random, server); });
   std::unique_ptr<EmbeddedLogStore> logs;
   if (opened.has_value()) {
-    auto store = EmbeddedLogStore::open(options.data_dir / "logs", EmbeddedLogOptions{}, clock, random);
+    auto store = EmbeddedLogStore::open(options.data_dir / "logs", options.logs, clock, random);
     if (store.has_value()) {
       logs = std::move(*store);
     } else {
@@ -215,7 +221,11 @@ int main(int argc, char** argv) {
     const auto address = millrace::parse_address(flag, value);
     if (!address.has_value()) return millrace::refuse(address.error());
   }
-  millrace::Options options{FLAGS_listen, FLAGS_advertise, FLAGS_api, FLAGS_http, FLAGS_data_dir, FLAGS_checkpoints};
+  millrace::Options options{FLAGS_listen,   FLAGS_advertise,   FLAGS_api, FLAGS_http,
+                            FLAGS_data_dir, FLAGS_checkpoints, {}};
+  constexpr uint64_t kLongestAge = uint64_t{100} * 365 * 86'400;
+  options.logs.retention_bytes = FLAGS_log_retention_bytes;
+  options.logs.retention_age = std::chrono::seconds(std::min(FLAGS_log_retention_age_s, kLongestAge));
   if (options.checkpoints.empty()) {
     options.checkpoints = "file://" + (std::filesystem::absolute(options.data_dir) / "checkpoints").string();
   }

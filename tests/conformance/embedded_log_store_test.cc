@@ -258,6 +258,18 @@ TEST_F(EmbeddedLogStoreTest, refuses_what_makes_no_sense_and_says_why) {
   EXPECT_EQ(store_->append("lines", LogPartition(-1), one, {}).error().code, ErrorCode::kNotFound);
 }
 
+TEST_F(EmbeddedLogStoreTest, has_a_bound_on_the_partitions_of_all_logs_together) {
+  open({.most_partitions = 10});
+  ASSERT_EQ(store_->open_log("a", 5).value_or(0), 5);
+  const auto refused = store_->open_log("b", 5);  // "lines" has one
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("6 partitions, and at most 10"));
+  EXPECT_FALSE(fs::exists(root_ / "b"));
+  EXPECT_EQ(store_->open_log("a", 5).value_or(0), 5);
+  EXPECT_EQ(store_->open_log("b", 4).value_or(0), 4);
+}
+
 TEST_F(EmbeddedLogStoreTest, keeps_appends_of_many_threads_whole_and_stores_repeats_once) {
   constexpr int kThreads = 8;
   constexpr int kAppends = 50;
