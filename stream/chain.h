@@ -39,7 +39,7 @@ struct BeginStage {
   static constexpr bool kDirect = true;
 
   template <typename Sink>
-  void operator()(const In& value, RecordScope&, Sink&& sink) {
+  [[gnu::always_inline]] void operator()(const In& value, RecordScope&, Sink&& sink) {
     sink(value);
   }
 };
@@ -70,8 +70,8 @@ struct MapStage {
   F function;
 
   template <typename In, typename Sink>
-  void operator()(const In& value, RecordScope& scope, Sink&& sink) {
-    previous(value, scope, [&](auto&& input) {
+  [[gnu::always_inline]] void operator()(const In& value, RecordScope& scope, Sink&& sink) {
+    previous(value, scope, [&](auto&& input) __attribute__((always_inline)) {
       if constexpr (Returned::kRefuses) {
         auto output = std::invoke(function, std::forward<decltype(input)>(input));
         if (output) [[likely]] {
@@ -96,8 +96,8 @@ struct FilterStage {
   F function;
 
   template <typename In, typename Sink>
-  void operator()(const In& value, RecordScope& scope, Sink&& sink) {
-    previous(value, scope, [&](auto&& input) {
+  [[gnu::always_inline]] void operator()(const In& value, RecordScope& scope, Sink&& sink) {
+    previous(value, scope, [&](auto&& input) __attribute__((always_inline)) {
       if (std::invoke(function, std::as_const(input))) sink(std::forward<decltype(input)>(input));
     });
   }
@@ -130,8 +130,8 @@ struct FlatMapStage<Previous, T, F> {
   F function;
 
   template <typename In, typename Sink>
-  void operator()(const In& value, RecordScope& scope, Sink&& sink) {
-    previous(value, scope, [&](auto&& input) {
+  [[gnu::always_inline]] void operator()(const In& value, RecordScope& scope, Sink&& sink) {
+    previous(value, scope, [&](auto&& input) __attribute__((always_inline)) {
       if constexpr (kRefuses) {
         if (RecordProblem problem = function(std::forward<decltype(input)>(input), sink)) [[unlikely]] {
           scope.refuse(std::move(*problem));
@@ -158,8 +158,8 @@ struct FlatMapStage<Previous, T, F> {
   F function;
 
   template <typename In, typename Sink>
-  void operator()(const In& value, RecordScope& scope, Sink&& sink) {
-    previous(value, scope, [&](auto&& input) {
+  [[gnu::always_inline]] void operator()(const In& value, RecordScope& scope, Sink&& sink) {
+    previous(value, scope, [&](auto&& input) __attribute__((always_inline)) {
       auto&& results = std::invoke(function, std::forward<decltype(input)>(input));
       for (auto&& result : results) sink(std::forward<decltype(result)>(result));
     });

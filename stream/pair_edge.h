@@ -49,7 +49,7 @@ class PairCombiner {
  public:
   explicit PairCombiner(Merge merge) : merge_(std::move(merge)) {}
 
-  void add(std::string_view key, const Value& value) {
+  [[gnu::always_inline]] void add(std::string_view key, const Value& value) {
     if (key.size() > ByteKey::kInlineBytes) [[unlikely]] {
       add_long(key, value);
       return;

@@ -15,7 +15,7 @@ struct SplitWords {
   using Output = std::string_view;
 
   template <typename Emit>
-  RecordProblem operator()(std::string_view text, Emit& emit) const noexcept {
+  [[gnu::always_inline]] RecordProblem operator()(std::string_view text, Emit& emit) const noexcept {
     const auto invalid = splitter.split(text, [&emit](std::string_view word) { emit(word); });
     if (invalid) [[unlikely]]
       return "not valid UTF-8 at byte " + std::to_string(*invalid);

@@ -34,7 +34,7 @@ class TextSplitter {
   // Calls word(std::string_view) for each word in order. If the text is no valid UTF-8, gives the position as
   // find_invalid_utf8 does and calls nothing.
   template <typename Word>
-  std::optional<size_t> split(std::string_view text, Word&& word) const {
+  [[gnu::always_inline]] std::optional<size_t> split(std::string_view text, Word&& word) const {
     std::array<uint64_t, kStrideWords + 1> blanks;
     const bool short_text = text.size() <= kStride;
     if (!short_text) {

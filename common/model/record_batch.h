@@ -210,7 +210,12 @@ class RecordBatchBuilder {
 
 // --- inline: the path of every record ---
 
-inline bool RecordCursor::read_varint(const char*& at, const char* end, int64_t& value) {
+[[gnu::always_inline]] inline bool RecordCursor::read_varint(const char*& at, const char* end, int64_t& value) {
+  if (at < end && *at >= 0) [[likely]] {
+    const auto raw = static_cast<uint64_t>(*at++);
+    value = static_cast<int64_t>((raw >> 1) ^ (0 - (raw & 1)));
+    return true;
+  }
   uint64_t raw = 0;
   for (int shift = 0; shift < 64 && at < end; shift += 7) {
     const auto byte = static_cast<uint8_t>(*at++);
@@ -223,7 +228,8 @@ inline bool RecordCursor::read_varint(const char*& at, const char* end, int64_t&
   return false;
 }
 
-inline bool RecordCursor::read_field(const char*& at, const char* end, bool& present, std::string_view& field) {
+[[gnu::always_inline]] inline bool RecordCursor::read_field(const char*& at, const char* end, bool& present,
+                                                            std::string_view& field) {
   int64_t size = 0;
   if (!read_varint(at, end, size) || size < -1 || size > end - at) return false;
   present = size >= 0;
@@ -232,7 +238,7 @@ inline bool RecordCursor::read_field(const char*& at, const char* end, bool& pre
   return true;
 }
 
-inline bool RecordCursor::next(RecordView& record) {
+[[gnu::always_inline]] inline bool RecordCursor::next(RecordView& record) {
   if (left_ == 0) {
     if (problem_ == nullptr && at_ != end_) problem_ = "bytes are left behind the last record";
     return false;
