@@ -94,7 +94,9 @@ void JobController::on_message(ProcessId from, wire::Envelope envelope) {
   if (body.__isset.checkpointed) return coordinator_.on_report(from, batch, body.checkpointed);
   if (body.__isset.query_reply) return queries_.on_reply(from, body.query_reply);
   if (body.__isset.trouble) return on_trouble(from, body.trouble);
-  if (body.__isset.restore_failed) return on_restore_failed(from, body.restore_failed);
+  if (body.__isset.restore_failed) {
+    return on_restore_failed(from, Generation(envelope.header.generation), body.restore_failed);
+  }
   if (body.__isset.fenced_out) return on_fenced_out(from, batch, body.fenced_out);
 }
 
@@ -355,6 +357,7 @@ void JobController::on_applied(ProcessId from, const wire::Applied& applied) {
   for (const wire::OwnedPartition& report : applied.partitions) {
     if (!is_current(from, report)) continue;
     StatePartitionStatus& state = states_[static_cast<size_t>(report.partition)];
+    state.loaded = true;
     if (BatchId(report.applied) > ledger_->newest_durable()) {
       LOG(WARNING) << "job " << record_.spec.name << ": state partition " << report.partition << " reports batch "
                    << report.applied << " and the batch log ends at " << ledger_->newest_durable();
@@ -427,23 +430,34 @@ void JobController::on_trouble(ProcessId from, const wire::Trouble& trouble) {
   member->trouble = trouble.what;
 }
 
+// What the executor did not load of the partitions that it had when it said so: by another assignment, from what is the
+// newest checkpoint by then.
+void JobController::load_again(ProcessId owner, Generation told) {
+  for (size_t i = 0; i < states_.size(); ++i) {
+    const StateOwnership& state = assignment_.states[i];
+    if (state.process != owner || state.generation > told || states_[i].loaded) continue;
+    reload_.push_back(StatePartition(static_cast<int32_t>(i)));
+  }
+  evaluate_assignment();
+}
+
 // The newest checkpoint cannot be read: the one before is taken, and everybody loads from there who must load.
-void JobController::on_restore_failed(ProcessId from, const wire::RestoreFailed& failure) {
-  LOG(ERROR) << "job " << record_.spec.name << ": checkpoint file " << failure.file << " is refused by executor "
-             << to_string(from) << ": " << failure.reason;
-  const KeptCheckpoint* newest = coordinator_.newest();
-  if (newest == nullptr) return;
-  const auto& files = newest->manifest.files;
-  const bool of_newest = std::any_of(files.begin(), files.end(),
-                                     [&](const wire::CheckpointFile& file) { return file.name == failure.file; });
-  if (!of_newest) return;
-  if (coordinator_.is_final()) {
-    // It is complete in a moment, or not, and then it is the newest that is given up.
-    loop_.schedule(options_.retry, lifetime_.guard([this, from, failure] {
-      if (needs_executors()) on_restore_failed(from, failure);
+void JobController::on_restore_failed(ProcessId from, Generation told, const wire::RestoreFailed& failure) {
+  if (assigning_ || coordinator_.is_final()) {
+    // Who owns what, and which checkpoint is the newest, is decided in a moment.
+    loop_.schedule(options_.retry, lifetime_.guard([this, from, told, failure] {
+      if (needs_executors()) on_restore_failed(from, told, failure);
     }));
     return;
   }
+  LOG(ERROR) << "job " << record_.spec.name << ": checkpoint file " << failure.file << " is refused by executor "
+             << to_string(from) << ": " << failure.reason;
+  const KeptCheckpoint* newest = coordinator_.newest();
+  if (newest == nullptr) return load_again(from, told);
+  const auto& files = newest->manifest.files;
+  const bool of_newest = std::any_of(files.begin(), files.end(),
+                                     [&](const wire::CheckpointFile& file) { return file.name == failure.file; });
+  if (!of_newest) return load_again(from, told);
   coordinator_.give_up("its base is damaged");
   if (!coordinator_.drop_newest() && ledger_->first() != BatchId(1)) {
     return fail_job("checkpoint file " + failure.file + " is damaged (" + failure.reason +

@@ -152,6 +152,7 @@ class JobController {
     BatchId applied;
     bool restoring = false;  // until it has reached `target` by replays
     BatchId target;
+    bool loaded = false;  // its owner has said that it is at work
   };
   struct Round {
     BatchId batch;
@@ -190,7 +191,8 @@ class JobController {
   void on_fenced_out(ProcessId from, BatchId batch, const wire::FencedOut& fenced);
   void overrule_fences();
   void on_trouble(ProcessId from, const wire::Trouble& trouble);
-  void on_restore_failed(ProcessId from, const wire::RestoreFailed& failure);
+  void on_restore_failed(ProcessId from, Generation told, const wire::RestoreFailed& failure);
+  void load_again(ProcessId owner, Generation told);
   void store_totals(const std::vector<wire::BatchTotals>& advanced);
   void advance_applied();
   void advance_round();

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/wire/codec.h"
 #include "tests/sim/cluster.h"
 
 namespace millrace {
@@ -163,6 +164,42 @@ TEST(ReplayOfManyPartitions, goes_in_messages_that_are_understood) {
   cluster.crash_executor_of(0);
   cluster.append_lines(300);
   EXPECT_TRUE(cluster.world().run_until([&] { return summary_of(cluster).records == 3300; }, seconds(60)));
+}
+
+// The newest checkpoint is about to be complete, of merged bases, when partitions are told to load the one before it,
+// which is damaged.
+TEST(RestoreThatFails, is_begun_again_from_a_newer_checkpoint_that_is_complete_by_then) {
+  SimCluster cluster(1, {.workers = 2, .base_every = 1, .faults = SimFaults::none()});
+  bring_to_work(cluster);
+  Duration latency = milliseconds(1);
+  int merged = 0;
+  cluster.checkpoint_disk().timing.latency = [&] { return latency; };
+  cluster.checkpoint_disk().failure = [&](FakeFileOperation operation, const std::string&) -> std::optional<Error> {
+    merged += operation == FakeFileOperation::kMergeState ? 1 : 0;
+    if (merged == 2) latency = milliseconds(200);  // of what comes next, the manifest
+    return std::nullopt;
+  };
+  const int64_t before = checkpoint_of(cluster);
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return merged == 2; }, seconds(10))) << cluster.state();
+  cluster.world().run_for(milliseconds(5));
+  ASSERT_EQ(checkpoint_of(cluster), before);
+  merged = 3;
+  latency = milliseconds(400);
+  const JobController& job = *cluster.master()->find_job("job");
+  auto& files = cluster.checkpoint_disk().files;
+  const auto manifest = decode_record<wire::Manifest>(files.at(job.record().checkpoints.back().name));
+  ASSERT_TRUE(manifest.has_value());
+  for (const wire::CheckpointFile& file : manifest->files) {
+    if (!file.name.empty()) files.at(file.name).clear();
+  }
+  cluster.crash_worker(0);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.counts().restore_failures > 0; }, seconds(2)));
+  ASSERT_GT(checkpoint_of(cluster), before);
+  latency = milliseconds(1);
+  cluster.append_lines(20);
+  EXPECT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(5))) << cluster.state();
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
 TEST(ExecutorThatReturnsLate, is_started_anew_because_its_peers_have_forgotten_it) {
