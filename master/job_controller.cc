@@ -254,7 +254,7 @@ void JobController::recommit() {
 void JobController::on_durable(BatchId id) {
   Ledger::Batch* batch = ledger_->find(id);
   if (batch == nullptr || batch->durable) return;
-  batch->durable = true;
+  ledger_->note_durable(id);
   batch->durable_at = clock_.now();
   send_progress();
   store_totals(ledger_->advance_totals());

@@ -41,7 +41,6 @@ namespace millrace {
 // An executor that may own partitions of the job.
 struct Member {
   ProcessId process;
-  ProcessId worker;
   std::string worker_name;
   Endpoint endpoint;
   int32_t lanes = 1;
@@ -60,7 +59,7 @@ class JobHost {
  public:
   virtual ~JobHost() = default;
   virtual void send(ProcessId to, wire::Envelope envelope) = 0;
-  // True while executors of this job are being started and have not yet registered.
+  // True while executors of this job are being started and are not yet ready.
   virtual bool expects_executors(JobId job) const = 0;
   // Why a worker has no executor for this job although it should, for people; empty if there is no such worker.
   virtual std::string start_trouble(JobId job) const = 0;

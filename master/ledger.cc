@@ -6,7 +6,7 @@
 
 namespace millrace {
 
-Ledger::Ledger(wire::BatchTotals base) : first_(base.batch + 1), totals_(std::move(base)) {
+Ledger::Ledger(wire::BatchTotals base) : first_(base.batch + 1), newest_durable_(base.batch), totals_(std::move(base)) {
   history_[BatchId(totals_.batch)] = totals_;
 }
 
@@ -23,8 +23,8 @@ Ledger::Batch& Ledger::add(wire::BatchRecord record, bool durable) {
     batch.ranges.push_back(std::move(entry));
   }
   batch.record = std::move(record);
-  batch.durable = durable;
   batches_.push_back(std::move(batch));
+  if (durable) note_durable(newest());
   return batches_.back();
 }
 
@@ -33,13 +33,12 @@ Ledger::Batch* Ledger::find(BatchId batch) {
   return &batches_[static_cast<size_t>(batch.value() - first_.value())];
 }
 
-BatchId Ledger::newest_durable() const {
-  BatchId newest = first_.previous();
-  for (const Batch& batch : batches_) {
-    if (!batch.durable) break;
-    newest = BatchId(batch.record.batch);
+void Ledger::note_durable(BatchId batch) {
+  if (Batch* found = find(batch); found != nullptr) found->durable = true;
+  for (const Batch* next = find(newest_durable_.next()); next != nullptr && next->durable;
+       next = find(newest_durable_.next())) {
+    newest_durable_ = newest_durable_.next();
   }
-  return newest;
 }
 
 Result<bool> Ledger::note_result(BatchId batch, const wire::MapResult& result) {

@@ -39,7 +39,6 @@ class Ledger {
     MonotonicTime durable_at;
     MonotonicTime mapped_at;
     MonotonicTime applied_at;
-    MonotonicTime published_at;
   };
 
   // Begins after `base`: the totals' batch.
@@ -51,7 +50,10 @@ class Ledger {
   // The oldest that it holds, or, where it is empty, the next.
   [[nodiscard]] BatchId first() const { return first_; }
   [[nodiscard]] BatchId newest() const { return BatchId(first_.value() + static_cast<int64_t>(batches_.size()) - 1); }
-  [[nodiscard]] BatchId newest_durable() const;
+  // It is durable.
+  void note_durable(BatchId batch);
+  // Up to here all are.
+  [[nodiscard]] BatchId newest_durable() const { return newest_durable_; }
   [[nodiscard]] const std::deque<Batch>& batches() const { return batches_; }
 
   // Notes what a map found; true: it is the first result of its range. An error: the replay of a range gave something
@@ -64,11 +66,12 @@ class Ledger {
   // The totals as of a batch not older than the ledger's begin and not newer than totals().batch.
   [[nodiscard]] const wire::BatchTotals* totals_at(BatchId batch) const;
 
-  // Batches up to here are not needed any more (but for the last few, kept for people).
+  // Batches up to here are not needed any more. Those stay that totals() has not come to.
   void forget_up_to(BatchId batch);
 
  private:
   BatchId first_;  // of batches_.front()
+  BatchId newest_durable_;
   std::deque<Batch> batches_;
   wire::BatchTotals totals_;
   std::map<BatchId, wire::BatchTotals> history_;

@@ -101,7 +101,9 @@ void Master::drop_job(const std::string& name) {
   const JobId job = found->second->id();
   found->second->answer_all({ErrorCode::kNotFound, "job '" + name + "' was killed meanwhile"});
   release_all_executors(job, "the job was killed");
-  std::erase_if(start_troubles_, [&](const auto& trouble) { return trouble.first.second == job; });
+  const auto is_of_job = [&](const auto& entry) { return entry.first.second == job; };
+  std::erase_if(start_troubles_, is_of_job);
+  std::erase_if(backoffs_, is_of_job);
   jobs_.erase(found);
 }
 
@@ -306,7 +308,9 @@ void Master::lose_worker(ProcessId process, const std::string& reason) {
   for (const auto& [id, executor] : executors_) {
     if (executor.worker == process && executor.state == ExecutorEntry::State::kStarting) starting.push_back(id);
   }
-  std::erase_if(start_troubles_, [&](const auto& trouble) { return trouble.first.first == process; });
+  const auto is_of_worker = [&](const auto& entry) { return entry.first.first == process; };
+  std::erase_if(start_troubles_, is_of_worker);
+  std::erase_if(backoffs_, is_of_worker);
   // Those that run are judged by their own connections.
   for (ProcessId id : starting) lose_executor(id, "its worker is lost");
 }

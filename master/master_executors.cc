@@ -109,7 +109,6 @@ void Master::executor_ready(const PeerInfo& from, const wire::ExecutorReady& rea
   start_troubles_.erase({entry.worker, entry.job});
   Member member;
   member.process = from.process;
-  member.worker = entry.worker;
   member.worker_name = where;
   member.endpoint = entry.endpoint;
   member.lanes = std::max(1, entry.registration.lanes);
@@ -125,15 +124,14 @@ void Master::lose_executor(ProcessId process, const std::string& reason) {
   if (found == executors_.end()) return;
   const ExecutorEntry entry = found->second;
   executors_.erase(found);
-  Backoff& backoff = backoffs_[{entry.worker, entry.job}];
-  const bool was_young = deps_.clock.now() - entry.since < std::chrono::seconds(5);
-  backoff.failures = was_young ? std::min(backoff.failures + 1, 16) : 0;
-  const Duration pause =
-      std::min<Duration>(options_.restart_pause * (1 << backoff.failures), options_.restart_pause_most);
-  backoff.not_before = deps_.clock.now() + pause;
-
   messenger_.forget(process);
   if (workers_.contains(entry.worker)) {
+    Backoff& backoff = backoffs_[{entry.worker, entry.job}];
+    const bool was_young = deps_.clock.now() - entry.since < std::chrono::seconds(5);
+    backoff.failures = was_young ? std::min(backoff.failures + 1, 16) : 0;
+    const Duration pause =
+        std::min<Duration>(options_.restart_pause * (1 << backoff.failures), options_.restart_pause_most);
+    backoff.not_before = deps_.clock.now() + pause;
     wire::StopExecutor stop;
     stop.process = raw(process);
     wire::Body body;
@@ -199,8 +197,8 @@ void Master::give_up_executor(ProcessId process) {
   if (found == executors_.end()) return;  // released as one before it was given up: all that were left are leaving
   const ExecutorEntry entry = found->second;
   const auto worker = workers_.find(entry.worker);
-  const std::string where = worker != workers_.end() ? worker->second.name : entry.endpoint.address;
   stop_executor(process, "it and other executors of its job cannot reach each other");
+  if (worker == workers_.end()) return;
   // Its successor will most likely be cut off too, and the job stands still until that is known.
   Backoff& backoff = backoffs_[{entry.worker, entry.job}];
   const bool soon = deps_.clock.now() - entry.since < options_.cut_pause_most;
@@ -208,7 +206,7 @@ void Master::give_up_executor(ProcessId process) {
   const Duration pause = std::min<Duration>(options_.cut_pause * (1 << (backoff.cuts - 1)), options_.cut_pause_most);
   backoff.not_before = deps_.clock.now() + pause;
   start_troubles_[{entry.worker, entry.job}] =
-      "worker " + where + " is left out for " + std::to_string(to_ms(pause) / 1000) +
+      "worker " + worker->second.name + " is left out for " + std::to_string(to_ms(pause) / 1000) +
       " s: it and other workers cannot reach each other; let all workers connect to each other's ports";
   LOG(ERROR) << "job " << to_string(entry.job) << ": " << start_troubles_.at({entry.worker, entry.job});
 }

@@ -101,11 +101,7 @@ void LaneReducer::add_block(const ShuffleBlock& block) {
   for (const ShuffleBlock::Section& section : block.sections) {
     const auto slot = slots_.find(section.partition);
     if (slot == slots_.end()) continue;
-    const auto admission = slot->second.queue.add(block.batch, block.source, block.range, section.bytes);
-    if (admission == ReduceQueue::Admission::kTooFarAhead) {
-      LOG(ERROR) << "block of batch " << block.batch << " for state partition " << section.partition
-                 << " is dropped: it is too far ahead of batch " << slot->second.queue.applied();
-    }
+    slot->second.queue.add(block.batch, block.source, block.range, section.bytes);
   }
   deps_.wake();
 }

@@ -16,7 +16,8 @@ namespace millrace {
 
 class ReduceQueue {
  public:
-  // More batches than this ahead of the applied one come only from a peer that is out of its mind.
+  // Farther ahead nothing is held. A partition that begins at an old checkpoint may be that far behind; what it needs
+  // is sent again in a window of a few batches.
   static constexpr int64_t kMaxBatchesAhead = 4096;
 
   enum class Admission { kHeld, kRepeated, kAlreadyApplied, kTooFarAhead };

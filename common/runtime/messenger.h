@@ -87,7 +87,8 @@ class Messenger : public NetworkHandler {
   // with this process (it never came up, was forgotten, or ends now because of the bound).
   bool send(ProcessId to, wire::Envelope envelope, SharedBuffer bulk = {});
 
-  // Ends the session and drops what is queued; frames of this process id are dropped from now on.
+  // Ends the session, if there is one, and drops what is queued; frames of this process id are dropped from then on.
+  // One with which there was no session yet may still come up.
   void forget(ProcessId process);
 
   // What is sent to this process goes out now: a link is known to lead to it.
