@@ -19,6 +19,7 @@
 // serves for everything else. All bytes are the same on every machine (little-endian ones only).
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <concepts>
 #include <cstdint>
@@ -154,9 +155,7 @@ template <>
 struct Codec<std::string> {
   static size_t size(const std::string& value) { return varint_size(value.size()) + value.size(); }
   static char* encode(char* at, const std::string& value) {
-    at = put_varint(at, value.size());
-    std::memcpy(at, value.data(), value.size());
-    return at + value.size();
+    return std::copy(value.begin(), value.end(), put_varint(at, value.size()));
   }
   static bool decode(const char*& at, const char* end, std::string& value) {
     uint64_t size = 0;

@@ -22,7 +22,7 @@ struct SplitWords {
     return std::nullopt;
   }
 
-  TextSplitter splitter{};
+  TextSplitter splitter;
 };
 inline const SplitWords split_words;
 

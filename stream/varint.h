@@ -23,7 +23,7 @@ inline char* put_varint(char* at, uint64_t value) {
 // False: the bytes end early or hold more than 64 bits; `at` is then anywhere up to `end`.
 [[gnu::always_inline]] inline bool get_varint(const char*& at, const char* end, uint64_t& value) {
   if (at < end && *at >= 0) [[likely]] {
-    value = static_cast<uint64_t>(*at++);
+    value = static_cast<uint8_t>(*at++);
     return true;
   }
   value = 0;

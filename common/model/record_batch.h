@@ -212,7 +212,7 @@ class RecordBatchBuilder {
 
 [[gnu::always_inline]] inline bool RecordCursor::read_varint(const char*& at, const char* end, int64_t& value) {
   if (at < end && *at >= 0) [[likely]] {
-    const auto raw = static_cast<uint64_t>(*at++);
+    const auto raw = static_cast<uint64_t>(static_cast<uint8_t>(*at++));
     value = static_cast<int64_t>((raw >> 1) ^ (0 - (raw & 1)));
     return true;
   }
