@@ -14,10 +14,12 @@
 namespace millrace::client {
 namespace {
 
+constexpr char kRetryFor[] = "2m";  // by default, for what is under way
+
 struct AppendArguments {
   std::string uri;
   int32_t partitions = 4;
-  std::string retry_for = "2m";
+  std::string retry_for;  // empty: not given
   std::string kafka_config;
 };
 
@@ -27,20 +29,15 @@ class LogAppender : public Appender {
  public:
   static constexpr size_t kSmallSlice = 100;  // fewer lines are not worth a partition of their own
 
-  LogAppender(const HostPort& master, std::string log, int64_t retry_for_ms, const InterruptBlock& interrupts)
-      : connection_(master), log_(std::move(log)), retry_for_(retry_for_ms), interrupts_(interrupts) {
+  LogAppender(Connection& connection, std::string log, int32_t partitions, std::chrono::milliseconds retry_for,
+              const InterruptBlock& interrupts)
+      : connection_(connection),
+        log_(std::move(log)),
+        retry_for_(retry_for),
+        interrupts_(interrupts),
+        sequences_(partitions) {
     std::random_device random;
     producer_id_ = static_cast<int64_t>((uint64_t{random()} << 32 | random()) >> 1 | 1);
-  }
-
-  // The first call is not repeated, so that a wrong --api is told at once.
-  Status open(int32_t partitions) {
-    const auto opened = connection_.call<int32_t>(
-        [&](auto& services, int32_t& answer) { answer = services.ingest.open_log(log_, partitions); });
-    if (!opened) return std::unexpected(opened.error());
-    if (*opened < 1) return fail(ErrorCode::kInternal, "the master says that log '" + log_ + "' has no partition");
-    sequences_.assign(*opened, 0);
-    return {};
   }
 
   // A full group goes into the next partition; a small one is spread, so that all partitions get a share.
@@ -80,7 +77,7 @@ class LogAppender : public Appender {
     }
   }
 
-  Connection connection_;
+  Connection& connection_;  // outlives this
   const std::string log_;
   const std::chrono::milliseconds retry_for_;
   const InterruptBlock& interrupts_;
@@ -119,15 +116,28 @@ Status report(const Session& session, const AppendArguments& arguments, const Ap
   return {};
 }
 
-Status append(Session& session, const AppendArguments& arguments) {
+// Interrupts end the input from when the log is open on; until then they end the process.
+Status append_to_log(Session& session, const AppendArguments& arguments, const std::string& log,
+                     std::chrono::milliseconds retry_for) {
+  Connection connection(session);
+  const auto opened = connection.call<int32_t>(
+      [&](auto& services, int32_t& answer) { answer = services.ingest.open_log(log, arguments.partitions); });
+  if (!opened) return std::unexpected(opened.error());
+  if (*opened < 1) return fail(ErrorCode::kInternal, "the master says that log '" + log + "' has no partition");
   const InterruptBlock interrupts;
   LineReader reader(session.input, interrupts.mask_while_waiting());
+  LogAppender appender(connection, log, *opened, retry_for, interrupts);
+  return report(session, arguments, appender, copy_lines(reader, appender, &appender));
+}
+
+Status append(Session& session, const AppendArguments& arguments) {
   const Uri uri = parse_uri(arguments.uri).value();
-  if (uri.scheme == "log") {
-    LogAppender appender(session.master, uri.authority, parse_duration_ms(arguments.retry_for).value(), interrupts);
-    if (const Status opened = appender.open(arguments.partitions); !opened) return opened;
-    return report(session, arguments, appender, copy_lines(reader, appender, &appender));
+  std::chrono::milliseconds retry_for(parse_duration_ms(kRetryFor).value());
+  if (!arguments.retry_for.empty()) {
+    // Whoever asks for patience means the beginning, too.
+    retry_for = session.wait = std::chrono::milliseconds(parse_duration_ms(arguments.retry_for).value());
   }
+  if (uri.scheme == "log") return append_to_log(session, arguments, uri.authority, retry_for);
   if (!session.open_kafka) return fail(ErrorCode::kInvalid, "this program cannot append to Kafka; use log://NAME");
   std::map<std::string, std::string> config;
   if (!arguments.kafka_config.empty()) {
@@ -135,7 +145,9 @@ Status append(Session& session, const AppendArguments& arguments) {
     if (!read) return std::unexpected(read.error());
     config = std::move(*read);
   }
-  auto appender = session.open_kafka(arguments.uri, config);
+  auto appender = session.open_kafka({arguments.uri, std::move(config), session.wait, retry_for});
+  const InterruptBlock interrupts;
+  LineReader reader(session.input, interrupts.mask_while_waiting());
   if (!appender) return std::unexpected(appender.error());
   return report(session, arguments, **appender, copy_lines(reader, **appender, nullptr));
 }
@@ -163,9 +175,9 @@ void add_append_command(CLI::App& app, Session& session) {
   command->add_option("--partitions", arguments->partitions, "Of a log that is not there yet")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  command->add_option("--retry-for", arguments->retry_for, "How long to wait for a master that is away")
+  command->add_option("--retry-for", arguments->retry_for, "How long to wait for a master, or for Kafka, that is away")
       ->check(check_duration)
-      ->capture_default_str();
+      ->default_str("--wait at the start, then " + std::string(kRetryFor));
   command->add_option("--kafka-config", arguments->kafka_config, "File of librdkafka settings, key=value lines")
       ->check([](const std::string& path) {
         const auto read = read_config_file("--kafka-config", path);

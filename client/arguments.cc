@@ -37,6 +37,11 @@ Result<int64_t> parse_duration_ms(const std::string& text) {
   return number * unit;
 }
 
+Result<int64_t> parse_wait_ms(const std::string& text) {
+  if (text == "0" || text == "0s" || text == "0ms") return 0;
+  return parse_duration_ms(text);
+}
+
 Result<std::map<std::string, std::string>> parse_settings(const std::string& what,
                                                           const std::vector<std::string>& texts) {
   std::map<std::string, std::string> settings;

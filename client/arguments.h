@@ -14,6 +14,9 @@ namespace millrace::client {
 // A whole number and a unit: 100ms, 1s, 5m, 1h. In milliseconds, at least 1.
 Result<int64_t> parse_duration_ms(const std::string& text);
 
+// The same, or 0s: not at all.
+Result<int64_t> parse_wait_ms(const std::string& text);
+
 // KEY=VALUE each; a key twice is an error. `what` names the option in errors.
 Result<std::map<std::string, std::string>> parse_settings(const std::string& what,
                                                           const std::vector<std::string>& texts);

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "client/options.h"
 #include "client/session.h"
 #include "common/base/text.h"
 
@@ -45,6 +46,10 @@ int run_client(const std::vector<std::string>& arguments, Session& session) {
         const auto address = parse_address("the value", text);
         return address ? "" : address.error().message;
       });
+  std::string wait = "10s";
+  app.add_option("--wait", wait, "How long to wait for a master that does not listen yet; 0s: not at all")
+      ->capture_default_str()
+      ->check(check_wait);
   app.add_flag("--json", session.json, "Print one JSON object instead of text");
   add_job_commands(app, session);
   add_query_commands(app, session);
@@ -64,6 +69,7 @@ int run_client(const std::vector<std::string>& arguments, Session& session) {
     return 2;
   }
   session.master = parse_address("--api", master).value();
+  session.wait = std::chrono::milliseconds(parse_wait_ms(wait).value());
   const Status done = session.command(session);
   session.out.flush();
   if (done) return session.out ? 0 : 1;

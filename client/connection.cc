@@ -6,6 +6,10 @@
 #include <thrift/transport/TBufferTransports.h>
 #include <thrift/transport/TSocket.h>
 
+#include <thread>
+
+#include "common/model/master_starting.h"
+
 namespace millrace::client {
 namespace {
 
@@ -19,6 +23,8 @@ using apache::thrift::transport::TTransportException;
 constexpr int kConnectMs = 5'000;
 constexpr int kAnswerMs = 90'000;  // longer than the master takes for anything
 constexpr int kMaxAnswerBytes = 64 << 20;
+constexpr auto kTryAgainAfter = std::chrono::milliseconds(100);
+constexpr auto kTellAfter = std::chrono::seconds(1);
 
 ErrorCode code_of(api::ErrorKind::type kind) {
   switch (kind) {
@@ -60,7 +66,7 @@ struct Connection::Transport {
   Services services;
 };
 
-Connection::Connection(HostPort master) : master_(std::move(master)) {
+Connection::Connection(const Session& session) : session_(session), master_(session.master) {
   // Thrift writes its errors to standard error by itself, besides throwing them.
   apache::thrift::GlobalOutput.setOutputFunction([](const char*) {});
 }
@@ -68,12 +74,40 @@ Connection::Connection(HostPort master) : master_(std::move(master)) {
 Connection::~Connection() = default;
 
 Connection::Services& Connection::services() {
-  if (!transport_) {
-    auto transport = std::make_unique<Transport>(master_);
-    transport->framed->open();
-    transport_ = std::move(transport);
-  }
+  if (!transport_) connect();
   return transport_->services;
+}
+
+void Connection::connect() {
+  while (true) {
+    auto transport = std::make_unique<Transport>(master_);
+    try {
+      transport->framed->open();
+    } catch (const TTransportException& refused) {
+      // A name that does not resolve is a mistake, not a master that is on its way.
+      const bool unknown_host = std::string(refused.what()).find("resolve") != std::string::npos;
+      if (!unknown_host && wait_once_more("no master at " + master_.text() + " yet")) continue;
+      throw;
+    }
+    transport_ = std::move(transport);
+    return;
+  }
+}
+
+bool Connection::wait_once_more(const std::string& what) {
+  const auto waited = std::chrono::steady_clock::now() - begin_;
+  if (answered_ || waited + kTryAgainAfter > session_.wait) return false;
+  if (!told_ && waited >= kTellAfter) {
+    told_ = true;
+    const auto most = std::chrono::duration_cast<std::chrono::seconds>(session_.wait);
+    session_.err << "millrace: " << what << "; waiting up to " << most.count() << " s\n" << std::flush;
+  }
+  std::this_thread::sleep_for(kTryAgainAfter);
+  return true;
+}
+
+bool Connection::is_starting(const Error& error) {
+  return error.code == ErrorCode::kUnavailable && error.message == kMasterIsStarting;
 }
 
 Error Connection::error_of(const std::exception_ptr& exception) {
@@ -84,6 +118,9 @@ Error Connection::error_of(const std::exception_ptr& exception) {
     return {code_of(failure.kind), failure.message};
   } catch (const TTransportException& broken) {
     transport_.reset();
+    if (!connected && std::string(broken.what()).find("resolve") != std::string::npos) {
+      return {ErrorCode::kUnavailable, "the host '" + master_.host + "' is not known; correct --api"};
+    }
     if (!connected) {
       return {ErrorCode::kUnavailable, "no master at " + master_.text() + "; start millrace-master or give --api"};
     }

@@ -2,9 +2,12 @@
 // broke. One thread uses it.
 //
 // A call's failure is an Error: the master's own (api::Failure) with its kind, or kUnavailable where the master
-// cannot be reached, or the connection broke and the outcome is unknown. Nothing is repeated here.
+// cannot be reached, or the connection broke and the outcome is unknown. Until the master has answered for the first
+// time one that does not listen yet, or has only just started, is waited for (Session::wait); after that nothing is
+// repeated here.
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <memory>
 #include <string>
@@ -12,6 +15,7 @@
 #include "Control.h"
 #include "Ingest.h"
 #include "Query.h"
+#include "client/session.h"
 #include "common/base/error.h"
 #include "common/model/address.h"
 
@@ -25,7 +29,7 @@ class Connection {
     api::IngestClient ingest;
   };
 
-  explicit Connection(HostPort master);
+  explicit Connection(const Session& session);  // which outlives it
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -36,22 +40,38 @@ class Connection {
   // `use(services, answer)` makes one call; the answer as it left it.
   template <typename Answer, typename Use>
   Result<Answer> call(Use use) {
-    Answer answer{};
-    try {
-      use(services(), answer);
-    } catch (...) {
-      return std::unexpected(error_of(std::current_exception()));
+    while (true) {
+      Answer answer{};
+      try {
+        use(services(), answer);
+      } catch (...) {
+        Error error = error_of(std::current_exception());
+        if (is_starting(error) && wait_once_more("the master at " + master_.text() + " is starting")) continue;
+        answered_ = true;
+        return std::unexpected(std::move(error));
+      }
+      answered_ = true;
+      return answer;
     }
-    return answer;
   }
 
  private:
   struct Transport;
 
   Services& services();  // throws what Thrift throws
+  void connect();
+  // False: it has been waited for long enough, or is not waited for any more.
+  bool wait_once_more(const std::string& what);
+  static bool is_starting(const Error& error);
   Error error_of(const std::exception_ptr& exception);
 
+  // Constant after construction.
+  const Session& session_;
   const HostPort master_;
+
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  bool answered_ = false;                 // by a master: from then on it is not waited for
+  bool told_ = false;                     // that it is waited for
   std::unique_ptr<Transport> transport_;  // null: not connected
 };
 

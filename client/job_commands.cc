@@ -45,7 +45,7 @@ Status print_job(const Session& session, const api::JobSummary& job, const std::
 // A call of Control that answers with a summary.
 template <typename Use>
 Status change_job(const Session& session, const std::string& what, Use use) {
-  Connection connection(session.master);
+  Connection connection(session);
   const auto job = connection.call<api::JobSummary>(use);
   if (!job) return std::unexpected(job.error());
   return print_job(session, *job, what);
@@ -132,7 +132,7 @@ void add_submit(CLI::App& app, Session& session) {
 }
 
 Status jobs(Session& session, const None&) {
-  Connection connection(session.master);
+  Connection connection(session);
   const auto list = connection.call<std::vector<api::JobSummary>>(
       [](auto& services, auto& answer) { services.control.jobs(answer); });
   if (!list) return std::unexpected(list.error());
@@ -187,7 +187,7 @@ void print_summary(const Output& output, const api::JobDescription& description)
 }
 
 Status describe(Session& session, const JobName& arguments) {
-  Connection connection(session.master);
+  Connection connection(session);
   const auto found = connection.call<api::JobDescription>(
       [&](auto& services, auto& answer) { services.control.describe(answer, arguments.name); });
   if (!found) return std::unexpected(found.error());
@@ -226,7 +226,7 @@ Status resume(Session& session, const JobName& arguments) {
 }
 
 Status kill(Session& session, const JobName& arguments) {
-  Connection connection(session.master);
+  Connection connection(session);
   const auto killed =
       connection.call<bool>([&](auto& services, bool&) { services.control.kill(arguments.name, arguments.purge); });
   if (!killed) return std::unexpected(killed.error());
@@ -242,7 +242,7 @@ Status kill(Session& session, const JobName& arguments) {
 }
 
 Status workers(Session& session, const None&) {
-  Connection connection(session.master);
+  Connection connection(session);
   const auto list = connection.call<std::vector<api::WorkerSummary>>(
       [](auto& services, auto& answer) { services.control.workers(answer); });
   if (!list) return std::unexpected(list.error());
@@ -265,7 +265,7 @@ Status workers(Session& session, const None&) {
 }
 
 Status lag(Session& session, const JobName& arguments) {
-  Connection connection(session.master);
+  Connection connection(session);
   const auto found =
       connection.call<api::Lag>([&](auto& services, auto& answer) { services.control.lag(answer, arguments.name); });
   if (!found) return std::unexpected(found.error());

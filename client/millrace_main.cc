@@ -2,6 +2,8 @@
 #include <glog/logging.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <iostream>
 
 #include "adapters/kafka_producer.h"
@@ -13,9 +15,13 @@ namespace {
 using millrace::Result;
 using millrace::Status;
 
+// Connecting takes a moment, and so does the last acknowledgement.
+constexpr std::chrono::milliseconds kShortestKafkaWait = std::chrono::seconds(2);
+
 class KafkaAppender : public millrace::client::Appender {
  public:
-  explicit KafkaAppender(std::unique_ptr<millrace::KafkaProducer> producer) : producer_(std::move(producer)) {}
+  KafkaAppender(std::unique_ptr<millrace::KafkaProducer> producer, std::chrono::milliseconds flush_limit)
+      : producer_(std::move(producer)), flush_limit_(flush_limit) {}
 
   Status append(std::vector<std::string> records) override {
     for (const std::string& record : records) {
@@ -23,20 +29,23 @@ class KafkaAppender : public millrace::client::Appender {
     }
     return {};
   }
-  Status finish() override { return producer_->flush(); }
+  Status finish() override { return producer_->flush(flush_limit_); }
   [[nodiscard]] int64_t durable() const override { return producer_->delivered(); }
 
  private:
   const std::unique_ptr<millrace::KafkaProducer> producer_;
+  const std::chrono::milliseconds flush_limit_;
 };
 
-Result<std::unique_ptr<millrace::client::Appender>> open_kafka(const std::string& text,
-                                                               const std::map<std::string, std::string>& config) {
-  const auto uri = millrace::parse_uri(text);
+Result<std::unique_ptr<millrace::client::Appender>> open_kafka(const millrace::client::KafkaTarget& target) {
+  const auto uri = millrace::parse_uri(target.uri);
   if (!uri) return std::unexpected(uri.error());
-  auto producer = millrace::KafkaProducer::open({.brokers = uri->authority, .topic = uri->path, .config = config});
+  millrace::KafkaOptions options{.brokers = uri->authority, .topic = uri->path, .config = target.config};
+  if (!options.config.contains("delivery.timeout.ms"))
+    options.config.try_emplace("message.timeout.ms", std::to_string(std::max<int64_t>(target.retry_for.count(), 100)));
+  auto producer = millrace::KafkaProducer::open(options, std::max(target.wait, kShortestKafkaWait));
   if (!producer) return std::unexpected(producer.error());
-  return std::make_unique<KafkaAppender>(std::move(*producer));
+  return std::make_unique<KafkaAppender>(std::move(*producer), target.retry_for + kShortestKafkaWait);
 }
 
 }  // namespace

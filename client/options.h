@@ -27,6 +27,11 @@ inline std::string check_duration(const std::string& text) {
   return parsed ? "" : parsed.error().message;
 }
 
+inline std::string check_wait(const std::string& text) {
+  const auto parsed = parse_wait_ms(text);
+  return parsed ? "" : parsed.error().message;
+}
+
 // A sub-command with arguments of type Arguments and `run(session, arguments)`; the caller adds the options.
 template <typename Arguments, typename Run>
 std::pair<CLI::App*, Arguments*> add_command(CLI::App& app, Session& session, const std::string& name,

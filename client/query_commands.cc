@@ -26,7 +26,7 @@ struct DeadLetterArguments {
 };
 
 Status get(Session& session, const GetArguments& arguments) {
-  Connection connection(session.master);
+  Connection connection(session);
   const auto values = connection.call<api::Values>(
       [&](auto& services, auto& answer) { services.query.get(answer, arguments.name, arguments.words, 0); });
   if (!values) return std::unexpected(values.error());
@@ -39,7 +39,7 @@ Status get(Session& session, const GetArguments& arguments) {
 }
 
 Status top(Session& session, const TopArguments& arguments) {
-  Connection connection(session.master);
+  Connection connection(session);
   const auto values = connection.call<api::Values>(
       [&](auto& services, auto& answer) { services.query.top(answer, arguments.name, arguments.n, 0); });
   if (!values) return std::unexpected(values.error());
@@ -52,7 +52,7 @@ Status top(Session& session, const TopArguments& arguments) {
 }
 
 Status dead_letters(Session& session, const DeadLetterArguments& arguments) {
-  Connection connection(session.master);
+  Connection connection(session);
   const auto letters = connection.call<api::DeadLetters>([&](auto& services, auto& answer) {
     services.query.dead_letters(answer, arguments.name, arguments.limit, arguments.from_partition,
                                 arguments.from_offset);

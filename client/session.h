@@ -1,6 +1,7 @@
 // Session: one run of the command line: where it reads and writes, what was asked of it, and the command to run.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,9 +30,16 @@ class Appender {
   [[nodiscard]] virtual int64_t durable() const = 0;
 };
 
+// Which topic, and how long brokers that are away are waited for: at the start, and by a record under way.
+struct KafkaTarget {
+  std::string uri;
+  std::map<std::string, std::string> config;
+  std::chrono::milliseconds wait{0};
+  std::chrono::milliseconds retry_for{0};
+};
+
 // Opens a Kafka topic for appending; main gives the one of the adapters, tests a fake.
-using OpenKafka = std::function<Result<std::unique_ptr<Appender>>(const std::string& uri,
-                                                                  const std::map<std::string, std::string>& config)>;
+using OpenKafka = std::function<Result<std::unique_ptr<Appender>>(const KafkaTarget& target)>;
 
 struct Session {
   std::ostream& out;
@@ -42,6 +50,7 @@ struct Session {
 
   // Filled by parsing the arguments.
   HostPort master;
+  std::chrono::milliseconds wait{0};  // for a master that does not listen yet
   bool json = false;
   std::function<Status(Session&)> command;
 

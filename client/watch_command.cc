@@ -109,7 +109,7 @@ Status watch(Session& session, const WatchArguments& arguments) {
   const Output output = session.output();
   Screen screen(output);
   View view;
-  Connection connection(session.master);
+  Connection connection(session);
   bool reached = false;
   std::string told;  // why there is nothing to show just now
   int64_t updates = 0;

@@ -6,6 +6,7 @@
 
 #include "common/base/check.h"
 #include "common/model/address.h"
+#include "common/model/master_starting.h"
 #include "common/model/uri.h"
 
 namespace millrace {
@@ -130,7 +131,7 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
 
 Status ControlService::started() const {
   if (master_.started()) return {};
-  return fail(ErrorCode::kUnavailable, "the master is starting; try again");
+  return fail(ErrorCode::kUnavailable, kMasterIsStarting);
 }
 
 Result<JobController*> ControlService::find(const std::string& name) {

@@ -12,6 +12,7 @@
 
 #include "adapters/api_server.h"
 #include "client/session.h"
+#include "common/model/master_starting.h"
 #include "common/runtime/event_loop.h"
 #include "tests/fakes/fake_api_service.h"
 
@@ -37,7 +38,15 @@ class BatchService : public FakeApiService {
     if (call % 5 == 0) return done(fail(ErrorCode::kTimeout, "no newer batch"));
     done(values);
   }
+  void jobs(Done<std::vector<api::JobSummary>> done) override {
+    if (starting > 0) {
+      --starting;
+      return done(fail(ErrorCode::kUnavailable, kMasterIsStarting));
+    }
+    FakeApiService::jobs(std::move(done));
+  }
   std::atomic<int64_t> calls = 0;
+  std::atomic<int> starting = 0;  // so many answers of a master that is starting
 };
 
 // Keeps what is appended, once per identity; answers every third append as if it had failed after storing it.
@@ -66,6 +75,21 @@ class LossyIngest : public IngestStore {
   std::map<int32_t, std::vector<std::string>> stored_;
 };
 
+// What is written to it, and something to do when that is flushed.
+class Told : public std::stringbuf {
+ public:
+  explicit Told(std::function<void()> then) : then_(std::move(then)) {}
+
+ protected:
+  int sync() override {
+    then_();
+    return 0;
+  }
+
+ private:
+  const std::function<void()> then_;
+};
+
 struct Done {
   int code;
   std::string out;
@@ -91,7 +115,9 @@ class ClientTest : public testing::Test {
     ASSERT_TRUE(server) << server.error();
     server_ = std::move(*server);
   }
+  // A master that is not there is not waited for, unless the arguments say so.
   Done run(std::vector<std::string> arguments, int input = -1, bool terminal = false) {
+    if (std::ranges::find(arguments, "--wait") == arguments.end()) arguments.insert(arguments.begin(), "--wait=0s");
     std::ostringstream out, err;
     client::Session session{.out = out, .err = err};
     session.input = input;
@@ -222,6 +248,43 @@ TEST_F(ClientTest, AFailureIsOneLineAndExitCodeOne) {
   EXPECT_EQ(run({"append", "log://lines"}, input_of("a\n")).code, 1);
 }
 
+TEST_F(ClientTest, AMasterThatDoesNotListenYetIsWaitedForAndThatIsSaid) {
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"jobs", "--wait", "1m"}, {"append", "log://lines", "--retry-for", "1m"}}) {
+    server_.reset();
+    Told told([this] { start(address_); });
+    std::ostream err(&told);
+    std::ostringstream out;
+    client::Session session{.out = out, .err = err};
+    session.input = input_of("a\n");
+    std::vector<std::string> arguments = command;
+    arguments.insert(arguments.begin(), {"--api", address_});
+    EXPECT_EQ(client::run_client(arguments, session), 0) << told.str();
+    EXPECT_EQ(told.str(), "millrace: no master at " + address_ + " yet; waiting up to 60 s\n");
+  }
+  server_.reset();
+  const Done away = run({"jobs", "--wait", "300ms"});
+  EXPECT_EQ(away.code, 1);
+  EXPECT_EQ(away.err, "millrace: no master at " + address_ + "; start millrace-master or give --api\n");
+}
+
+TEST_F(ClientTest, AMasterThatIsStartingIsWaitedFor) {
+  service_.starting = 3;
+  const Done done = run({"jobs", "--wait", "1m"});
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_EQ(service_.starting, 0);
+  service_.starting = 3;
+  EXPECT_EQ(run({"jobs"}).code, 1);
+  EXPECT_EQ(service_.starting, 2);
+}
+
+TEST_F(ClientTest, AHostThatIsNotKnownIsNamedAtOnce) {
+  address_ = "nohost.invalid:7071";
+  const Done done = run({"jobs", "--wait", "1m"});
+  EXPECT_EQ(done.code, 1);
+  EXPECT_EQ(done.err, "millrace: the host 'nohost.invalid' is not known; correct --api\n");
+}
+
 TEST_F(ClientTest, WrongUsageIsOneLineAndExitCodeTwo) {
   const std::vector<std::vector<std::string>> wrong = {
       {},
@@ -330,6 +393,25 @@ TEST_F(ClientTest, AppendTakesMoreOverOneConnectionThanOneMessageMayHold) {
   for (int i = 0; i < 20; ++i) text += std::string(1 << 20, 'x') + "\n";
   const Done done = run({"append", "log://lines"}, input_of(text));
   EXPECT_EQ(done.code, 0) << done.err;
+}
+
+TEST_F(ClientTest, KafkaIsWaitedForAsLongAsWasAsked) {
+  const auto asked = [&](std::vector<std::string> options) {
+    client::KafkaTarget seen;
+    std::ostringstream out, err;
+    client::Session session{.out = out, .err = err};
+    session.input = input_of("a\n");
+    session.open_kafka = [&](const client::KafkaTarget& target) -> Result<std::unique_ptr<client::Appender>> {
+      seen = target;
+      return fail(ErrorCode::kUnavailable, "no Kafka here");
+    };
+    options.insert(options.begin(), {"append", "kafka://a:1/t"});
+    EXPECT_EQ(client::run_client(options, session), 1);
+    return std::pair(seen.wait.count(), seen.retry_for.count());
+  };
+  EXPECT_EQ(asked({}), std::pair(10'000L, 120'000L));
+  EXPECT_EQ(asked({"--wait", "3s"}), std::pair(3'000L, 120'000L));
+  EXPECT_EQ(asked({"--retry-for", "5s"}), std::pair(5'000L, 5'000L));
 }
 
 TEST_F(ClientTest, KafkaIsLeftToWhoeverCanOpenIt) {
