@@ -60,10 +60,10 @@ rocksdb::Options small_options() {
   return options;
 }
 
-Error describe(const rocksdb::Status& status, const std::string& directory) {
+Error describe(const rocksdb::Status& status, const std::string& directory, bool running = true) {
   if (status.IsNoSpace()) {
-    return {ErrorCode::kIo,
-            "the disk of " + directory + " is full; free some space, the master then goes on by itself"};
+    return {ErrorCode::kIo, "the disk of " + directory + " is full; free some space" +
+                                (running ? ", the master then goes on by itself" : " and start the master again")};
   }
   if (status.IsCorruption()) {
     return {ErrorCode::kCorrupt, "the metadata in " + directory + " is damaged: " + status.ToString() +
@@ -71,6 +71,18 @@ Error describe(const rocksdb::Status& status, const std::string& directory) {
   }
   return {ErrorCode::kIo, "the metadata in " + directory + " cannot be read or written: " + status.ToString() +
                               "; check the disk and the permissions"};
+}
+
+// The jobs' records hold the passwords of sinks and sources.
+void keep_to_ourselves(const std::string& directory) {
+  using std::filesystem::perms;
+  std::error_code failure;
+  const perms others = perms::group_all | perms::others_all;
+  if ((std::filesystem::status(directory, failure).permissions() & others) == perms::none) return;
+  std::filesystem::permissions(directory, perms::owner_all, failure);
+  if (!failure) return;
+  LOG(WARNING) << directory << " holds passwords and others may read it: " << failure.message()
+               << "; take the permissions from them";
 }
 
 std::string read_owner(int descriptor) {
@@ -119,7 +131,8 @@ class RocksdbMetadataStore::Database {
 
   Status open() {
     const std::lock_guard lock(mutex_);
-    return open_locked();
+    if (open_locked()) return {};
+    return std::unexpected(describe(broken_, directory_, false));
   }
 
   // On the commit thread only. The group becomes durable as a whole or not at all.
@@ -261,6 +274,7 @@ Result<std::unique_ptr<RocksdbMetadataStore>> RocksdbMetadataStore::open(TaskLoo
     return fail(ErrorCode::kIo,
                 "cannot make the data directory " + data_dir + ": " + made.message() + "; give another --data_dir");
   }
+  keep_to_ourselves(data_dir + "/metadata");
   Result<int> lock = lock_directory(data_dir);
   if (!lock) return std::unexpected(lock.error());
   auto database = std::make_unique<Database>(data_dir + "/metadata", *lock);
