@@ -19,6 +19,8 @@ constexpr size_t kMaxTextBytes = 64 << 10;
 constexpr int kClaimTries = 4;
 constexpr Duration kClaimPause = std::chrono::milliseconds(200);
 constexpr Duration kClaimLimit = std::chrono::milliseconds(1000);  // no new try after that: somebody waits
+constexpr Duration kSettlePause = std::chrono::milliseconds(20);
+constexpr Duration kSettleLimit = std::chrono::seconds(2);
 constexpr int kReleaseTries = 60;
 constexpr Duration kReleasePause = std::chrono::milliseconds(1000);
 
@@ -243,7 +245,22 @@ void ControlService::finish_submission(const std::shared_ptr<Submission>& submis
   if (!status.has_value()) return submission->done(std::unexpected(status.error()));
   LOG(INFO) << "job " << name << " (" << to_string(JobId(static_cast<uint64_t>(submission->record.job)))
             << ") is submitted";
-  submission->done(master_.find_job(name)->summary());
+  answer_when_settled(name, submission->record.job, master_.deps().clock.now() + kSettleLimit,
+                      std::move(submission->done));
+}
+
+// What became of it says more than that it is there; but a cluster that takes long is no reason to wait long.
+void ControlService::answer_when_settled(const std::string& name, int64_t id, MonotonicTime deadline,
+                                         Done<api::JobSummary> done) {
+  JobController* job = master_.find_job(name);
+  if (job == nullptr || job->record().job != id) {
+    return done(fail(ErrorCode::kNotFound, "job '" + name + "' was killed meanwhile"));
+  }
+  if (job->is_settled() || master_.deps().clock.now() >= deadline) return done(job->summary());
+  auto again = [this, name, id, deadline, done = std::move(done)]() mutable {
+    answer_when_settled(name, id, deadline, std::move(done));
+  };
+  master_.deps().loop.schedule(kSettlePause, lifetime_.guard(std::move(again)));
 }
 
 // --- life of a job
@@ -299,7 +316,14 @@ void ControlService::resume(std::string name, Done<api::JobSummary> done) {
       status = master_.adopt_job(std::move(record), false);
     }
     if (!status.has_value()) return done(std::unexpected(status.error()));
-    done(master_.find_job(job_name)->summary());
+    auto resumed = [job_name, done = std::move(done)](Result<api::JobSummary> summary) mutable {
+      if (summary.has_value() && summary->state == "failed") {
+        return done(fail(ErrorCode::kInvalid, "job '" + job_name + "' cannot go on: " + summary->problem));
+      }
+      done(std::move(summary));
+    };
+    const int64_t id = master_.find_job(job_name)->record().job;
+    answer_when_settled(job_name, id, master_.deps().clock.now() + kSettleLimit, std::move(resumed));
   };
   master_.store().commit(std::move(set), lifetime_.guard(std::move(saved)));
 }
@@ -316,7 +340,8 @@ void ControlService::kill(std::string name, bool purge, Done<bool> done) {
   auto purged = [this, name, done = std::move(done)](Status status) mutable {
     if (status.has_value()) return forget_job(name, std::move(done));
     busy_.erase(name);
-    done(std::unexpected(status.error()));
+    done(fail(status.error().code,
+              status.error().message + "; job '" + name + "' is still there: kill it again later, or without --purge"));
   };
   (*job)->purge_sink(lifetime_.guard(std::move(purged)));
 }
@@ -363,6 +388,7 @@ void ControlService::workers(Done<std::vector<api::WorkerSummary>> done) {
     summary.lanes = worker.lanes;
     summary.state = worker.draining ? "draining" : "ready";
     summary.http = worker.http;
+    summary.problem = master_.worker_trouble(process);
     for (const auto& [id, executor] : master_.executors()) {
       if (executor.worker != process) continue;
       for (const JobController* job : master_.all_jobs()) {

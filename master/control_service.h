@@ -43,6 +43,7 @@ class ControlService : public ApiService {
   // Takes back a claim that may have been, or will be, carried out, so that the name is free for the next submit.
   void release_sink(std::shared_ptr<Submission> submission);
   void finish_submission(const std::shared_ptr<Submission>& submission, Status status);
+  void answer_when_settled(const std::string& name, int64_t id, MonotonicTime deadline, Done<api::JobSummary> done);
   void forget_job(const std::string& name, Done<bool> done);
 
   Master& master_;              // outlives this

@@ -138,6 +138,8 @@ class JobController {
   void purge_sink(std::move_only_function<void(Status)> done);
 
   [[nodiscard]] api::JobSummary summary() const;
+  // What summary() tells does not change by itself any more: the job has begun, or something is in its way.
+  [[nodiscard]] bool is_settled() const;
   [[nodiscard]] api::JobDescription describe() const;
   [[nodiscard]] api::AsOf as_of(BatchId batch) const;
   // One line of what it waits for, for whoever debugs.
@@ -229,6 +231,7 @@ class JobController {
   void on_checkpoint_abandoned(BatchId batch, const std::string& cause, bool failed);
   void fail_job(const std::string& problem);
   void check_stopped();
+  [[nodiscard]] std::string describe_untidy_stop() const;
   void finish_stop(const std::string& note);
   void save_record(std::move_only_function<void(Status)> done);
   void send(ProcessId to, wire::Body body, BatchId batch = BatchId(0));
@@ -295,6 +298,8 @@ class JobController {
   WriteSet unsaved_letters_;  // whose commit failed; bounded like letters_
   std::deque<api::BatchProfile> recent_;
   std::map<LogPartition, Offset> log_ends_;
+  bool log_seen_ = false;         // since the job began, so that a log that was made anew has been noticed
+  wire::BatchTotals last_known_;  // until the batch log is loaded
   std::string log_trouble_;
   std::string store_trouble_;
   std::string checkpoint_trouble_;

@@ -46,6 +46,10 @@ api::JobSummary JobController::summary() const {
   summary.published = published_.value();
   summary.problem = record_.problem;
   if (ledger_ == nullptr) {
+    summary.applied = as_of(BatchId(last_known_.batch));
+    summary.records = last_known_.records;
+    summary.emitted = last_known_.emitted;
+    summary.dead_letters = last_known_.dead_letters;
     if (summary.problem.empty()) summary.problem = store_trouble_;
     return summary;
   }
@@ -61,7 +65,8 @@ api::JobSummary JobController::summary() const {
     summary.lag_records += std::max<int64_t>(0, end->second.value() - cutter_.next_offset(partition).value());
   }
   if (!summary.problem.empty()) return summary;
-  if (needs_executors() && members_.empty()) summary.problem = "it waits for workers";
+  // Those that are being started need a moment, which is no problem.
+  if (needs_executors() && members_.empty() && !host_.expects_executors(job_)) summary.problem = "it waits for workers";
   if (std::string trouble = needs_executors() ? host_.start_trouble(job_) : ""; !trouble.empty()) {
     summary.problem = std::move(trouble);
   }
@@ -73,6 +78,11 @@ api::JobSummary JobController::summary() const {
     if (!trouble->empty()) summary.problem = *trouble;
   }
   return summary;
+}
+
+bool JobController::is_settled() const {
+  if (phase_ == Phase::kLoading) return !store_trouble_.empty();
+  return !needs_executors() || (assigned_once_ && log_seen_) || !summary().problem.empty();
 }
 
 api::JobDescription JobController::describe() const {
@@ -131,16 +141,23 @@ void JobController::lag(std::move_only_function<void(Result<api::Lag>)> done) {
     return done(fail(ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it"));
   }
   log_->describe(lifetime_.guard([this, done = std::move(done)](Result<LogDescription> described) mutable {
-    if (!described.has_value()) return done(std::unexpected(described.error()));
     if (ledger_ == nullptr) return done(fail(ErrorCode::kUnavailable, "the job is loading"));
+    std::map<LogPartition, Offset> ends = log_ends_;
     api::Lag lag;
+    if (described.has_value()) {
+      ends.clear();
+      for (const LogDescription::Partition& partition : described->partitions) ends[partition.id] = partition.end;
+    } else {
+      lag.problem = described.error().message;
+      for (LogPartition partition : cutter_.partitions()) ends.try_emplace(partition, cutter_.next_offset(partition));
+    }
     lag.as_of = as_of(applied_);
     const std::vector<int64_t> offsets = offsets_after(applied_);
-    for (const LogDescription::Partition& partition : described->partitions) {
+    for (const auto& [partition, end] : ends) {
       api::PartitionLag entry;
-      entry.partition = partition.id.value();
-      entry.end_offset = partition.end.value();
-      const auto index = static_cast<size_t>(partition.id.value());
+      entry.partition = partition.value();
+      entry.end_offset = end.value();
+      const auto index = static_cast<size_t>(partition.value());
       entry.applied_offset = index < offsets.size() ? offsets[index] : 0;
       lag.partitions.push_back(entry);
     }

@@ -21,11 +21,12 @@ bool is_final(ErrorCode code) {
 
 void JobController::start(bool executors_may_return) {
   executors_may_return_ = executors_may_return;
+  if (auto totals = store_.read_totals(job_, BatchId(0)); totals.has_value() && !totals->empty()) {
+    last_known_ = totals->back();
+  }
   if (record_.state == wire::JobState::STOPPED || record_.state == wire::JobState::FAILED) {
     phase_ = record_.state == wire::JobState::STOPPED ? Phase::kStopped : Phase::kFailed;
-    ledger_ = std::make_unique<Ledger>(wire::BatchTotals{});
-    auto totals = store_.read_totals(job_, BatchId(0));
-    if (totals.has_value() && !totals->empty()) ledger_ = std::make_unique<Ledger>(totals->back());
+    ledger_ = std::make_unique<Ledger>(last_known_);
     applied_ = published_ = ledger_->newest();
     return;
   }
@@ -191,6 +192,7 @@ void JobController::watch_log() {
   log_->describe(lifetime_.guard([this, planned = std::move(planned)](Result<LogDescription> described) {
     if (described.has_value()) {
       log_trouble_.clear();
+      log_seen_ = true;
       if (!record_.spec.topic_id.empty() && described->topic_id != record_.spec.topic_id) {
         fail_job("the log of " + record_.spec.name + " was deleted and made anew; kill the job and submit it again");
         return;

@@ -289,10 +289,24 @@ void JobController::check_stopped() {
                                                     : "");
   }
   if (clock_.now() >= stop_deadline_) {
-    finish_stop(!idle        ? "not all batches were applied"
-                : !published ? "the sink did not take the last values"
-                             : "the last checkpoint was not written");
+    finish_stop(describe_untidy_stop());
   }
+}
+
+// What is left undone at the end of the time for a stop. Batches without records do not count: each try of a checkpoint
+// ends one, and there is always a newest.
+std::string JobController::describe_untidy_stop() const {
+  const auto because = [](const std::string& trouble) { return trouble.empty() ? "" : ": " + trouble; };
+  std::string text;
+  if (!assigned_once_ || slowest_applied() < last_changed_ || ledger_->newest_durable() < last_changed_) {
+    text = "before all its batches were applied" + because(store_trouble_);
+  } else if (published_ < last_changed_) {
+    text = "before the sink had taken the last values" + because(sink_trouble_);
+  } else {
+    text = "without a last checkpoint" + because(checkpoint_trouble_);
+  }
+  return "stopped " + text + "; `resume` replays from batch " +
+         std::to_string(coordinator_.newest_batch().next().value());
 }
 
 void JobController::finish_stop(const std::string& note) {

@@ -43,7 +43,8 @@ struct MasterOptions {
   Duration start_limit = std::chrono::seconds(20);          // for an executor to become ready
   Duration restart_pause = std::chrono::milliseconds(100);  // doubles with each failure, up to restart_pause_most
   Duration restart_pause_most = std::chrono::seconds(10);
-  Duration clear_pause = std::chrono::seconds(10);  // for writers of a killed job to end
+  Duration refused_pause_most = std::chrono::seconds(60);  // for executors that say they cannot work there
+  Duration clear_pause = std::chrono::seconds(10);         // for writers of a killed job to end
   Duration cut_pause = std::chrono::seconds(5);  // without an executor on a worker whose last one was cut off from its
   Duration cut_pause_most = std::chrono::minutes(2);  // peers; doubles each time, up to this
   JobOptions job;
@@ -122,6 +123,8 @@ class Master : public MessengerHandler, public JobHost {
   void send(ProcessId to, wire::Envelope envelope) override;
   bool expects_executors(JobId job) const override;
   std::string start_trouble(JobId job) const override;
+  // The same by worker: why it has no executor for one of the jobs.
+  [[nodiscard]] std::string worker_trouble(ProcessId worker) const;
   void release_executor(JobId job, ProcessId process, const std::string& reason) override;
   void release_all_executors(JobId job, const std::string& reason) override;
 
@@ -130,7 +133,8 @@ class Master : public MessengerHandler, public JobHost {
 
   struct Backoff {
     int failures = 0;
-    int cuts = 0;  // that one executor after the other was given up for
+    int refusals = 0;  // one after the other, of executors that cannot work on that worker
+    int cuts = 0;      // that one executor after the other was given up for
     MonotonicTime not_before;
   };
 

@@ -101,12 +101,20 @@ void Master::executor_ready(const PeerInfo& from, const wire::ExecutorReady& rea
   if (job == nullptr) problem = "its job is gone";
   if (!problem.empty()) {
     LOG(ERROR) << "executor on worker " << where << " is refused: " << problem;
-    if (job != nullptr) start_troubles_[{entry.worker, entry.job}] = "worker " + where + " is refused: " + problem;
-    return stop_executor(from.process, problem);
+    const std::pair key(entry.worker, entry.job);
+    if (job != nullptr) start_troubles_[key] = "worker " + where + " is refused: " + problem;
+    stop_executor(from.process, problem);
+    // Only somebody who mends the host changes that.
+    Backoff& backoff = backoffs_[key];
+    backoff.refusals = std::min(backoff.refusals + 1, 16);
+    backoff.not_before = deps_.clock.now() + std::min<Duration>(options_.restart_pause * (1 << backoff.refusals),
+                                                                options_.refused_pause_most);
+    return;
   }
   if (entry.state != ExecutorEntry::State::kRegistered) return;
   entry.state = ExecutorEntry::State::kReady;
   start_troubles_.erase({entry.worker, entry.job});
+  backoffs_[{entry.worker, entry.job}].refusals = 0;
   Member member;
   member.process = from.process;
   member.worker_name = where;
@@ -214,6 +222,13 @@ void Master::give_up_executor(ProcessId process) {
 std::string Master::start_trouble(JobId job) const {
   for (const auto& [where, trouble] : start_troubles_) {
     if (where.second == job) return trouble;
+  }
+  return workers_.empty() && !expects_executors(job) ? "no worker is there; start millrace-worker" : "";
+}
+
+std::string Master::worker_trouble(ProcessId worker) const {
+  for (const auto& [where, trouble] : start_troubles_) {
+    if (where.first == worker) return trouble;
   }
   return "";
 }

@@ -92,6 +92,7 @@ struct WorkerSummary {
   5: string state                   // ready, draining
   6: list<string> jobs
   7: string http
+  8: string problem                 // why it has no executor for one of the jobs; empty when all is well
 }
 
 struct PartitionLag {
@@ -99,7 +100,11 @@ struct PartitionLag {
   2: i64 applied_offset             // next offset after the applied batch
   3: i64 end_offset
 }
-struct Lag { 1: AsOf as_of, 2: list<PartitionLag> partitions }
+struct Lag {
+  1: AsOf as_of
+  2: list<PartitionLag> partitions
+  3: string problem                 // why the ends are only the last known; empty when they are those of now
+}
 
 service Control {
   JobSummary submit(1: SubmitRequest request) throws (1: Failure failure)

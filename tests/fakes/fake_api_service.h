@@ -16,7 +16,8 @@
 
 namespace millrace {
 
-// Answers with what it was asked; the job "missing" is not there, "silent" never answers, "dropped" is forgotten.
+// Answers with what it was asked; the job "missing" is not there, "silent" never answers, "dropped" is forgotten,
+// "refused" is told to be wrong, "untidy" has a problem, "sinkless" has no sink.
 class FakeApiService : public ApiService {
  public:
   explicit FakeApiService(TaskLoop& loop) : loop_(loop) {}
@@ -29,6 +30,7 @@ class FakeApiService : public ApiService {
   void describe(std::string name, Done<api::JobDescription> done) override {
     api::JobDescription description;
     description.summary = summary(name);
+    description.sink = name == "sinkless" ? "none:" : "redis://h";
     answer(name, std::move(done), description);
   }
   void stop(std::string name, Done<api::JobSummary> done) override { answer(name, std::move(done), summary(name)); }
@@ -75,6 +77,7 @@ class FakeApiService : public ApiService {
   static api::JobSummary summary(const std::string& name) {
     api::JobSummary summary;
     summary.name = name;
+    if (name == "untidy") summary.problem = "stopped without a last checkpoint";
     return summary;
   }
   template <typename T>
@@ -82,6 +85,7 @@ class FakeApiService : public ApiService {
     EXPECT_TRUE(loop_.on_loop());
     if (name == "missing") return done(fail(ErrorCode::kNotFound, "there is no job 'missing'"));
     if (name == "dropped") return;
+    if (name == "refused") return done(fail(ErrorCode::kInvalid, "that cannot be"));
     if (name == "silent") {
       kept_.emplace_back([done = std::move(done)]() mutable { done(fail(ErrorCode::kInternal, "too late")); });
       return;
