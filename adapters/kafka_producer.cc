@@ -113,7 +113,12 @@ class KafkaProducer::Client {
   }
 
   [[nodiscard]] Error explain(rd_kafka_resp_err_t error) const {
-    return kafka_error(options_, "cannot append to", refused_ != RD_KAFKA_RESP_ERR_NO_ERROR ? refused_ : error);
+    const rd_kafka_resp_err_t first = refused_ != RD_KAFKA_RESP_ERR_NO_ERROR ? refused_ : error;
+    if (kafka_error_code(first) == ErrorCode::kNotFound) {
+      return {ErrorCode::kNotFound, "topic '" + options_.topic + "' on " + options_.brokers +
+                                        " does not exist; create it or correct the URI"};
+    }
+    return kafka_error(options_, "cannot append to", first);
   }
 
   const KafkaOptions options_;

@@ -5,11 +5,13 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <sstream>
 
 #include "client/connection.h"
 #include "client/line_reader.h"
 #include "client/options.h"
 #include "client/output.h"
+#include "common/model/address.h"
 
 namespace millrace::client {
 namespace {
@@ -156,7 +158,13 @@ std::string check_target(const std::string& text) {
   const auto uri = parse_uri(text);
   if (!uri) return uri.error().message;
   if (uri->scheme == "log" && uri->path.empty()) return problem_of(check_name("the log name", uri->authority));
-  if (uri->scheme == "kafka" && !uri->path.empty()) return "";
+  if (uri->scheme == "kafka" && !uri->path.empty()) {
+    std::istringstream brokers(uri->authority);
+    for (std::string broker; std::getline(brokers, broker, ',');) {
+      if (const auto address = parse_address("the broker", broker); !address) return address.error().message;
+    }
+    return "";
+  }
   return "'" + uri->masked() + "' is neither log://NAME nor kafka://HOST:PORT[,HOST:PORT]/TOPIC";
 }
 

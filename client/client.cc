@@ -1,5 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 #include "client/options.h"
 #include "client/session.h"
@@ -71,9 +73,15 @@ int run_client(const std::vector<std::string>& arguments, Session& session) {
   session.master = parse_address("--api", master).value();
   session.wait = std::chrono::milliseconds(parse_wait_ms(wait).value());
   const Status done = session.command(session);
+  errno = 0;
   session.out.flush();
-  if (done) return session.out ? 0 : 1;
-  session.err << "millrace: " << printable(done.error().message) << "\n";
+  if (!done) {
+    session.err << "millrace: " << printable(done.error().message) << "\n";
+    return session.invalid_is_usage && done.error().code == ErrorCode::kInvalid ? 2 : 1;
+  }
+  if (session.out) return 0;
+  session.err << "millrace: cannot write the output" << (errno == 0 ? "" : std::string(": ") + std::strerror(errno))
+              << "\n";
   return 1;
 }
 

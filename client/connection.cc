@@ -90,8 +90,22 @@ void Connection::connect() {
       throw;
     }
     transport_ = std::move(transport);
-    return;
+    greeted_ = false;
+    return greet();
   }
+}
+
+// What is no master may take a request and stay silent; a master refuses a name that is none at once, without asking
+// its jobs.
+void Connection::greet() {
+  transport_->socket->setRecvTimeout(static_cast<int>(session_.greeting_limit.count()));
+  try {
+    api::JobDescription none;
+    transport_->services.control.describe(none, "");
+  } catch (const api::Failure&) {
+    greeted_ = true;
+  }
+  transport_->socket->setRecvTimeout(kAnswerMs);
 }
 
 bool Connection::wait_once_more(const std::string& what) {
@@ -125,13 +139,18 @@ Error Connection::error_of(const std::exception_ptr& exception) {
       return {ErrorCode::kUnavailable, "no master at " + master_.text() + "; start millrace-master or give --api"};
     }
     const bool late = broken.getType() == TTransportException::TIMED_OUT;
+    if (late && !greeted_) {
+      return {ErrorCode::kUnavailable, "what listens at " + master_.text() + " has not answered like a master within " +
+                                           std::to_string(session_.greeting_limit.count() / 1000) +
+                                           " s; correct --api, or look whether the master hangs"};
+    }
     return {ErrorCode::kUnavailable, "the master at " + master_.text() +
                                          (late ? " did not answer; look whether it hangs"
                                                : " closed the connection; look whether it is running") +
                                          ", and at `millrace jobs` before trying again"};
   } catch (const std::exception& other) {
     transport_.reset();
-    return {ErrorCode::kInternal, "what answers at " + master_.text() + " is no master of this version (" +
+    return {ErrorCode::kInternal, "what listens at " + master_.text() + " is no master of this version (" +
                                       std::string(other.what()) + "); correct --api"};
   }
 }

@@ -60,6 +60,7 @@ class Connection {
 
   Services& services();  // throws what Thrift throws
   void connect();
+  void greet();
   // False: it has been waited for long enough, or is not waited for any more.
   bool wait_once_more(const std::string& what);
   static bool is_starting(const Error& error);
@@ -71,6 +72,7 @@ class Connection {
 
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   bool answered_ = false;                 // by a master: from then on it is not waited for
+  bool greeted_ = false;                  // it is a master that answers this connection
   bool told_ = false;                     // that it is waited for
   std::unique_ptr<Transport> transport_;  // null: not connected
 };

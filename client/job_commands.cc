@@ -1,6 +1,9 @@
 // submit, jobs, describe, stop, resume, kill, workers, lag: the Control service.
 #include <algorithm>
+#include <chrono>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "client/connection.h"
 #include "client/options.h"
@@ -9,11 +12,14 @@
 namespace millrace::client {
 namespace {
 
+constexpr auto kAskAgainAfter = std::chrono::milliseconds(50);
+
 struct None {};
 
 struct JobName {
   std::string name;
   bool purge = false;
+  std::string until_zero;  // a duration; empty: do not wait
 };
 
 struct SubmitArguments {
@@ -52,6 +58,7 @@ Status change_job(const Session& session, const std::string& what, Use use) {
 }
 
 Status submit(Session& session, const SubmitArguments& arguments) {
+  session.invalid_is_usage = true;
   api::SubmitRequest request = arguments.request;
   request.batch_interval_ms = parse_duration_ms(arguments.batch_interval).value();
   request.checkpoint_interval_ms = parse_duration_ms(arguments.checkpoint_interval).value();
@@ -106,7 +113,7 @@ void add_submit(CLI::App& app, Session& session) {
   command->add_option("--set", arguments->settings, "A setting of the job, KEY=VALUE; repeatable")
       ->allow_extra_args(false)
       ->check([](const std::string& text) {
-        const auto parsed = parse_settings("--set", {text});
+        const auto parsed = parse_settings("the setting", {text});
         return parsed ? "" : parsed.error().message;
       });
   const auto config_file = [](const std::string& option) {
@@ -217,7 +224,13 @@ Status describe(Session& session, const JobName& arguments) {
 }
 
 Status stop(Session& session, const JobName& arguments) {
-  return change_job(session, "stopped", [&](auto& services, auto& job) { services.control.stop(job, arguments.name); });
+  Connection connection(session);
+  const auto job = connection.call<api::JobSummary>(
+      [&](auto& services, auto& answer) { services.control.stop(answer, arguments.name); });
+  if (!job) return std::unexpected(job.error());
+  if (job->problem.empty() || session.json) (void)print_job(session, *job, "stopped");
+  if (job->problem.empty()) return {};
+  return fail(ErrorCode::kIo, "job '" + arguments.name + "': " + job->problem);
 }
 
 Status resume(Session& session, const JobName& arguments) {
@@ -225,8 +238,23 @@ Status resume(Session& session, const JobName& arguments) {
                     [&](auto& services, auto& job) { services.control.resume(job, arguments.name); });
 }
 
+std::string what_became_of_keys(const std::string& sink, bool purged) {
+  if (sink.starts_with("none:")) return "";
+  if (purged) return "; its keys in the sink are removed";
+  return "; its keys in the sink are left, and a job of that name needs --take-over";
+}
+
 Status kill(Session& session, const JobName& arguments) {
   Connection connection(session);
+  const auto job = connection.call<api::JobDescription>(
+      [&](auto& services, auto& answer) { services.control.describe(answer, arguments.name); });
+  if (!job) {
+    if (job.error().code != ErrorCode::kNotFound || !arguments.purge) return std::unexpected(job.error());
+    return fail(ErrorCode::kNotFound,
+                job.error().message +
+                    "; keys that it left go when you submit it again with --take-over and kill that "
+                    "with --purge");
+  }
   const auto killed =
       connection.call<bool>([&](auto& services, bool&) { services.control.kill(arguments.name, arguments.purge); });
   if (!killed) return std::unexpected(killed.error());
@@ -234,9 +262,7 @@ Status kill(Session& session, const JobName& arguments) {
   if (output.json) {
     print_json(output, {{"name", arguments.name}, {"state", "killed"}, {"purged", arguments.purge}});
   } else {
-    output.stream << "job " << arguments.name << " killed"
-                  << (arguments.purge ? "; its keys in the sink are removed" : "; its keys in the sink are left")
-                  << "\n";
+    output.stream << "job " << arguments.name << " killed" << what_became_of_keys(job->sink, arguments.purge) << "\n";
   }
   return {};
 }
@@ -253,38 +279,72 @@ Status workers(Session& session, const None&) {
     print_json(output, object);
     return {};
   }
-  Table table({"PROCESS", "NAME", "ENDPOINT", "LANES", "STATE", "HTTP", "JOBS"});
+  Table table({"PROCESS", "NAME", "ENDPOINT", "LANES", "STATE", "HTTP", "JOBS", "PROBLEM"});
   for (const auto& worker : *list) {
     std::string names;
     for (const auto& job : worker.jobs) names += (names.empty() ? "" : ",") + job;
     table.add({worker.process, output.shown(worker.name), worker.endpoint, number(worker.lanes), worker.state,
-               worker.http.empty() ? "-" : worker.http, names.empty() ? "-" : names});
+               worker.http.empty() ? "-" : worker.http, names.empty() ? "-" : names, output.shown(worker.problem)});
   }
   table.print(output);
   return {};
 }
 
-Status lag(Session& session, const JobName& arguments) {
-  Connection connection(session);
-  const auto found =
-      connection.call<api::Lag>([&](auto& services, auto& answer) { services.control.lag(answer, arguments.name); });
-  if (!found) return std::unexpected(found.error());
-  const Output output = session.output();
-  if (output.json) {
-    print_json(output, json_of(*found));
-    return {};
-  }
+void print_lag(const Output& output, const api::Lag& lag) {
+  if (output.json) return print_json(output, json_of(lag));
   Table table({"PARTITION", "APPLIED", "END", "LAG"});
   int64_t total = 0;
-  for (const auto& partition : found->partitions) {
+  for (const auto& partition : lag.partitions) {
     const int64_t behind = std::max<int64_t>(0, partition.end_offset - partition.applied_offset);
     total += behind;
     table.add(
         {number(partition.partition), number(partition.applied_offset), number(partition.end_offset), number(behind)});
   }
   table.print(output);
-  output.stream << total << " records behind at batch " << found->as_of.batch << "\n";
-  return {};
+  output.stream << total << " records behind at batch " << lag.as_of.batch << "\n";
+}
+
+// The lag, once everything that was in the log at the first answer is applied and published.
+Result<api::Lag> wait_for_zero(Connection& connection, const JobName& arguments) {
+  const auto limit = std::chrono::milliseconds(parse_duration_ms(arguments.until_zero).value());
+  const auto begin = std::chrono::steady_clock::now();
+  std::map<int32_t, int64_t> ends;
+  while (true) {
+    auto found =
+        connection.call<api::Lag>([&](auto& services, auto& answer) { services.control.lag(answer, arguments.name); });
+    const auto job = connection.call<api::JobDescription>(
+        [&](auto& services, auto& answer) { services.control.describe(answer, arguments.name); });
+    if (!found) return found;
+    if (!job) return std::unexpected(job.error());
+    if (ends.empty() && found->problem.empty()) {
+      for (const api::PartitionLag& partition : found->partitions) ends[partition.partition] = partition.end_offset;
+    }
+    int64_t behind = 0;
+    for (const api::PartitionLag& partition : found->partitions) {
+      behind += std::max<int64_t>(0, ends[partition.partition] - partition.applied_offset);
+    }
+    const bool published = job->summary.published >= found->as_of.batch;
+    if (!ends.empty() && behind == 0 && published) return found;
+    if (std::chrono::steady_clock::now() - begin > limit) {
+      const std::string cause = job->summary.problem.empty() ? "" : ": " + job->summary.problem;
+      return fail(ErrorCode::kTimeout, "job '" + arguments.name + "' is still " + std::to_string(behind) +
+                                           " records behind, or has not published, after " + arguments.until_zero +
+                                           cause);
+    }
+    std::this_thread::sleep_for(kAskAgainAfter);
+  }
+}
+
+Status lag(Session& session, const JobName& arguments) {
+  Connection connection(session);
+  const auto found = arguments.until_zero.empty() ? connection.call<api::Lag>([&](auto& services, auto& answer) {
+    services.control.lag(answer, arguments.name);
+  })
+                                                  : wait_for_zero(connection, arguments);
+  if (!found) return std::unexpected(found.error());
+  print_lag(session.output(), *found);
+  if (found->problem.empty()) return {};
+  return fail(ErrorCode::kUnavailable, "these ends of the log are only the last known: " + found->problem);
 }
 
 }  // namespace
@@ -305,7 +365,12 @@ void add_job_commands(CLI::App& app, Session& session) {
   command->add_flag("--purge", arguments->purge, "Remove its keys in the sink, too");
   command->footer("Examples:\n  millrace kill wc\n  millrace kill wc --purge");
   add_command<None>(app, session, "workers", "List the workers", "  millrace workers", workers);
-  add_named("lag", "Show how far a job is behind the end of its log", lag);
+  const auto [lag_command, lag_arguments] = add_named("lag", "Show how far a job is behind the end of its log", lag);
+  lag_command
+      ->add_option("--until-zero", lag_arguments->until_zero,
+                   "Wait, for at most this long, until what is in the log now is applied and published")
+      ->check(check_duration);
+  lag_command->footer("Examples:\n  millrace lag wc\n  millrace lag wc --until-zero 30s");
 }
 
 }  // namespace millrace::client

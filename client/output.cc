@@ -124,8 +124,9 @@ nlohmann::ordered_json json_of(const api::JobDescription& description) {
 }
 
 nlohmann::ordered_json json_of(const api::WorkerSummary& worker) {
-  return {{"process", worker.process}, {"name", worker.name}, {"endpoint", worker.endpoint}, {"lanes", worker.lanes},
-          {"state", worker.state},     {"jobs", worker.jobs}, {"http", worker.http}};
+  return {{"process", worker.process}, {"name", worker.name},      {"endpoint", worker.endpoint},
+          {"lanes", worker.lanes},     {"state", worker.state},    {"jobs", worker.jobs},
+          {"http", worker.http},       {"problem", worker.problem}};
 }
 
 nlohmann::ordered_json json_of(const api::Lag& lag) {
@@ -141,6 +142,7 @@ nlohmann::ordered_json json_of(const api::Lag& lag) {
                                     {"lag", behind}});
   }
   object["lag"] = total;
+  object["problem"] = lag.problem;
   return object;
 }
 

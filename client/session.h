@@ -50,9 +50,11 @@ struct Session {
 
   // Filled by parsing the arguments.
   HostPort master;
-  std::chrono::milliseconds wait{0};  // for a master that does not listen yet
+  std::chrono::milliseconds wait{0};                                   // for a master that does not listen yet
+  std::chrono::milliseconds greeting_limit = std::chrono::seconds(8);  // for a sign that it is a master
   bool json = false;
   std::function<Status(Session&)> command;
+  bool invalid_is_usage = false;  // set by a command whose kInvalid means what was typed, whoever found it
 
   [[nodiscard]] Output output() const { return {.stream = out, .json = json, .terminal = terminal}; }
 };

@@ -23,7 +23,7 @@ def test_a_compacted_topic_is_refused_with_cause_place_and_remedy(small, shared_
     admin = KafkaAdminClient(bootstrap_servers=shared_kafka.address, api_version=(2, 5, 0))
     admin.create_topics([NewTopic(topic, 2, 1, topic_configs={"cleanup.policy": policy})])
     admin.close()
-    done = small.cli(*submit_arguments(shared_kafka.uri(topic)), code=1)  # at once: its leaders may not know it yet
+    done = small.cli(*submit_arguments(shared_kafka.uri(topic)), code=2)  # at once: its leaders may not know it yet
     one_line(done.stderr, f"'{topic}' on {shared_kafka.address}", f"cleanup.policy={policy}", "--source")
     assert not jobs(small)
 
@@ -48,7 +48,7 @@ def test_kafka_or_redis_that_cannot_be_reached_is_named_at_submit(small):
 def test_a_wrong_password_is_refused_and_not_repeated(small, make_redis):
     redis = make_redis(password="right")
     append(small, "log://password", [b"a"])
-    done = small.cli(*submit_arguments("log://password", sink=f"redis://:hunter22@127.0.0.1:{redis.port}"), code=1)
+    done = small.cli(*submit_arguments("log://password", sink=f"redis://:hunter22@127.0.0.1:{redis.port}"), code=2)
     one_line(done.stderr, "password")
     assert "hunter22" not in done.stderr
     small.cli(*submit_arguments("log://password", sink=f"redis://:right@127.0.0.1:{redis.port}"))
@@ -69,9 +69,9 @@ def test_a_password_in_a_file_is_used_and_shown_nowhere(small, make_redis, direc
             file.write(text)
         return small.cli(*submit_arguments("log://secret", sink=uri), "--sink-config", path, code=code)
 
-    one_line(submit("password=wrong-one-77\n", 1).stderr, "password", str(redis.port))
-    one_line(submit("pasword=right-one-77\n", 1).stderr, "'pasword'", "--sink-config")
-    one_line(submit("password=right-one-77\n", 1, f"redis://:right-one-77@127.0.0.1:{redis.port}").stderr, "both")
+    one_line(submit("password=wrong-one-77\n", 2).stderr, "password", str(redis.port))
+    one_line(submit("pasword=right-one-77\n", 2).stderr, "'pasword'", "--sink-config")
+    one_line(submit("password=right-one-77\n", 2, f"redis://:right-one-77@127.0.0.1:{redis.port}").stderr, "both")
     one_line(submit("right-one-77\n", 2).stderr, f"{path}:1")
     submit("# of the sink\nusername=default\npassword=right-one-77\n", 0)
     wait_for("the count", lambda: redis.counts("wc") == {b"a": 1})

@@ -1,10 +1,13 @@
 // The command line against the API server with a fake service behind it, over real sockets.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -38,6 +41,17 @@ class BatchService : public FakeApiService {
     if (call % 5 == 0) return done(fail(ErrorCode::kTimeout, "no newer batch"));
     done(values);
   }
+  void lag(std::string, Done<api::Lag> done) override {
+    api::Lag lag;
+    lag.as_of.batch = ++lag_calls;
+    lag.partitions.resize(2);
+    for (api::PartitionLag& partition : lag.partitions) {
+      partition.end_offset = 3 + lag_calls;  // the log goes on growing
+      partition.applied_offset = lag_calls;
+    }
+    lag.problem = lag_problem;
+    done(lag);
+  }
   void jobs(Done<std::vector<api::JobSummary>> done) override {
     if (starting > 0) {
       --starting;
@@ -46,6 +60,15 @@ class BatchService : public FakeApiService {
     FakeApiService::jobs(std::move(done));
   }
   std::atomic<int64_t> calls = 0;
+  void describe(std::string name, Done<api::JobDescription> done) override {
+    if (name != "lagging") return FakeApiService::describe(std::move(name), std::move(done));
+    api::JobDescription description;
+    description.summary.published = lag_calls < 6 ? 0 : lag_calls;
+    description.summary.problem = "Redis is away";
+    done(description);
+  }
+  int64_t lag_calls = 0;
+  std::string lag_problem;
   std::atomic<int> starting = 0;  // so many answers of a master that is starting
 };
 
@@ -172,30 +195,11 @@ TEST_F(ClientTest, EveryCommandSucceedsWithTextAndWithOneJsonObject) {
 }
 
 TEST_F(ClientTest, SubmitSendsWhatWasTyped) {
-  const Done done = run({"submit",
-                         "word_count",
-                         "--name",
-                         "wc",
-                         "--source",
-                         "kafka://a:1,b:2/t",
-                         "--sink",
-                         "redis://h/1",
-                         "--batch-interval",
-                         "50ms",
-                         "--checkpoint-interval",
-                         "1m",
-                         "--start",
-                         "latest",
-                         "--set",
-                         "rank=all",
-                         "--set",
-                         "field=text",
-                         "--max-record-bytes",
-                         "10",
-                         "--state-partitions",
-                         "8",
-                         "--take-over",
-                         "--on-bad-record=fail"});
+  std::istringstream typed(
+      "submit word_count --name wc --source kafka://a:1,b:2/t --sink redis://h/1 --batch-interval 50ms --start latest "
+      "--checkpoint-interval 1m --set rank=all --set field=text --max-record-bytes 10 --state-partitions 8 "
+      "--take-over --on-bad-record=fail");
+  const Done done = run({std::istream_iterator<std::string>(typed), {}});
   ASSERT_EQ(done.code, 0) << done.err;
   const api::SubmitRequest& request = service_.last_submit;
   EXPECT_EQ(request.type, "word_count");
@@ -278,6 +282,76 @@ TEST_F(ClientTest, AMasterThatIsStartingIsWaitedFor) {
   EXPECT_EQ(service_.starting, 2);
 }
 
+TEST_F(ClientTest, WhatListensAndIsNoMasterIsToldFromOneSoon) {
+  const int silent = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in any{.sin_family = AF_INET};
+  any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(any);
+  ASSERT_EQ(bind(silent, reinterpret_cast<sockaddr*>(&any), size), 0);
+  ASSERT_EQ(listen(silent, 1), 0);
+  ASSERT_EQ(getsockname(silent, reinterpret_cast<sockaddr*>(&any), &size), 0);
+  const std::string address = "127.0.0.1:" + std::to_string(ntohs(any.sin_port));
+  std::ostringstream out, err;
+  client::Session session{.out = out, .err = err};
+  session.greeting_limit = std::chrono::seconds(1);
+  EXPECT_EQ(client::run_client({"--api", address, "jobs"}, session), 1);
+  EXPECT_THAT(err.str(), HasSubstr("what listens at " + address + " has not answered like a master within 1 s"));
+  close(silent);
+}
+
+TEST_F(ClientTest, AnOutputThatCannotBeWrittenIsAFailureWithItsReason) {
+  std::ofstream out("/dev/full");
+  std::ostringstream err;
+  client::Session session{.out = out, .err = err};
+  EXPECT_EQ(client::run_client({"--api", address_, "jobs"}, session), 1);
+  EXPECT_EQ(err.str(), "millrace: cannot write the output: No space left on device\n");
+}
+
+TEST_F(ClientTest, WhatTheMasterFindsWrongInASubmitIsWrongUsage) {
+  const Done submit = run({"submit", "word_count", "--name", "refused", "--source", "log://a", "--sink", "none:"});
+  EXPECT_EQ(submit.code, 2);
+  EXPECT_EQ(submit.err, "millrace: that cannot be\n");
+  EXPECT_EQ(run({"submit", "word_count", "--name", "missing", "--source", "log://a", "--sink", "none:"}).code, 1);
+  EXPECT_EQ(run({"resume", "refused"}).code, 1);
+}
+
+TEST_F(ClientTest, AStopThatIsNotInOrderIsAFailureWithItsReason) {
+  const Done done = run({"stop", "untidy"});
+  EXPECT_EQ(done.code, 1);
+  EXPECT_EQ(done.out, "");
+  EXPECT_EQ(done.err, "millrace: job 'untidy': stopped without a last checkpoint\n");
+  const Done json = run({"stop", "untidy", "--json"});
+  EXPECT_EQ(json.code, 1);
+  EXPECT_EQ(nlohmann::json::parse(json.out)["problem"], "stopped without a last checkpoint");
+}
+
+TEST_F(ClientTest, KillSaysWhatBecomesOfTheKeysAndTheWayOutLater) {
+  EXPECT_EQ(run({"kill", "sinkless"}).out, "job sinkless killed\n");
+  EXPECT_THAT(run({"kill", "wc"}).out, HasSubstr("are left, and a job of that name needs --take-over"));
+  EXPECT_THAT(run({"kill", "missing", "--purge"}).err, HasSubstr("--take-over and kill that with --purge"));
+}
+
+TEST_F(ClientTest, LagWaitsUntilWhatWasInTheLogIsAppliedAndPublished) {
+  const Done done = run({"lag", "lagging", "--until-zero", "1m"});
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_EQ(service_.lag_calls, 6);  // applied at the fourth
+  service_.lag_calls = 0;
+  EXPECT_EQ(run({"lag", "wc"}).code, 0);
+  EXPECT_EQ(service_.lag_calls, 1);
+  service_.lag_calls = 0;
+  const Done late = run({"lag", "lagging", "--until-zero", "1ms"});
+  EXPECT_EQ(late.code, 1);
+  EXPECT_THAT(late.err, HasSubstr("after 1ms: Redis is away"));
+}
+
+TEST_F(ClientTest, LagShowsTheLastKnownEndsAndThatTheyAre) {
+  service_.lag_problem = "no broker";
+  const Done done = run({"lag", "wc"});
+  EXPECT_EQ(done.code, 1);
+  EXPECT_THAT(done.out, HasSubstr("records behind at batch 1"));
+  EXPECT_EQ(done.err, "millrace: these ends of the log are only the last known: no broker\n");
+}
+
 TEST_F(ClientTest, AHostThatIsNotKnownIsNamedAtOnce) {
   address_ = "nohost.invalid:7071";
   const Done done = run({"jobs", "--wait", "1m"});
@@ -297,6 +371,8 @@ TEST_F(ClientTest, WrongUsageIsOneLineAndExitCodeTwo) {
       {"top", "wc", "-n", "1001"},
       {"append", "redis://a"},
       {"append", "log://a/b"},
+      {"append", "kafka://a/t"},
+      {"lag", "wc", "--until-zero", "0"},
       {"submit", "word_count", "--name", "wc", "--source", "lines", "--sink", "none:"},
       {"submit", "word_count", "--name", "wc", "--source", "log://a", "--sink", "none:", "--batch-interval", "1"},
       {"submit", "word_count", "--name", "wc", "--source", "log://a", "--sink", "none:", "--start", "middle"},
