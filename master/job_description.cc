@@ -65,8 +65,6 @@ api::JobSummary JobController::summary() const {
     summary.lag_records += std::max<int64_t>(0, end->second.value() - cutter_.next_offset(partition).value());
   }
   if (!summary.problem.empty()) return summary;
-  // Those that are being started need a moment, which is no problem.
-  if (needs_executors() && members_.empty() && !host_.expects_executors(job_)) summary.problem = "it waits for workers";
   if (std::string trouble = needs_executors() ? host_.start_trouble(job_) : ""; !trouble.empty()) {
     summary.problem = std::move(trouble);
   }

@@ -76,6 +76,8 @@ Status Master::adopt_job(wire::JobRecord record, bool executors_may_return) {
   auto controller = std::make_unique<JobController>(options_.job, std::move(record), epoch_, std::move(deps));
   JobController* added = controller.get();
   jobs_[name] = std::move(controller);
+  // Those that ended when it was stopped are no reason to hesitate now.
+  std::erase_if(backoffs_, [&](const auto& backoff) { return backoff.first.second == added->id(); });
   added->start(executors_may_return);
   ensure_executors();
   return made;

@@ -223,7 +223,9 @@ std::string Master::start_trouble(JobId job) const {
   for (const auto& [where, trouble] : start_troubles_) {
     if (where.second == job) return trouble;
   }
-  return workers_.empty() && !expects_executors(job) ? "no worker is there; start millrace-worker" : "";
+  const bool one_stays = std::ranges::any_of(workers_, [](const auto& entry) { return !entry.second.draining; });
+  const bool has_one = std::ranges::any_of(executors_, [&](const auto& entry) { return entry.second.job == job; });
+  return one_stays || has_one ? "" : "no worker is there; start millrace-worker";
 }
 
 std::string Master::worker_trouble(ProcessId worker) const {

@@ -39,7 +39,9 @@ DEFINE_string(advertise, "", "host under which workers reach this master, if it 
 DEFINE_string(api, "127.0.0.1:7071", "HOST:PORT of the Thrift services");
 DEFINE_string(http, "127.0.0.1:7072", "HOST:PORT of the status pages: /health, /status, /metrics");
 DEFINE_string(data_dir, "", "directory of the batch log, the registry and the embedded logs");
-DEFINE_string(checkpoints, "", "file:///DIR: the checkpoint store, seen by all workers under this name");
+DEFINE_string(
+    checkpoints, "",
+    "file:///DIR: the checkpoint store, seen by all workers under this name; DATA_DIR/checkpoints if it is not given");
 DEFINE_uint64(log_retention_bytes, 0,
               "embedded logs: oldest segments are removed while a partition is larger than this; 0: never");
 DEFINE_uint64(log_retention_age_s, 0, "embedded logs: segments whose newest record is older are removed; 0: never");

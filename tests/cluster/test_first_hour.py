@@ -62,7 +62,7 @@ def test_a_topic_that_was_made_anew_while_the_job_was_stopped_is_noticed_and_res
     admin.close()
     append(small, shared_kafka.uri("anew"), [b"c"])
     for _ in range(2):
-        one_line(small.cli("resume", "wc", code=1).stderr, "offset 1 of partition 0", "offset 2", "made anew", "submit it again")
+        one_line(small.cli("resume", "wc", code=1).stderr, "partition 0 ends at offset 1", "before 2", "submit it again")
         assert small.describe("wc").summary.state == "failed" and small.describe("wc").summary.records == 2
 
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -224,6 +225,28 @@ TEST(KilledJob, answers_whoever_waits_for_it) {
   cluster.ask_to_kill("job", false);
   EXPECT_TRUE(cluster.world().run_until([&] { return answers.size() == 3; }, seconds(10)));
   for (const std::string& answer : answers) EXPECT_NE(answer.find("was killed"), std::string::npos) << answer;
+}
+
+TEST(StopWhereNoCheckpointCanBeWritten, says_that_only_the_checkpoint_is_missing_and_why) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.workers = 2, .faults = SimFaults::none()});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  cluster.checkpoint_disk().failure = [](FakeFileOperation operation, const std::string&) -> std::optional<Error> {
+    if (operation != FakeFileOperation::kWriteState) return std::nullopt;
+    return Error{ErrorCode::kIo, "no space left on the disk"};
+  };
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return says(cluster, "no space left"); }, seconds(10)))
+      << cluster.state();
+  cluster.ask_to_stop("job");
+  ASSERT_TRUE(cluster.world().run_until([&] { return summary_of(cluster).state == "stopped"; }, seconds(30)))
+      << cluster.state();
+  EXPECT_TRUE(summary_of(cluster).problem.starts_with("stopped without a last checkpoint: checkpoint of batch "))
+      << summary_of(cluster).problem;
+  EXPECT_TRUE(says(cluster, "no space left on the disk; `resume` replays from batch 1")) << summary_of(cluster).problem;
+  cluster.checkpoint_disk().failure = nullptr;
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
 }  // namespace
