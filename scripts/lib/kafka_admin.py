@@ -8,7 +8,7 @@ import time
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from kafka.errors import InvalidTopicError, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 logging.disable(logging.CRITICAL)
 
@@ -36,6 +36,8 @@ def create(server, admin, name, partitions):
         admin.create_topics([NewTopic(name, partitions, 1)])
     except TopicAlreadyExistsError:
         sys.exit(f"scripts/kafka: the topic {name} exists")
+    except InvalidTopicError:
+        sys.exit(f"scripts/kafka: '{name}' is no name of a topic; take 1 to 249 of A-Z a-z 0-9 . _ -")
     # A leader that is named may still refuse for a moment: ask it for something.
     consumer = KafkaConsumer(bootstrap_servers=server, api_version=(2, 5, 0))
     wanted = [TopicPartition(name, partition) for partition in range(partitions)]

@@ -35,11 +35,13 @@ def test_a_submit_may_come_before_the_master_does(directory):
 
 def test_a_submit_is_answered_with_what_became_of_it(small, directory):
     append(small, "log://first", [b"a"])
-    assert small.cli(*submit_arguments("log://first")).stdout == "job wc submitted: running at batch 0\n"
+    assert re.fullmatch(r"job wc submitted: running at batch \d\n", small.cli(*submit_arguments("log://first")).stdout)
     small.wait_for_records("wc", 1)
     small.cli("stop", "wc")
     batch = small.batch("wc")
-    assert small.cli("resume", "wc").stdout == f"job wc resumed: running at batch {batch}\n"
+    said = small.cli("resume", "wc").stdout
+    resumed = re.fullmatch(r"job wc resumed: running at batch (\d+)\n", said)
+    assert resumed and int(resumed[1]) >= batch > 0, said
     without_workers = Cluster(directory, workers=0)
     try:
         without_workers.start()
