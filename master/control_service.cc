@@ -156,7 +156,7 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   }
   auto job = master_.deps().make_job(
       spec->type, {spec->settings, spec->state_partitions, spec->partition_hash, spec->max_record_bytes});
-  if (!job.has_value()) return done(std::unexpected(job.error()));
+  if (!job.has_value()) return done(fail(ErrorCode::kInvalid, job.error().message));
   auto log = master_.deps().make_log(*spec);
   if (!log.has_value()) return done(std::unexpected(log.error()));
   auto sink = master_.deps().make_sink(*spec);
