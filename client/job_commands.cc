@@ -1,9 +1,12 @@
 // submit, jobs, describe, stop, resume, kill, workers, lag: the Control service.
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
+#include <utility>
 
 #include "client/connection.h"
 #include "client/options.h"
@@ -79,6 +82,17 @@ Status submit(Session& session, const SubmitArguments& arguments) {
   return change_job(session, "submitted", [&](auto& services, auto& job) { services.control.submit(job, request); });
 }
 
+// Of a URI in one role; what was typed is not repeated where it may hold a password.
+std::function<std::string(const std::string&)> uri_check(std::set<std::string> schemes, std::string expected) {
+  return [schemes = std::move(schemes), expected = std::move(expected)](const std::string& text) -> std::string {
+    if (text.find(':') == std::string::npos && !schemes.contains(text)) return "it is no URI; expected " + expected;
+    const auto parsed = parse_uri(text);
+    if (!parsed) return parsed.error().message;
+    if (schemes.contains(parsed->scheme)) return "";
+    return "'" + parsed->scheme + "' is not what it can be; expected " + expected;
+  };
+}
+
 void add_submit(CLI::App& app, Session& session) {
   const auto [command, arguments] = add_command<SubmitArguments>(
       app, session, "submit", "Start a job",
@@ -87,20 +101,16 @@ void add_submit(CLI::App& app, Session& session) {
       "      --batch-interval 50ms --checkpoint-interval 5s --kafka-config client.properties --set field=text",
       submit);
   api::SubmitRequest& request = arguments->request;
-  const auto uri = [](const std::string& text) {
-    const auto parsed = parse_uri(text);
-    return parsed ? "" : parsed.error().message;
-  };
   command->add_option("TYPE", request.type, "Built-in job: word_count, two_sum")->required();
   command->add_option("--name", request.name, "Name of the job")->required()->check([](const std::string& text) {
     return problem_of(check_name("the name", text));
   });
   command->add_option("--source", request.source, "kafka://HOST:PORT[,HOST:PORT]/TOPIC or log://NAME")
       ->required()
-      ->check(uri);
+      ->check(uri_check({"kafka", "log"}, "kafka://HOST:PORT/TOPIC or log://NAME"));
   command->add_option("--sink", request.sink, "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] or none:")
       ->required()
-      ->check(uri);
+      ->check(uri_check({"redis", "none"}, "redis://HOST[:PORT][/DB] or none:"));
   command->add_option("--batch-interval", arguments->batch_interval, "Time between batches")
       ->check(check_duration)
       ->capture_default_str();
@@ -110,7 +120,9 @@ void add_submit(CLI::App& app, Session& session) {
   command->add_option("--start", request.start, "Where to begin: earliest or latest")
       ->check(CLI::IsMember({"earliest", "latest"}))
       ->capture_default_str();
-  command->add_option("--set", arguments->settings, "A setting of the job, KEY=VALUE; repeatable")
+  command
+      ->add_option("--set", arguments->settings,
+                   "A setting of the job, KEY=VALUE; repeatable; a wrong KEY is answered with those there are")
       ->allow_extra_args(false)
       ->check([](const std::string& text) {
         const auto parsed = parse_settings("the setting", {text});

@@ -51,6 +51,17 @@ def test_a_submit_is_answered_with_what_became_of_it(small, directory):
         without_workers.end()
 
 
+@pytest.mark.parametrize("option, value, expected", [
+    ("--sink", "foo", "redis://HOST[:PORT][/DB] or none:"), ("--sink", "kafka://a:1/t", "redis://HOST[:PORT][/DB] or none:"),
+    ("--source", "lines", "kafka://HOST:PORT/TOPIC or log://NAME"), ("--source", "redis://a", "kafka://HOST:PORT/TOPIC or log://NAME"),
+])
+def test_the_hint_of_a_bad_uri_is_for_its_role(option, value, expected):
+    given = {"--sink": "none:", "--source": "log://a", option: value}
+    done = run(f"{BIN}/millrace", "submit", "word_count", "--name", "wc", *(word for pair in given.items() for word in pair))
+    assert done.returncode == 2
+    assert f"expected {expected};" in one_line(done.stderr, option)
+
+
 def test_a_topic_that_was_made_anew_while_the_job_was_stopped_is_noticed_and_resume_is_refused(small, shared_kafka):
     admin = KafkaAdminClient(bootstrap_servers=shared_kafka.address, api_version=(2, 5, 0))
     shared_kafka.topic("anew", 1)
