@@ -91,7 +91,10 @@ Status open_server(const Options& options, EventLoop& loop, Clock& clock, Random
   if (!metadata.has_value()) return std::unexpected(metadata.error());
   server.metadata = std::move(*metadata);
   auto checkpoints = FileCheckpointStore::open(loop, options.checkpoints);
-  if (!checkpoints.has_value()) return std::unexpected(checkpoints.error());
+  if (!checkpoints.has_value()) {
+    const Error& error = checkpoints.error();
+    return fail(error.code, "--checkpoints=" + options.checkpoints + " cannot be used: " + error.message);
+  }
   server.checkpoints = std::move(*checkpoints);
 
   MasterOptions master;

@@ -153,6 +153,13 @@ class Terminal:
         os.close(self.master)
 
 
+def test_a_checkpoint_store_that_cannot_be_made_is_named_by_its_flag(directory):
+    done = run(f"{BIN}/millrace-master", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--http=127.0.0.1:0",
+               f"--data_dir={directory}/m", "--checkpoints=file:///proc/x")
+    assert done.returncode == 1
+    one_line(done.stderr.splitlines()[-1], "--checkpoints=file:///proc/x cannot be used: /proc/x", "does not exist")
+
+
 def test_watch_fits_the_window_and_follows_it(small):
     append(small, "log://watched", [b"word%d " % n * (100 - n) for n in range(50)])
     small.cli(*submit_arguments("log://watched"))
