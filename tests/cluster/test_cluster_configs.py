@@ -6,7 +6,7 @@ import re
 import pytest
 
 from harness import BIN, check_word_count
-from processes import ROOT, Process, free_ports
+from processes import ROOT, Process, free_ports, wait_for
 from test_word_count import append
 
 CONFIGS = f"{ROOT}/cluster-configs"
