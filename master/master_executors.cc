@@ -99,7 +99,7 @@ void Master::executor_ready(const PeerInfo& from, const wire::ExecutorReady& rea
         "it does not see the same checkpoint store as the master; mount " + options_.checkpoints + " on all hosts";
   }
   if (job == nullptr) problem = "its job is gone";
-  if (!problem.empty()) {
+  if (job == nullptr || !problem.empty()) {
     LOG(ERROR) << "executor on worker " << where << " is refused: " << problem;
     const std::pair key(entry.worker, entry.job);
     if (job != nullptr) start_troubles_[key] = "worker " + where + " is refused: " + problem;
