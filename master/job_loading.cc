@@ -190,6 +190,7 @@ void JobController::watch_log() {
   std::map<LogPartition, Offset> planned;
   for (const LogPartition partition : cutter_.partitions()) planned[partition] = cutter_.next_offset(partition);
   log_->describe(lifetime_.guard([this, planned = std::move(planned)](Result<LogDescription> described) {
+    if (!needs_executors()) return;  // it has ended meanwhile, and what the log is now is no reason to fail
     if (described.has_value()) {
       log_trouble_.clear();
       log_seen_ = true;
@@ -216,7 +217,7 @@ void JobController::watch_log() {
     } else {
       log_trouble_ = described.error().message;
     }
-    if (needs_executors()) loop_.schedule(std::chrono::seconds(1), lifetime_.guard([this] { watch_log(); }));
+    loop_.schedule(std::chrono::seconds(1), lifetime_.guard([this] { watch_log(); }));
   }));
 }
 

@@ -231,6 +231,21 @@ TEST_F(Loading, a_stopped_job_shows_what_it_has_counted) {
   EXPECT_EQ(job_of(cluster).summary().records, 30);
 }
 
+// It watches the log once a second; somewhere among these moments the question is under way when it stops.
+TEST_F(Loading, a_stopped_job_does_not_fail_by_what_the_log_says_later) {
+  for (auto at = std::chrono::microseconds(999'000); at < std::chrono::microseconds(1'006'000);
+       at += std::chrono::microseconds(250)) {
+    SimCluster cluster(1, {.workers = 0, .faults = SimFaults::none()});
+    begin(cluster);
+    ASSERT_TRUE(cluster.world().run_until([&] { return runs(cluster); }, seconds(10))) << cluster.state();
+    cluster.world().run_for(at);
+    stop(cluster);
+    cluster.topic().make_anew("another");
+    cluster.world().run_for(seconds(2));
+    EXPECT_EQ(job_of(cluster).phase(), JobController::Phase::kStopped) << cluster.state();
+  }
+}
+
 // Of a stopped job.
 void alter_newest_manifest(SimCluster& cluster, const std::function<void(wire::Manifest&)>& alter) {
   cluster.crash_master();
