@@ -189,6 +189,8 @@ void JobController::begin_checkpoint(const Ledger::Batch& batch) {
 }
 
 void JobController::commit_checkpoint(const KeptCheckpoint& added, std::move_only_function<void(Status)> done) {
+  // Whoever resumes the job has a copy of its record, which would name less than the batch log has by then.
+  if (!needs_executors()) return done(fail(ErrorCode::kUnavailable, "the job has stopped"));
   // At once: whatever saves the record while this is under way, as a stop does, is durable after it and must not take
   // the checkpoint back, because by then the batches and changed keys that it covers are forgotten.
   std::vector<wire::CheckpointRef> before = record_.checkpoints;
@@ -282,7 +284,9 @@ void JobController::check_stopped() {
   const bool checkpointed = !coordinator_.open() && !wants_checkpoint();
   if (idle && published && checkpointed) return finish_stop("");
   // Nothing is lost by stopping out of order: the batch log has what the checkpoint has not.
-  const bool nobody_comes = members_.empty() && clock_.now() >= hold_until_ && !host_.expects_executors(job_);
+  // A checkpoint whose files are all written needs nobody any more.
+  const bool nobody_comes =
+      members_.empty() && clock_.now() >= hold_until_ && !host_.expects_executors(job_) && !coordinator_.is_final();
   if (nobody_comes) {
     return finish_stop(!checkpointed ? "no worker was there to write a last checkpoint; start one before it is resumed"
                        : last_changed_ > published_ ? "no worker was there to publish the last values"

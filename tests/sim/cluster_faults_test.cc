@@ -155,6 +155,30 @@ TEST(Stop, of_a_job_without_workers_does_not_wait_for_them) {
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
+TEST(Stop, of_a_job_without_workers_waits_for_a_manifest_that_is_being_written) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
+  Duration latency = milliseconds(1);
+  cluster.checkpoint_disk().timing.latency = [&] { return latency; };
+  cluster.checkpoint_disk().failure = [&](FakeFileOperation operation, const std::string&) -> std::optional<Error> {
+    if (operation == FakeFileOperation::kWriteState) latency = seconds(5);  // of what comes next, the manifest
+    return std::nullopt;
+  };
+  cluster.start();
+  cluster.submit("job", "word_count");
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return latency == seconds(5); }, seconds(10))) << cluster.state();
+  cluster.world().run_for(milliseconds(50));
+  cluster.crash_worker(0);
+  cluster.world().run_for(seconds(3));
+  cluster.ask_to_stop("job");
+  ASSERT_TRUE(cluster.world().run_until([&] { return is_stopped(cluster); }, seconds(10))) << cluster.state();
+  EXPECT_GT(cluster.master()->find_job("job")->describe().checkpoint_batch, 0) << cluster.state();
+  latency = milliseconds(1);
+  cluster.checkpoint_disk().failure = nullptr;
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
 TEST(Stop, that_a_master_began_is_ended_by_the_next_one_without_workers) {
   FLAGS_minloglevel = 3;
   SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});

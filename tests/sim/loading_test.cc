@@ -18,6 +18,7 @@
 namespace millrace {
 namespace {
 
+using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
@@ -313,6 +314,43 @@ TEST_F(Loading, a_stop_does_not_take_back_a_checkpoint_that_is_being_made_durabl
     restart_master(cluster);
     EXPECT_TRUE(cluster.finish()) << cluster.state();
   }
+}
+
+// The manifest takes longer than a stop may.
+TEST_F(Loading, a_job_resumes_that_stopped_while_the_manifest_of_a_checkpoint_was_written) {
+  SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
+  Duration latency = milliseconds(1);
+  const auto manifests = [&] {
+    return std::ranges::count_if(cluster.checkpoint_disk().files,
+                                 [](const auto& file) { return file.first.ends_with(".manifest"); });
+  };
+  begin(cluster);
+  ASSERT_TRUE(run_to_next_checkpoint(cluster)) << cluster.state();
+  ASSERT_TRUE(run_to_next_checkpoint(cluster)) << cluster.state();
+  cluster.checkpoint_disk().timing.latency = [&] { return latency; };
+  cluster.checkpoint_disk().failure = [&](FakeFileOperation operation, const std::string&) -> std::optional<Error> {
+    if (operation == FakeFileOperation::kWriteState) latency = seconds(25);  // of what comes next, the manifest
+    return std::nullopt;
+  };
+  const auto before = manifests();
+  cluster.append_lines(30);
+  ASSERT_TRUE(cluster.world().run_until([&] { return latency == seconds(25); }, seconds(10))) << cluster.state();
+  cluster.ask_to_stop("job");
+  const auto stopped = [&] { return job_of(cluster).phase() == JobController::Phase::kStopped; };
+  ASSERT_TRUE(cluster.world().run_until(stopped, seconds(30))) << cluster.state();
+  cluster.world().run_for(seconds(1));
+  ASSERT_EQ(manifests(), before);
+  // Resuming is under way when the manifest is written.
+  cluster.metadata_disk().timing.latency = [] { return Duration(seconds(10)); };
+  cluster.ask_to_resume("job");
+  ASSERT_TRUE(cluster.world().run_until([&] { return manifests() > before; }, seconds(10))) << cluster.state();
+  ASSERT_TRUE(stopped());
+  cluster.metadata_disk().timing.latency = nullptr;
+  cluster.checkpoint_disk().failure = nullptr;
+  latency = milliseconds(1);
+  EXPECT_TRUE(cluster.world().run_until([&] { return runs(cluster); }, seconds(30))) << cluster.state();
+  cluster.append_lines(30);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
 TEST_F(Loading, a_partition_that_has_given_no_record_yet_is_found_again) {
