@@ -96,6 +96,7 @@ void CheckpointCoordinator::on_report(ProcessId from, BatchId batch, const wire:
       if (file.from_batch != newest_batch().value()) {
         abandon("an executor has the changes after batch " + std::to_string(file.from_batch) +
                 ", and the newest checkpoint is of batch " + std::to_string(newest_batch().value()));
+        if (file.from_batch > newest_batch().value()) hooks_.is_beyond(from);
         return;
       }
       file.to_batch = draft_.batch;

@@ -56,6 +56,8 @@ class CheckpointCoordinator {
     // The checkpoint is complete / abandoned (with the cause; `failed`: not because owners change).
     std::function<void(BatchId)> completed;
     std::function<void(BatchId, const std::string&, bool failed)> abandoned;
+    // This executor's changes begin at a checkpoint beyond the newest, one that was given up: it has to load again.
+    std::function<void(ProcessId)> is_beyond;
   };
   struct Options {
     int32_t base_every = 10;  // increments after which new bases are written

@@ -41,7 +41,8 @@ JobController::JobController(JobOptions options, wire::JobRecord record, Epoch e
                },
            .completed = [this](BatchId batch) { on_checkpoint_completed(batch); },
            .abandoned = [this](BatchId batch, const std::string& cause,
-                               bool failed) { on_checkpoint_abandoned(batch, cause, failed); }}),
+                               bool failed) { on_checkpoint_abandoned(batch, cause, failed); },
+           .is_beyond = [this](ProcessId process) { reload_all_of(process); }}),
       queries_(loop_, clock_,
                {.send =
                     [this](ProcessId process, wire::Query query) {

@@ -228,6 +228,7 @@ class JobController {
   void begin_checkpoint(const Ledger::Batch& batch);
   void commit_checkpoint(const KeptCheckpoint& added, std::move_only_function<void(Status)> done);
   void on_checkpoint_completed(BatchId batch);
+  void reload_all_of(ProcessId owner);
   void on_checkpoint_abandoned(BatchId batch, const std::string& cause, bool failed);
   void fail_job(const std::string& problem);
   void check_stopped();

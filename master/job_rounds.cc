@@ -234,6 +234,15 @@ void JobController::on_checkpoint_abandoned(BatchId batch, const std::string& ca
   loop_.post(lifetime_.guard([this] { evaluate_assignment(); }));
 }
 
+// A master that gave the newest checkpoint up has everybody load again; where it ended before it told them, the next
+// one knows nothing of that, and takes over who holds the changes since then only.
+void JobController::reload_all_of(ProcessId owner) {
+  for (size_t i = 0; i < assignment_.states.size(); ++i) {
+    if (assignment_.states[i].process == owner) reload_.push_back(StatePartition(static_cast<int32_t>(i)));
+  }
+  evaluate_assignment();
+}
+
 // --- the end
 // -------------------------------------------------------------------------------------------------------------
 

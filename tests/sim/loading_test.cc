@@ -80,6 +80,29 @@ TEST_F(Loading, survivors_load_again_where_the_newest_checkpoint_is_refused) {
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
+// It dies between giving the checkpoint up and telling anybody.
+TEST_F(Loading, survivors_load_again_where_an_earlier_master_gave_the_newest_checkpoint_up) {
+  SimCluster cluster(1, {.faults = SimFaults::none()});
+  begin(cluster);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(run_to_next_checkpoint(cluster)) << cluster.state();
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  const std::string newest = job_of(cluster).record().checkpoints.back().name;
+  const uint64_t assignments = cluster.counts().assignments;
+  cluster.crash_master();
+  ASSERT_EQ(cluster.checkpoint_disk().files.erase(newest), 1u);
+  cluster.start_master();
+  const auto given_up = [&] { return durable_record(cluster).checkpoints.back().name != newest; };
+  ASSERT_TRUE(cluster.world().run_until(given_up, seconds(10))) << cluster.state();
+  ASSERT_EQ(cluster.counts().assignments, assignments);
+  restart_master(cluster);
+  ASSERT_TRUE(cluster.world().run_until([&] { return runs(cluster); }, seconds(10))) << cluster.state();
+  ASSERT_TRUE(run_to_next_checkpoint(cluster)) << cluster.state();
+  EXPECT_EQ(problem_of(cluster), "");
+  EXPECT_EQ(cluster.oracle().breach(), "");
+  EXPECT_EQ(cluster.counts().executor_crashes + cluster.counts().worker_crashes, 0u);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+}
+
 TEST_F(Loading, checkpoints_that_cannot_be_read_now_are_waited_for) {
   SimCluster cluster(1, {.faults = SimFaults::none()});
   begin(cluster);
