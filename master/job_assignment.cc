@@ -107,10 +107,11 @@ void JobController::evaluate_assignment() {
   }
   if (able.empty() || (!has_leavers() && !is_unbalanced(assignment_, able))) return;
   if (host_.expects_executors(job_) && clock_.now() < hold_until_) return evaluate_later();
-  // Moving is cheap right after a checkpoint: the new owner has little to replay. Nobody waits for one that fails.
-  const bool now = handover_ready_ || checkpoints_fail_;
+  // Moving is cheap right after a checkpoint: the new owner has little to replay. Who leaves does not wait for one that
+  // fails; who joins does, and lets it be tried at its interval only.
+  const bool now = handover_ready_ || (checkpoints_fail_ && has_leavers());
   if (!now && wants_checkpoint()) {
-    checkpoint_wanted_ = true;
+    checkpoint_wanted_ = !checkpoints_fail_;
     return;
   }
   if (!now && coordinator_.open()) return;

@@ -236,7 +236,11 @@ TEST(WorkerThatLeaves, does_not_wait_for_a_checkpoint_that_cannot_be_written) {
   SimCluster cluster(1, {.workers = 2, .faults = SimFaults::none()});
   bring_to_work(cluster);
   const std::map<std::string, std::string> before = executors_by_worker(cluster);
-  cluster.checkpoint_disk().failure = full;
+  uint64_t tried = 0;
+  cluster.checkpoint_disk().failure = [&](FakeFileOperation operation, const std::string& name) {
+    tried += operation == FakeFileOperation::kWriteState ? 1 : 0;
+    return full(operation, name);
+  };
   cluster.append_lines(20);
   ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(5))) << cluster.state();
   cluster.drain_worker(1);
@@ -245,7 +249,20 @@ TEST(WorkerThatLeaves, does_not_wait_for_a_checkpoint_that_cannot_be_written) {
     return now.contains("worker-1") && now.at("worker-1") != before.at("worker-1");
   };
   EXPECT_TRUE(cluster.world().run_until(left, seconds(10))) << cluster.state();
-  // The one that comes in its place gets a share, too.
+  // The one that comes in its place waits for a checkpoint: by then it has little to replay.
+  const int64_t checkpoint = checkpoint_of(cluster);
+  const uint64_t assignments = cluster.counts().assignments;
+  const uint64_t tries = tried;
+  for (int i = 0; i < 100; ++i) {
+    cluster.append_lines(3);
+    cluster.world().run_for(milliseconds(10));
+  }
+  EXPECT_EQ(cluster.counts().assignments, assignments) << cluster.state();
+  EXPECT_GT(tried, tries);
+  EXPECT_LT(tried - tries, 30) << "at every batch, not at every interval";
+  EXPECT_EQ(checkpoint_of(cluster), checkpoint);
+  cluster.checkpoint_disk().failure = nullptr;
+  cluster.append_lines(20);
   EXPECT_TRUE(cluster.world().run_until([&] { return everybody_has_a_share(cluster); }, seconds(10)))
       << cluster.state();
   EXPECT_TRUE(cluster.finish()) << cluster.state();
