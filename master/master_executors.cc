@@ -223,6 +223,15 @@ std::string Master::start_trouble(JobId job) const {
   for (const auto& [where, trouble] : start_troubles_) {
     if (where.second == job) return trouble;
   }
+  // One that ends now and then is soon replaced; the pauses grow where one after the other ends when it has just begun.
+  const bool one_is_ready = std::ranges::any_of(executors_, [&](const auto& entry) {
+    return entry.second.job == job && entry.second.state == ExecutorEntry::State::kReady;
+  });
+  const bool pauses = std::ranges::any_of(
+      backoffs_, [&](const auto& entry) { return entry.first.second == job && entry.second.failures > 1; });
+  if (pauses && !one_is_ready) {
+    return "its executors ended and are started again after a pause; see the workers' logs";
+  }
   const bool one_stays = std::ranges::any_of(workers_, [](const auto& entry) { return !entry.second.draining; });
   const bool has_one = std::ranges::any_of(executors_, [&](const auto& entry) { return entry.second.job == job; });
   return one_stays || has_one ? "" : "no worker is there; start millrace-worker";

@@ -200,6 +200,35 @@ TEST(Stop, that_a_master_began_is_ended_by_the_next_one_without_workers) {
   EXPECT_TRUE(cluster.finish()) << cluster.state();
 }
 
+TEST(ExecutorsThatCrashOneAfterTheOther, are_named_as_what_the_job_waits_for) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  cluster.append_lines(20);
+  const std::string words = "its executors ended and are started again after a pause";
+  const auto at_work = [&] {
+    EXPECT_FALSE(says(cluster, words)) << cluster.state();
+    return !cluster.master()->find_job("job")->describe().executors.empty() && cluster.all_caught_up();
+  };
+  ASSERT_TRUE(cluster.world().run_until(at_work, seconds(10))) << cluster.state();
+  cluster.crash_executor_of(0);
+  // One crash is no reason to say it: the next executor comes at once.
+  ASSERT_TRUE(cluster.world().run_until([&] { return at_work() && cluster.executors() > 0; }, seconds(5)))
+      << cluster.state();
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(cluster.world().run_until([&] { return cluster.executors() > 0; }, seconds(10))) << cluster.state();
+    cluster.world().run_for(milliseconds(50));
+    ASSERT_FALSE(cluster.master()->find_job("job")->describe().executors.empty()) << cluster.state();
+    cluster.crash_executor_of(0);
+    cluster.world().run_for(milliseconds(100));
+    EXPECT_TRUE(says(cluster, words)) << cluster.state();
+  }
+  cluster.append_lines(20);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+  EXPECT_EQ(summary_of(cluster).problem, "");
+}
+
 TEST(ProbeThatWasRemoved, is_named_as_what_keeps_workers_out) {
   FLAGS_minloglevel = 3;
   SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
