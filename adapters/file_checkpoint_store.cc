@@ -259,14 +259,21 @@ Result<bool> create_file(const std::string& root, const std::string& name, const
 
 }  // namespace
 
-Result<std::unique_ptr<FileCheckpointStore>> FileCheckpointStore::open(TaskLoop& loop, const std::string& uri) {
+Result<std::unique_ptr<FileCheckpointStore>> FileCheckpointStore::open(TaskLoop& loop, const std::string& uri,
+                                                                       IfMissing if_missing) {
   constexpr std::string_view kScheme = "file://";
   if (!uri.starts_with(kScheme) || uri.size() < kScheme.size() + 2 || uri[kScheme.size()] != '/') {
     return fail(ErrorCode::kInvalid, "'" + uri.substr(0, 100) + "' is no checkpoint store; expected file:///DIR");
   }
   std::string root = uri.substr(kScheme.size());
   while (root.size() > 1 && root.back() == '/') root.pop_back();
-  if (auto made = durable_file::make_root(root); !made) return std::unexpected(made.error());
+  if (if_missing == IfMissing::kMake) {
+    if (auto made = durable_file::make_root(root); !made) return std::unexpected(made.error());
+  }
+  if (if_missing == IfMissing::kRefuse && !durable_file::is_there(root)) {
+    return fail(ErrorCode::kUnavailable, "the checkpoint store that was used before is not there; mount it at " + root +
+                                             ", or, for an empty one in its place, make the folder " + root + "/.tmp");
+  }
   durable_file::sweep_temporary(root);
   return std::unique_ptr<FileCheckpointStore>(new FileCheckpointStore(loop, std::move(root)));
 }

@@ -9,7 +9,8 @@
 // Every file is written as DIR/.tmp/NAME, synced, put under its name in one step (rename; link where it may not
 // replace) and its directory synced: a name that exists is complete. DIR/.tmp is swept of leftovers older than an
 // hour at opening. While it is missing the store is not mounted: everything is kUnavailable then, nothing is "not
-// there", and nothing is written into the empty mount point.
+// there", and nothing is written into the empty mount point. Therefore only a master that is new makes it: whoever
+// made it in an empty mount point would let everyone on that host take the local disk for the store.
 //
 // One thread of its own does the work in the order of the calls; answers come on the loop.
 #pragma once
@@ -27,9 +28,15 @@ class WorkerThread;
 
 class FileCheckpointStore : public CheckpointStore {
  public:
-  // `uri` is file:///DIR; the directory is made if it is not there. kInvalid: another form; kIo: it cannot be
-  // made or written.
-  static Result<std::unique_ptr<FileCheckpointStore>> open(TaskLoop& loop, const std::string& uri);
+  enum class IfMissing {
+    kMake,    // a new store
+    kRefuse,  // kUnavailable: it was there before
+    kWait,    // opened; everything is kUnavailable until it is there
+  };
+
+  // `uri` is file:///DIR. kInvalid: another form; kIo: it cannot be made or written.
+  static Result<std::unique_ptr<FileCheckpointStore>> open(TaskLoop& loop, const std::string& uri,
+                                                           IfMissing if_missing);
   ~FileCheckpointStore() override;
 
   void write_state(std::string name, StateRun run, Done<StateFile> done) override;

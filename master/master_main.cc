@@ -31,6 +31,7 @@
 #include "common/runtime/event_loop.h"
 #include "jobs/registry.h"
 #include "master/control_service.h"
+#include "master/job_store.h"
 #include "master/master.h"
 #include "master/status_page.h"
 
@@ -90,7 +91,11 @@ Status open_server(const Options& options, EventLoop& loop, Clock& clock, Random
   auto metadata = RocksdbMetadataStore::open(loop, options.data_dir.string());
   if (!metadata.has_value()) return std::unexpected(metadata.error());
   server.metadata = std::move(*metadata);
-  auto checkpoints = FileCheckpointStore::open(loop, options.checkpoints);
+  const Result<Epoch> last = JobStore(*server.metadata).read_epoch();
+  if (!last.has_value()) return std::unexpected(last.error());
+  using IfMissing = FileCheckpointStore::IfMissing;
+  auto checkpoints =
+      FileCheckpointStore::open(loop, options.checkpoints, *last == Epoch(0) ? IfMissing::kMake : IfMissing::kRefuse);
   if (!checkpoints.has_value()) {
     const Error& error = checkpoints.error();
     return fail(error.code, "--checkpoints=" + options.checkpoints + " cannot be used: " + error.message);

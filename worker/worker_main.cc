@@ -97,7 +97,7 @@ struct ExecutorServer {
 
 Status open_executor(const Options& options, EventLoop& loop, Clock& clock,
                      const std::vector<std::unique_ptr<EventLoop>>& lanes, ExecutorServer& server) {
-  auto checkpoints = FileCheckpointStore::open(loop, options.checkpoints);
+  auto checkpoints = FileCheckpointStore::open(loop, options.checkpoints, FileCheckpointStore::IfMissing::kWait);
   if (!checkpoints.has_value()) return std::unexpected(checkpoints.error());
   server.checkpoints = std::move(*checkpoints);
   auto network = ZeroMqNetwork::open({.listen = options.listen, .advertise = options.advertise}, loop);

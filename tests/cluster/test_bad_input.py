@@ -301,8 +301,40 @@ def test_a_worker_that_sees_another_checkpoint_store_is_refused_by_name(director
         append(cluster, "log://text", [b"a"])
         cluster.cli(*submit_arguments(), code=None, seconds=40)
         wait_for("the refusal", lambda: "checkpoint" in said_by(cluster) and "shared" in said_by(cluster), 30)
-        with cluster.api() as connection:
-            assert "does not see the checkpoint store" in connection.control.workers()[0].problem
+
+        def problem():
+            with cluster.api() as connection:
+                return connection.control.workers()[0].problem or ""
+
+        wait_for("the worker's problem", lambda: "does not see the checkpoint store" in problem(), 30)
+        wait_for("its cause", lambda: f"not mounted at {hidden}" in problem(), 30)
+        assert os.listdir(f"/proc/{cluster.workers[0].pid}/root{hidden}") == []
+    finally:
+        cluster.end()
+
+
+def test_a_master_whose_checkpoint_store_is_away_refuses_to_start_and_goes_on_when_it_is_back(directory):
+    cluster = Cluster(directory, workers=1)
+    store = f"{directory}/checkpoints"
+    try:
+        cluster.start()
+        append(cluster, "log://text", [b"a"])
+        cluster.cli(*submit_arguments(), "--checkpoint-interval", "200ms")
+        wait_for("a checkpoint", lambda: cluster.describe("wc").checkpoint_batch > 0)
+        assert cluster.master.stop(10) == 0
+        os.rename(store, f"{directory}/away")
+        os.mkdir(store)  # the mount point
+        done = run(*cluster.master.command)
+        assert done.returncode == 1
+        one_line(last_line(done.stderr), f"--checkpoints=file://{store} cannot be used", f"mount it at {store}")
+        assert os.listdir(store) == []
+        os.rmdir(store)
+        os.rename(f"{directory}/away", store)
+        cluster.master.start()
+        cluster.wait_until_up(1)
+        append(cluster, "log://text", [b"a"])
+        wait_for("the count", lambda: cluster.cli("get", "wc", "a", code=None).stdout == "a\t2\n", 30)
+        assert not cluster.describe("wc").summary.problem
     finally:
         cluster.end()
 

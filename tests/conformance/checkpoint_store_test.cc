@@ -18,6 +18,8 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
+using IfMissing = FileCheckpointStore::IfMissing;
+
 class Disk {
  public:
   virtual ~Disk() = default;
@@ -46,7 +48,7 @@ class FakeDisk : public Disk {
 class RealDisk : public Disk {
  public:
   std::unique_ptr<CheckpointStore> open() override {
-    return FileCheckpointStore::open(loop_, "file://" + directory_.path()).value();
+    return FileCheckpointStore::open(loop_, "file://" + directory_.path(), IfMissing::kMake).value();
   }
   std::string bytes(const std::string& name) override {
     std::ostringstream bytes;
@@ -320,12 +322,12 @@ TEST_P(CheckpointStoreTest, ACrashInBetweenLeavesOnlyWholeFiles) {
 TEST(FileCheckpointStoreTest, OnlyAnAbsoluteFileUriIsTaken) {
   TestLoop loop(TestLoop::Time::kReal);
   for (const char* uri : {"", "file://", "file:///", "file://host/x", "/tmp/x", "s3://x/y"}) {
-    auto store = FileCheckpointStore::open(loop, uri);
+    auto store = FileCheckpointStore::open(loop, uri, IfMissing::kMake);
     ASSERT_FALSE(store.has_value()) << uri;
     EXPECT_EQ(store.error().code, ErrorCode::kInvalid);
     EXPECT_THAT(store.error().message, HasSubstr("file:///DIR"));
   }
-  auto store = FileCheckpointStore::open(loop, "file:///proc/none");
+  auto store = FileCheckpointStore::open(loop, "file:///proc/none", IfMissing::kMake);
   ASSERT_FALSE(store.has_value());
   EXPECT_THAT(store.error().message, HasSubstr("/proc"));
 }
@@ -335,12 +337,12 @@ TEST(FileCheckpointStoreTest, AFullDiskLeavesNothingBehindAndGoesOnWhenThereIsSp
   if (!directory.mount_small(2)) {
     GTEST_LOG_(WARNING) << "no right to mount a small file system; a store on /dev/full stands for it";
     TestLoop loop(TestLoop::Time::kReal);
-    auto store = FileCheckpointStore::open(loop, "file:///dev/full/x");
+    auto store = FileCheckpointStore::open(loop, "file:///dev/full/x", IfMissing::kMake);
     EXPECT_FALSE(store.has_value());
     return;
   }
   TestLoop loop(TestLoop::Time::kReal);
-  auto store = FileCheckpointStore::open(loop, "file://" + directory.path()).value();
+  auto store = FileCheckpointStore::open(loop, "file://" + directory.path(), IfMissing::kMake).value();
   const auto big = [] {
     StateRun run;
     for (int key = 0; key < 50'000; ++key)
@@ -364,7 +366,7 @@ TEST(FileCheckpointStoreTest, AStoreThatIsNotMountedForAMomentIsAwayAndNotDamage
   TemporaryDirectory directory;
   const std::string root = directory.path() + "/share";
   TestLoop loop(TestLoop::Time::kReal);
-  auto store = FileCheckpointStore::open(loop, "file://" + root).value();
+  auto store = FileCheckpointStore::open(loop, "file://" + root, IfMissing::kMake).value();
   const auto write = [&](const std::string& name) {
     StateRun run;
     run.add(StatePartition(0), "key", "value");
@@ -397,16 +399,46 @@ TEST(FileCheckpointStoreTest, AStoreThatIsNotMountedForAMomentIsAwayAndNotDamage
   EXPECT_EQ(read(file).error().code, ErrorCode::kNotFound);
 }
 
+TEST(FileCheckpointStoreTest, AStoreThatIsOpenedWhileItIsNotMountedIsNotMadeInTheMountPoint) {
+  TemporaryDirectory directory;
+  const std::string root = directory.path() + "/share";
+  TestLoop loop(TestLoop::Time::kReal);
+  auto master = FileCheckpointStore::open(loop, "file://" + root, IfMissing::kMake).value();
+  const auto create = [&](FileCheckpointStore& store, const std::string& name) {
+    return wait_for<bool>(loop, [&](auto done) { store.create(name, "x", std::move(done)); });
+  };
+  std::filesystem::rename(root, directory.path() + "/away");
+  std::filesystem::create_directory(root);  // the mount point
+
+  auto late = FileCheckpointStore::open(loop, "file://" + root, IfMissing::kWait).value();
+  for (FileCheckpointStore* store : {late.get(), master.get()}) {
+    const Result<bool> created = create(*store, "manifest");
+    ASSERT_FALSE(created.has_value());
+    EXPECT_EQ(created.error().code, ErrorCode::kUnavailable);
+    EXPECT_THAT(created.error().message, HasSubstr("not mounted at " + root + "; mount it"));
+  }
+  const auto refused = FileCheckpointStore::open(loop, "file://" + root, IfMissing::kRefuse);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(refused.error().message, HasSubstr("mount it at " + root));
+  EXPECT_TRUE(std::filesystem::is_empty(root));
+
+  std::filesystem::remove(root);
+  std::filesystem::rename(directory.path() + "/away", root);
+  EXPECT_EQ(create(*late, "manifest"), true);
+  EXPECT_TRUE(FileCheckpointStore::open(loop, "file://" + root, IfMissing::kRefuse).has_value());
+}
+
 TEST(FileCheckpointStoreTest, LeftoversOfDeadWritersAreSweptAfterAnHour) {
   TemporaryDirectory directory;
   TestLoop loop(TestLoop::Time::kReal);
-  FileCheckpointStore::open(loop, "file://" + directory.path()).value();
+  FileCheckpointStore::open(loop, "file://" + directory.path(), IfMissing::kMake).value();
   const std::string old = directory.path() + "/.tmp/old";
   const std::string young = directory.path() + "/.tmp/young";
   std::ofstream(old) << "x";
   std::ofstream(young) << "x";
   std::filesystem::last_write_time(old, std::filesystem::file_time_type::clock::now() - std::chrono::hours(2));
-  auto store = FileCheckpointStore::open(loop, "file://" + directory.path()).value();
+  auto store = FileCheckpointStore::open(loop, "file://" + directory.path(), IfMissing::kMake).value();
   EXPECT_FALSE(std::filesystem::exists(old));
   EXPECT_TRUE(std::filesystem::exists(young));
 }
