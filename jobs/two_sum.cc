@@ -24,9 +24,11 @@ struct MergeTwoSums {
 
 struct SumWords {
   using Output = std::pair<std::string_view, TwoSum>;
+  static constexpr bool kRefusesFirst = true;
 
   template <typename Emit>
-  RecordProblem operator()(const Record& record, Emit& emit) const noexcept {
+  RecordProblem operator()(const Record& record, Emit& emit) const
+      noexcept(std::is_nothrow_invocable_v<Emit&, Output>) {
     uint64_t position = 0;
     const auto sum = [&](std::string_view word) {
       emit(Output(word, {1, two_sum_hash(record.partition, record.offset, position++)}));

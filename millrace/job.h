@@ -13,8 +13,8 @@
 #include "stream/job_builder.h"
 
 // Defines a job, at global scope; its body says what it does with `job`, a millrace::JobBuilder.
-#define MILLRACE_JOB(name, description)                                                           \
-  static void millrace_define_##name(millrace::JobBuilder& job);                                  \
-  extern const millrace::JobDefinition millrace_job_##name;                                       \
-  const millrace::JobDefinition millrace_job_##name{#name, description, &millrace_define_##name}; \
-  static void millrace_define_##name([[maybe_unused]] millrace::JobBuilder& job)
+#define MILLRACE_JOB(name, description)                                                             \
+  static void millrace_define_##name(::millrace::JobBuilder& job);                                  \
+  extern const ::millrace::JobDefinition millrace_job_##name;                                       \
+  const ::millrace::JobDefinition millrace_job_##name{#name, description, &millrace_define_##name}; \
+  static void millrace_define_##name([[maybe_unused]] ::millrace::JobBuilder& job)

@@ -34,20 +34,14 @@ void TestJob::run_batch() {
   std::ranges::stable_sort(pushed_, {}, &Pushed::partition);
   Batch batch;
   batch.id = newest_.next();
-  RecordBatchBuilder builder;
-  for (const Pushed& pushed : pushed_) {
+  for (Pushed& pushed : pushed_) {
     int64_t& next = next_offset_[pushed.partition];
     if (batch.ranges.empty() || batch.ranges.back().partition != pushed.partition) {
-      if (!builder.empty()) batch.ranges.back().pieces.emplace_back(builder.finish());
       batch.ranges.push_back({pushed.partition, {Offset(next), Offset(next)}, {}});
     }
-    builder.add(Offset(next), pushed.record.timestamp_ms, pushed.record.key, pushed.record.value);
+    batch.ranges.back().records.push_back(std::move(pushed.record));
     batch.ranges.back().range.to = Offset(++next);
-    if (static_cast<size_t>(builder.count()) >= options_.piece_records) {
-      batch.ranges.back().pieces.emplace_back(builder.finish());
-    }
   }
-  if (!builder.empty()) batch.ranges.back().pieces.emplace_back(builder.finish());
   pushed_.clear();
   apply(batch, false);
   newest_ = batch.id;
@@ -55,11 +49,25 @@ void TestJob::run_batch() {
   publish();
 }
 
+std::vector<std::string> TestJob::pieces(const Range& range, size_t records) {
+  std::vector<std::string> pieces;
+  RecordBatchBuilder builder;
+  Offset offset = range.range.from;
+  for (const Input& record : range.records) {
+    builder.add(offset, record.timestamp_ms, record.key, record.value);
+    offset = offset.next();
+    if (static_cast<size_t>(builder.count()) >= records) pieces.push_back(builder.finish());
+  }
+  if (!builder.empty()) pieces.push_back(builder.finish());
+  return pieces;
+}
+
 void TestJob::apply(Batch& batch, bool again) {
   std::map<StatePartition, std::vector<SharedBuffer>> sections;
   for (Range& range : batch.ranges) {
     MapReport report;
-    for (const std::string& piece : range.pieces) {
+    const size_t size = again ? options_.piece_records / 2 + 1 : options_.piece_records;
+    for (const std::string& piece : pieces(range, size)) {
       require(map_task_->map(LogPartition(range.partition), range.range, piece, report));
     }
     ShuffleBlock block;

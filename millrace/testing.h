@@ -53,8 +53,8 @@ class TestJob {
   void run_batch();
   // Everything a worker holds in memory is saved...
   void checkpoint();
-  // ...and lost: the state is that of the last checkpoint, and the batches after it are run again. Each of them must
-  // give the bytes that it gave before; std::logic_error says which did not.
+  // ...and lost: the state is that of the last checkpoint, and the batches after it are run again, in other pieces.
+  // Each of them must give the bytes that it gave before; std::logic_error says which did not.
   void crash();
 
   // The published table as a reader of the sink sees it: what was published so far, key by key.
@@ -74,7 +74,7 @@ class TestJob {
   struct Range {
     int32_t partition;
     OffsetRange range;
-    std::vector<std::string> pieces;  // record batches
+    std::vector<Input> records;
     uint64_t fingerprint = 0;
   };
   struct Batch {
@@ -82,6 +82,7 @@ class TestJob {
     std::vector<Range> ranges;  // ascending by partition
   };
 
+  static std::vector<std::string> pieces(const Range& range, size_t records);
   void apply(Batch& batch, bool again);
   void publish();
   StateTable& table_of(StatePartition partition) { return *tables_[static_cast<size_t>(partition.value())]; }

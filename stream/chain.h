@@ -9,8 +9,10 @@
 #pragma once
 
 #include <concepts>
+#include <exception>
 #include <expected>
 #include <functional>
+#include <new>
 #include <ranges>
 #include <string>
 #include <type_traits>
@@ -32,6 +34,21 @@ class RecordScope {
  private:
   RecordProblem problem_;
 };
+
+// Runs a piece of a chain for one record; what a user's function throws refuses the record. A lack of memory is no
+// record's fault.
+template <typename Function>
+void run_guarded(RecordScope& scope, Function&& function) {
+  try {
+    function();
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& problem) {
+    scope.refuse(problem.what());
+  } catch (...) {
+    scope.refuse("the job's function threw something that is no std::exception");
+  }
+}
 
 template <typename In>
 struct BeginStage {
@@ -107,9 +124,28 @@ struct FilterStage {
 template <typename F>
 concept NamesOutput = requires { typename F::Output; };
 
-template <typename Output>
+// ... and promises to return its RecordProblem before it emits anything: `static constexpr bool kRefusesFirst = true`.
+template <typename F>
+concept RefusesFirst = requires { requires F::kRefusesFirst; };
+
+template <typename Output, bool kNoexcept>
 struct AnySink {
-  void operator()(Output) const noexcept {}
+  void operator()(Output) const noexcept(kNoexcept) {}
+};
+
+// What is emitted is of the named type, whatever it was made from.
+template <typename Output, typename Sink>
+struct OutputSink {
+  Sink& sink;
+
+  template <typename T>
+  [[gnu::always_inline]] void operator()(T&& value) const {
+    if constexpr (std::same_as<std::remove_cvref_t<T>, Output>) {
+      sink(std::forward<T>(value));
+    } else {
+      sink(Output(std::forward<T>(value)));
+    }
+  }
 };
 
 template <typename Previous, typename T, typename F>
@@ -118,26 +154,35 @@ struct FlatMapStage;
 template <typename Previous, typename T, NamesOutput F>
 struct FlatMapStage<Previous, T, F> {
   using Output = typename F::Output;
-  using Probe = AnySink<Output>;
+  using Probe = AnySink<Output, true>;
+  using ThrowingProbe = AnySink<Output, false>;
   static_assert(std::invocable<F&, T, Probe&>,
                 "millrace: flat_map() with a named Output needs a function of (value, emit)");
-  static constexpr bool kRefuses = std::same_as<std::invoke_result_t<F&, T, Probe&>, RecordProblem>;
+  static_assert(!std::is_nothrow_invocable_v<F&, T, ThrowingProbe&>,
+                "millrace: what follows a function may throw through its emit(): say "
+                "noexcept(std::is_nothrow_invocable_v<Emit&, Output>), not noexcept");
+  using Returned = std::invoke_result_t<F&, T, Probe&>;
+  static constexpr bool kRefuses = std::same_as<Returned, RecordProblem>;
+  static_assert(
+      kRefuses || std::is_void_v<Returned>,
+      "millrace: a function of (value, emit) returns nothing, or a millrace::RecordProblem to refuse records");
   static constexpr bool kMany = true;
-  static constexpr bool kDirect =
-      Previous::kDirect && std::is_nothrow_invocable_v<F&, T, Probe&> && !(kRefuses && Previous::kMany);
+  static constexpr bool kDirect = Previous::kDirect && std::is_nothrow_invocable_v<F&, T, Probe&> &&
+                                  (!kRefuses || (RefusesFirst<F> && !Previous::kMany));
 
   Previous previous;
   F function;
 
   template <typename In, typename Sink>
   [[gnu::always_inline]] void operator()(const In& value, RecordScope& scope, Sink&& sink) {
+    OutputSink<Output, std::remove_reference_t<Sink>> emit{sink};
     previous(value, scope, [&](auto&& input) __attribute__((always_inline)) {
       if constexpr (kRefuses) {
-        if (RecordProblem problem = function(std::forward<decltype(input)>(input), sink)) [[unlikely]] {
+        if (RecordProblem problem = function(std::forward<decltype(input)>(input), emit)) [[unlikely]] {
           scope.refuse(std::move(*problem));
         }
       } else {
-        function(std::forward<decltype(input)>(input), sink);
+        function(std::forward<decltype(input)>(input), emit);
       }
     });
   }
@@ -161,7 +206,8 @@ struct FlatMapStage<Previous, T, F> {
   [[gnu::always_inline]] void operator()(const In& value, RecordScope& scope, Sink&& sink) {
     previous(value, scope, [&](auto&& input) __attribute__((always_inline)) {
       auto&& results = std::invoke(function, std::forward<decltype(input)>(input));
-      for (auto&& result : results) sink(std::forward<decltype(result)>(result));
+      OutputSink<Output, std::remove_reference_t<Sink>> emit{sink};
+      for (auto&& result : results) emit(std::forward<decltype(result)>(result));
     });
   }
 };
@@ -178,7 +224,7 @@ struct Emitting {
   F function;
 
   template <typename T, typename Emit>
-  auto operator()(T&& value, Emit& emit) noexcept(std::is_nothrow_invocable_v<F&, T, AnySink<Out>&>) {
+  auto operator()(T&& value, Emit& emit) noexcept(std::is_nothrow_invocable_v<F&, T, Emit&>) {
     return function(std::forward<T>(value), emit);
   }
 };

@@ -7,7 +7,7 @@
 //   bytes
 //
 // There are codecs for bool, integers, enumerations, floating-point numbers, strings, std::pair, std::tuple,
-// std::optional, std::vector and std::map of these, and for structs that list their fields:
+// std::optional, std::vector and std::map of these, and for structs that list all their fields:
 //
 //   struct Visit {
 //     int64_t count;
@@ -36,7 +36,8 @@
 
 #include "stream/varint.h"
 
-// Lists the fields of a struct, in the order of their bytes. Within the struct.
+// Lists all fields of a struct, in the order of their bytes; one that is left out is lost on the way. Within the
+// struct.
 #define MILLRACE_FIELDS(Type, ...)                       \
   auto millrace_fields() {                               \
     return std::tie(__VA_ARGS__);                        \
@@ -137,6 +138,7 @@ struct Codec<T> {
 };
 
 template <std::floating_point T>
+  requires(sizeof(T) <= sizeof(double))  // a long double has bytes that mean nothing
 struct Codec<T> {
   static size_t size(T) { return sizeof(T); }
   static char* encode(char* at, T value) {
@@ -190,7 +192,13 @@ struct FieldsCodec {
 
 }  // namespace internal
 
+template <typename Tuple>
+inline constexpr bool kAllEncodable = false;
+template <typename... Fields>
+inline constexpr bool kAllEncodable<std::tuple<Fields...>> = (Encodable<std::decay_t<Fields>> && ...);
+
 template <HasFields T>
+  requires kAllEncodable<decltype(std::declval<T&>().millrace_fields())>
 struct Codec<T> {
   using Fields = internal::FieldsCodec<decltype(std::declval<const T&>().millrace_fields())>;
   static size_t size(const T& value) { return Fields::size(value.millrace_fields()); }
@@ -200,7 +208,7 @@ struct Codec<T> {
   }
 };
 
-template <typename... Fields>
+template <Encodable... Fields>
 struct Codec<std::tuple<Fields...>> : internal::FieldsCodec<std::tuple<Fields...>> {};
 
 template <Encodable A, Encodable B>
@@ -248,9 +256,9 @@ struct Codec<std::vector<T>> {
     if (!get_varint(at, end, size)) return false;
     for (; size != 0; --size) {  // No reserve(): the number may be anything.
       T value{};
-      if (!Codec<T>::decode(at, end, value)) return false;
+      const char* const before = at;
+      if (!Codec<T>::decode(at, end, value) || at == before) return false;  // or there might be elements without end
       values.push_back(std::move(value));
-      if (at == end && size > 1 && Codec<T>::size(values.back()) == 0) return false;  // Empty values without end.
     }
     return true;
   }
@@ -297,6 +305,14 @@ struct OwnedOf<std::pair<A, B>> {
 template <typename... Fields>
 struct OwnedOf<std::tuple<Fields...>> {
   using type = std::tuple<typename OwnedOf<Fields>::type...>;
+};
+template <typename T>
+struct OwnedOf<std::optional<T>> {
+  using type = std::optional<typename OwnedOf<T>::type>;
+};
+template <typename T>
+struct OwnedOf<std::vector<T>> {
+  using type = std::vector<typename OwnedOf<T>::type>;
 };
 template <typename T>
 using Owned = typename OwnedOf<std::decay_t<T>>::type;
@@ -372,12 +388,15 @@ std::string text_of(const T& value) {
   return text;
 }
 
+// What is no number ranks last.
 template <typename T>
 double score_of(const T& value) {
   if constexpr (HasScore<T>) {
-    return value.score();
+    const double score = value.score();
+    return score == score ? score : -std::numeric_limits<double>::infinity();
   } else if constexpr (std::is_arithmetic_v<T>) {
-    return static_cast<double>(value);
+    const auto score = static_cast<double>(value);
+    return score == score ? score : -std::numeric_limits<double>::infinity();
   } else {
     return 0;
   }

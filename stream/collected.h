@@ -3,7 +3,6 @@
 // what follows does not depend on where chunks end.
 #pragma once
 
-#include <exception>
 #include <span>
 #include <utility>
 #include <vector>
@@ -29,6 +28,10 @@ class Collected final : public Origin<T> {
     if (branches_.size() > 1) merge();
     Branch& all = branches_.front();
     this->give(all.values, all.records, verdicts);
+    clear();
+  }
+
+  void clear() override {
     for (Branch& branch : branches_) {
       branch.values.clear();
       branch.records.clear();
@@ -67,14 +70,12 @@ class Collector final : public MapNode, public Consumer<In> {
       const uint32_t record = records[i];
       if (verdicts.refused(record)) continue;
       RecordScope scope;
-      try {
+      run_guarded(scope, [&] {
         chain_(values[i], scope, [this, record](auto&& value) {
           into_.values.emplace_back(std::forward<decltype(value)>(value));
           into_.records.push_back(record);
         });
-      } catch (const std::exception& problem) {
-        scope.refuse(problem.what());
-      }
+      });
       if (scope.refused()) verdicts.refuse(record, scope.take_problem());
     }
   }

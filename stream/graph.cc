@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
+#include <exception>
+#include <new>
 #include <numeric>
 
 #include "common/base/check.h"
@@ -19,6 +20,11 @@ constexpr std::array<uint32_t, kChunk> kAscending = [] {
   std::iota(numbers.begin(), numbers.end(), 0);
   return numbers;
 }();
+
+// What a user's function throws where no record can be refused for it.
+std::unexpected<Error> threw(const std::string& where, const std::exception& problem) {
+  return fail(ErrorCode::kInvalid, "the job's code threw an exception (" + where + "): " + problem.what());
+}
 
 // The log's records, in chunks.
 class RecordSource final : public Origin<Record> {
@@ -40,7 +46,14 @@ class GraphMapTask final : public MapTask {
 
   // After kCorrupt all pairs since the last finish() are forgotten.
   Status map(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) override {
-    Status status = map_batches(partition, range, bytes, report);
+    Status status;
+    try {
+      status = map_batches(partition, range, bytes, report);
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& problem) {
+      status = threw("map", problem);
+    }
     if (!status) clear();
     for (EdgeWriter* edge : nodes_->edges()) report.emitted += edge->take_emitted();
     return status;
@@ -97,7 +110,7 @@ class GraphMapTask final : public MapTask {
 
   void clear() {
     chunk_.clear();
-    for (EdgeWriter* edge : nodes_->edges()) edge->clear();
+    for (const auto& node : nodes_->nodes()) node->clear();
   }
 
   std::vector<ShuffleBlock::Section> write_sections() {
@@ -134,6 +147,9 @@ class GraphMapTask final : public MapTask {
         ends[p] = places[p] + bytes;
       }
       edges[edge]->write(places);
+      for (size_t p = 0; p < partitions; ++p) {
+        CHECK(pieces[edge][p] == 0 || places[p] == ends[p]) << "a value's Codec wrote other than size() bytes";
+      }
     }
     return sections;
   }
@@ -161,8 +177,14 @@ class GraphStateTable final : public StateTable {
                                              " does not parse; the partition must be restored");
       }
     }
-    for (StateId state = 0; state < states_.size(); ++state) {
-      if (Status status = states_[state]->apply(batch, pieces_[state]); !status) return status;
+    try {
+      for (StateId state = 0; state < states_.size(); ++state) {
+        if (Status status = states_[state]->apply(batch, pieces_[state]); !status) return status;
+      }
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& problem) {
+      return threw("merge", problem);
     }
     return {};
   }
@@ -240,6 +262,12 @@ class GraphStateTable final : public StateTable {
   std::vector<std::vector<std::string_view>> pieces_;  // of the batch that is being applied, by edge
 };
 
+// The sink keeps its own notes beside a job's outputs.
+void check_output(const std::string& name) {
+  if (name.empty()) throw JobError("an output has no name; give publish() and rank() one");
+  if (name == "fence" || name == "status") throw JobError("no output can be named '" + name + "'; the sink uses that");
+}
+
 }  // namespace
 
 std::string too_long(int64_t max_record_bytes) {
@@ -263,13 +291,17 @@ StateId Graph::add_state(std::string name, std::function<std::unique_ptr<StateTa
 
 void Graph::publish(StateId state, std::string name) {
   if (published_) throw JobError("the job publishes two tables, which is not possible yet; publish one of them");
+  check_output(name);
   published_ = state;
   layout_.values = std::move(name);
 }
 
 void Graph::rank(StateId state, std::string name, size_t size, bool all) {
   if (published_ != state) throw JobError("rank '" + name + "' is of a table that is not published");
+  if (rank_size_ != 0) throw JobError("the table has two ranks, '" + layout_.rank + "' and '" + name + "'; keep one");
   if (size == 0) throw JobError("rank '" + name + "' must hold at least one key");
+  check_output(name);
+  if (name == layout_.values) throw JobError("a rank and a table are both named '" + name + "'; rename one of them");
   layout_.rank = std::move(name);
   layout_.rank_all = all;
   rank_size_ = size;

@@ -1,5 +1,5 @@
 // Graph: a job as its definition made it: nodes of the map, edges that shuffle pairs to state partitions, and the
-// states behind them. The templates of millrace/stream.h put it together; GraphJob is what the engine runs.
+// states behind them. The templates of stream/stream.h put it together; GraphJob is what the engine runs.
 //
 // An instance of the map's nodes belongs to one map task, an instance of the states to one state partition. Nodes are
 // made in the order of definition, so that the origin of each is there before it.
@@ -56,6 +56,8 @@ class MapNode {
   virtual void end_chunk(Verdicts&) {}
   // The chunk is through: what was given by records that are not refused counts, the rest is forgotten.
   virtual void commit(const Verdicts&) {}
+  // Forgets all values since the last finish().
+  virtual void clear() {}
 };
 
 // Takes values, chunk by chunk: one call for many. `records[i]` is the record of the chunk that values[i] comes from.
@@ -98,9 +100,8 @@ class EdgeWriter {
   virtual ~EdgeWriter() = default;
   // Sets bytes[p] to the size of the piece for state partition p, 0: none.
   virtual void measure(std::span<uint64_t> bytes) = 0;
-  // Writes the piece for each p with bytes at at[p].
-  virtual void write(std::span<char* const> at) = 0;
-  virtual void clear() = 0;
+  // Writes the piece for each p with bytes at at[p], and moves at[p] behind it.
+  virtual void write(std::span<char*> at) = 0;
   // Pairs since the last call.
   virtual int64_t take_emitted() = 0;
 };
@@ -138,7 +139,8 @@ class Graph {
 
   // `make` adds exactly one node. `source_chain`: it consumes the source itself; `direct`: as Chain::kDirect says.
   NodeId add_node(std::function<void(MapInstance&)> make, bool source_chain, bool direct);
-  // An edge that the node made last writes, into a new state. The name stays through changes of the code.
+  // An edge that the node made last writes, into a new state. In checkpoints a state is its number, for now: a change
+  // of code that reorders states cannot go on from them.
   StateId add_state(std::string name, std::function<std::unique_ptr<StateTable>(size_t rank_size)> make);
 
   // Shows a state to the sink and to queries.

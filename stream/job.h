@@ -1,6 +1,6 @@
 // Job: what the engine knows of a user's computation: a map that turns records into pairs per state partition,
 // and a state table that folds them. The engine moves bytes, partitions and batches; keys and values are typed
-// below this interface only (stream/keyed_job.h makes one of it from a value type and a function). One virtual
+// below this interface only (the language of jobs, millrace/job.h, makes one of what a definition says). One virtual
 // call per record batch at most; per record and per pair everything is inlined.
 #pragma once
 

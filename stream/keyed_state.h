@@ -228,6 +228,7 @@ class KeyedStateTable final : public StateTable {
         if (!get_varint(at, end, key_size) || key_size > static_cast<uint64_t>(end - at)) return false;
         group[i].key = HashedKey::of(std::string_view(at, key_size));
         at += key_size;
+        group[i].value = Value{};
         if (!Codec<Value>::decode(at, end, group[i].value)) return false;
         table_.prefetch(group[i].key.hash);
       }

@@ -12,7 +12,6 @@
 
 #include <array>
 #include <cstring>
-#include <exception>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -161,9 +160,8 @@ class PairEdge : public MapNode, public EdgeWriter {
     }
   }
 
-  void write(std::span<char* const> at) override {
+  void write(std::span<char*> out) override {
     const ByteTable<Value>& table = combiner_.table();
-    std::vector<char*> out(at.begin(), at.end());
     for (size_t p = 0; p < out.size(); ++p) {
       if (pairs_[p] != 0) out[p] = put_varint(out[p], pairs_[p]);
     }
@@ -243,15 +241,13 @@ class HeldPairs final : public PairEdge<Value, Merge>, public Consumer<In> {
       const uint32_t record = records[i];
       if (verdicts.refused(record)) continue;
       RecordScope scope;
-      try {
+      run_guarded(scope, [&] {
         chain_(values[i], scope, [this, record](const auto& pair) {
           const std::string_view key = KeyText<K>::view(pair.first, buffer_);
           held_.push_back({record, static_cast<uint32_t>(key.size()), keys_.size(), pair.second});
           keys_ += key;
         });
-      } catch (const std::exception& problem) {
-        scope.refuse(problem.what());
-      }
+      });
       if (scope.refused()) verdicts.refuse(record, scope.take_problem());
     }
   }

@@ -9,7 +9,7 @@
 
 namespace millrace {
 
-// Its bytes live until the function that was given it returns.
+// Its bytes live until what is done with the record is through.
 struct Record : RecordView {
   LogPartition partition;
 };

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "stream/record.h"
 #include "stream/text.h"
@@ -13,9 +14,11 @@ namespace millrace {
 // what is no valid UTF-8.
 struct SplitWords {
   using Output = std::string_view;
+  static constexpr bool kRefusesFirst = true;
 
   template <typename Emit>
-  [[gnu::always_inline]] RecordProblem operator()(std::string_view text, Emit& emit) const noexcept {
+  [[gnu::always_inline]] RecordProblem operator()(std::string_view text, Emit& emit) const
+      noexcept(std::is_nothrow_invocable_v<Emit&, std::string_view>) {
     const auto invalid = splitter.split(text, [&emit](std::string_view word) { emit(word); });
     if (invalid) [[unlikely]]
       return "not valid UTF-8 at byte " + std::to_string(*invalid);

@@ -1,16 +1,16 @@
-// Stream and Table: what a job is said in. Both are light handles on the graph that is being made; copy them freely.
+// Stream and Table: what a job is said in. Both are handles on the graph that is being made; they can be copied.
 //
 //   Stream<T>     values, batch by batch: map, filter, flat_map, ...
 //   Table<K, V>   a view by key that follows the stream: publish, rank
 //
-// Functions are copied into each thread that runs them, and called there by one thread only: they may keep buffers, but
-// nothing that influences results. Their results must depend on their arguments alone: no clock, no randomness, no
-// global.
+// Functions are copied, at each step of the definition and into each thread that runs them, and called there by one
+// thread only: they may keep buffers (no shared ones), but nothing that influences results. Their results must depend
+// on their arguments alone: no clock, no randomness, no global.
 //
-// A record is refused, and becomes a dead letter, when a function of a map throws a std::exception, when map's function
-// returns an unexpected std::string, or when flat_map's function returns a RecordProblem. Nothing of a refused record
-// counts. Functions that are noexcept, and refuse before they emit, run faster: what they give need not be held back
-// until the record is through.
+// A record is refused, and becomes a dead letter, when a function throws, when map's function returns an unexpected
+// std::string, or when flat_map's function returns a RecordProblem. Nothing of a refused record counts. A job of one
+// chain whose functions are noexcept, and refuse before they emit if at all (`kRefusesFirst`), runs faster: what they
+// give need not be held back until the record is through.
 #pragma once
 
 #include <concepts>
@@ -35,7 +35,7 @@ template <typename T>
 struct PairOf : std::false_type {};
 template <typename K, typename V>
 struct PairOf<std::pair<K, V>> : std::true_type {
-  using Key = K;
+  using Key = std::remove_cv_t<K>;
   using Value = V;
 };
 
@@ -57,18 +57,23 @@ class Table {
     graph_->publish(state_, std::move(name));
     return *this;
   }
-  // The `size` highest by score (ties by the keys' bytes) as the ZSET {JOB}:NAME. Of a published table.
+  // The `size` highest by score (ties by the keys' bytes) as the ZSET {JOB}:NAME. Of a published table; the value is a
+  // number or has a member `double score() const`.
   Table rank(std::string name, size_t size) const {
+    static_assert(kHasScore, "millrace: rank() needs a number, or a value with a member `double score() const`");
     graph_->rank(state_, std::move(name), size, false);
     return *this;
   }
   // Every key in the ZSET; `top` of queries are the first `size`.
   Table rank_all(std::string name, size_t size) const {
+    static_assert(kHasScore, "millrace: rank() needs a number, or a value with a member `double score() const`");
     graph_->rank(state_, std::move(name), size, true);
     return *this;
   }
 
  private:
+  static constexpr bool kHasScore = HasScore<V> || std::is_arithmetic_v<V>;
+
   std::shared_ptr<internal::Graph> graph_;
   internal::StateId state_;
 };
@@ -94,7 +99,7 @@ class Stream {
   }
 
   // Any number of values for each: a range(T); or void(T, emit) or RecordProblem(T, emit) that names its Output, see
-  // emitting<Output>(). One that returns a RecordProblem must do so before it emits.
+  // emitting<Output>().
   template <typename F>
   auto flat_map(F function) const {
     using Stage = internal::FlatMapStage<Chain, T, F>;
@@ -131,7 +136,8 @@ class Stream {
                    std::is_nothrow_invocable_v<F&, const T&>) { return std::pair<K, T>(function(value), value); });
   }
 
-  // Per key all values since the start, merged: V(V, V) or void(V& into, const V& from), associative and commutative.
+  // Per key all values since the start, merged: V(V, V) or void(V& into, const V& from), associative and commutative,
+  // and without exceptions. Mind the range of V: a sum since the start may grow beyond an int.
   template <typename F>
     requires PairOf<T>::value
   auto reduce_by_key(F function, std::string state = "reduce_by_key") const {
@@ -139,6 +145,10 @@ class Stream {
     using V = Owned<typename PairOf<T>::Value>;
     using Merge = internal::MergeInto<V, F>;
     require_codec<V>();
+    static_assert(
+        std::invocable<const F&, V&, const V&>,
+        "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
+        "of its own");
     static_assert(std::is_trivially_copyable_v<V>, "millrace: reduce_by_key() needs a trivially copyable value so far");
     static_assert(!std::is_floating_point_v<V>,
                   "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
@@ -179,6 +189,9 @@ class Stream {
   friend class Stream;
 
   [[nodiscard]] internal::NodeId collected(size_t branches) const {
+    static_assert(
+        std::same_as<T, Record> || Encodable<Owned<T>>,
+        "millrace: values that are kept for several consumers must be such as can be stored; see stream/codec.h");
     return graph_->add_node(
         [branches](internal::MapInstance& instance) {
           instance.add(std::make_unique<internal::Collected<Owned<T>>>(branches));

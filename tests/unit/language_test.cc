@@ -207,6 +207,57 @@ TEST(Language, nothing_of_a_refused_record_counts_in_any_branch) {
   EXPECT_THAT(job.table(), ElementsAre(Pair("1", "2"), Pair("2", "2"), Pair("4", "1")));
 }
 
+MILLRACE_TEST_JOB(sums_numbers) {
+  job.lines()
+      .flat_map(split_words)
+      .map([](std::string_view word) { return std::pair("sum", std::stoll(std::string(word))); })
+      .map([](const auto& pair) { return std::pair(std::string(pair.first), int64_t{pair.second}); })
+      .reduce_by_key(std::plus<int64_t>())
+      .publish("sums");
+}
+TEST(Language, what_follows_a_noexcept_function_may_throw) {
+  TestJob job(sums_numbers);
+  for (const char* line : {"1 2", "3 four 5", "6"}) job.push(line);
+  job.run_batch();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("sum", "9")));
+  EXPECT_THAT(job.dead_letters(), SizeIs(1));
+}
+
+MILLRACE_TEST_JOB(counts_fields) {
+  const auto fields = emitting<std::pair<std::string, int64_t>>([](std::string_view line, auto& emit) -> RecordProblem {
+    for (const char each : line) {
+      if (each == '!') return "it has a '!'";
+      if (each == '?') throw 42;
+      emit(std::pair(each == 'a' ? "a name that is longer than a slot" : "other", 1));  // made into the Output
+    }
+    return std::nullopt;
+  });
+  job.lines().flat_map(fields).reduce_by_key(std::plus<int64_t>()).publish("fields");
+}
+TEST(Language, a_function_may_refuse_after_it_has_emitted_and_throw_anything) {
+  TestJob job(counts_fields);
+  for (const char* line : {"ab", "aa!", "b?", "a"}) job.push(line);
+  job.run_batch();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("a name that is longer than a slot", "2"), Pair("other", "1")));
+  ASSERT_THAT(job.dead_letters(), SizeIs(2));
+  EXPECT_EQ(job.dead_letters()[0].reason, "it has a '!'");
+  EXPECT_THAT(job.dead_letters()[1].reason, HasSubstr("no std::exception"));
+}
+
+MILLRACE_TEST_JOB(merges_that_throw) {
+  job.lines()
+      .map([](std::string_view line) { return std::pair(line, 1); })
+      .reduce_by_key([](int, int) -> int { throw std::runtime_error("no merge"); })
+      .publish("merged");
+}
+TEST(Language, a_merge_that_throws_fails_the_job_by_name) {
+  TestJob job(merges_that_throw);
+  job.push("a");
+  job.run_batch();
+  job.push("a");
+  EXPECT_THROW(job.run_batch(), std::logic_error);
+}
+
 MILLRACE_TEST_JOB(counts_of_a_setting) {
   const std::string only = job.setting("only", "a", "the word that is counted");
   const std::string how = job.choice("how", {"once", "twice"}, "how often");
@@ -248,6 +299,11 @@ TEST(Language, a_definition_that_is_no_job_is_refused) {
                 job.lines().count_by_value().publish("b");
               }),
               HasSubstr("two states are named 'count_by_value'"));
+  EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value().publish("status"); }), HasSubstr("the sink"));
+  EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value().publish("a").rank("a", 1); }),
+              HasSubstr("both named 'a'"));
+  EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value().publish("a").rank("b", 1).rank("c", 1); }),
+              HasSubstr("two ranks, 'b' and 'c'"));
   EXPECT_THAT(error_of([](JobBuilder& job) {
                 job.setting("x", "", "");
                 job.setting("x", "", "");
@@ -310,6 +366,7 @@ TEST(Codec, numbers_beyond_the_type_are_refused) {
 TEST(Codec, a_number_of_elements_without_end_is_refused) {
   std::vector<std::tuple<>> nothings;
   EXPECT_FALSE(decode(encoded(uint64_t{1} << 60), nothings));
+  EXPECT_FALSE(decode(encoded(uint64_t{1} << 60) + "and more", nothings));
 }
 
 template <typename K>
