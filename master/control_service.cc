@@ -175,12 +175,13 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   submission->done = std::move(done);
   submission->described_first = master_.deps().clock.now();
   busy_.insert(request.name);
-  describe_log(std::move(submission));
+  submissions_.insert(submission);
+  describe_log(submission);
 }
 
-void ControlService::describe_log(std::shared_ptr<Submission> submission) {
-  Log& log = *submission->log;
-  log.describe(lifetime_.guard([this, submission](Result<LogDescription> described) {
+void ControlService::describe_log(const std::shared_ptr<Submission>& held) {
+  held->log->describe(lifetime_.guard([this, weak = std::weak_ptr(held)](Result<LogDescription> described) {
+    const auto submission = weak.lock();
     // A log that was just made may not be there in all its parts.
     const bool passing = !described.has_value() && described.error().code == ErrorCode::kUnavailable;
     if (passing && master_.deps().clock.now() - submission->described_first < kDescribeLimit) {
@@ -202,9 +203,9 @@ void ControlService::describe_log(std::shared_ptr<Submission> submission) {
   }));
 }
 
-void ControlService::claim_sink(std::shared_ptr<Submission> submission) {
-  Sink& sink = *submission->sink;
-  auto claimed = [this, submission](Status status) {
+void ControlService::claim_sink(const std::shared_ptr<Submission>& held) {
+  auto claimed = [this, weak = std::weak_ptr(held)](Status status) {
+    const auto submission = weak.lock();
     // The answer of a claim that was carried out may be lost, and only the same job id can claim again.
     const bool unclear = !status.has_value() && status.error().code == ErrorCode::kUnavailable;
     const bool in_time = master_.deps().clock.now() - submission->claimed_first < kClaimLimit;
@@ -216,19 +217,23 @@ void ControlService::claim_sink(std::shared_ptr<Submission> submission) {
     finish_submission(submission, std::move(status));
     if (unclear) release_sink(submission);
   };
-  sink.claim(submission->sink_identity(), submission->record.spec.take_over, lifetime_.guard(std::move(claimed)));
+  held->sink->claim(held->sink_identity(), held->record.spec.take_over, lifetime_.guard(std::move(claimed)));
 }
 
-void ControlService::release_sink(std::shared_ptr<Submission> submission) {
-  Sink& sink = *submission->sink;
-  auto released = [this, submission](Status status) {
-    if (status.has_value() || ++submission->tries >= kReleaseTries) return;
+void ControlService::release_sink(const std::shared_ptr<Submission>& held) {
+  submissions_.insert(held);
+  auto released = [this, weak = std::weak_ptr(held)](Status status) {
+    const auto submission = weak.lock();
+    if (status.has_value() || ++submission->tries >= kReleaseTries) {
+      submissions_.erase(submission);
+      return;
+    }
     master_.deps().loop.schedule(kReleasePause, lifetime_.guard([this, submission] { release_sink(submission); }));
   };
-  sink.purge(submission->sink_identity(), lifetime_.guard(std::move(released)));
+  held->sink->purge(held->sink_identity(), lifetime_.guard(std::move(released)));
 }
 
-void ControlService::save_job(std::shared_ptr<Submission> submission) {
+void ControlService::save_job(const std::shared_ptr<Submission>& submission) {
   WriteSet set;
   JobStore::put_job(set, submission->record);
   master_.store().commit(std::move(set), lifetime_.guard([this, submission](Status status) {
@@ -242,6 +247,7 @@ void ControlService::save_job(std::shared_ptr<Submission> submission) {
 void ControlService::finish_submission(const std::shared_ptr<Submission>& submission, Status status) {
   const std::string name = submission->record.spec.name;
   busy_.erase(name);
+  submissions_.erase(submission);
   if (!status.has_value()) return submission->done(std::unexpected(status.error()));
   LOG(INFO) << "job " << name << " (" << to_string(JobId(static_cast<uint64_t>(submission->record.job)))
             << ") is submitted";

@@ -37,16 +37,18 @@ class ControlService : public ApiService {
 
   [[nodiscard]] Status started() const;  // kUnavailable until the master takes part
   Result<JobController*> find(const std::string& name);
-  void describe_log(std::shared_ptr<Submission> submission);
-  void claim_sink(std::shared_ptr<Submission> submission);
-  void save_job(std::shared_ptr<Submission> submission);
+  void describe_log(const std::shared_ptr<Submission>& held);
+  void claim_sink(const std::shared_ptr<Submission>& held);
+  void save_job(const std::shared_ptr<Submission>& held);
   // Takes back a claim that may have been, or will be, carried out, so that the name is free for the next submit.
-  void release_sink(std::shared_ptr<Submission> submission);
+  void release_sink(const std::shared_ptr<Submission>& held);
   void finish_submission(const std::shared_ptr<Submission>& submission, Status status);
   void answer_when_settled(const std::string& name, int64_t id, MonotonicTime deadline, Done<api::JobSummary> done);
   void forget_job(const std::string& name, Done<bool> done);
 
-  Master& master_;              // outlives this
+  Master& master_;  // outlives this
+  // Under way. What their logs and sinks call back holds no part in them: a submission owns its log and sink.
+  std::set<std::shared_ptr<Submission>> submissions_;
   std::set<std::string> busy_;  // names that are being submitted, resumed or killed
   Lifetime lifetime_;
 };
