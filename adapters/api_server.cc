@@ -101,6 +101,10 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
     answer = ask<std::vector<api::JobSummary>>(options_.answer_timeout,
                                                [](auto& service, auto done) { service.jobs(std::move(done)); });
   }
+  void job_types(std::vector<api::JobType>& answer) override {
+    answer = ask<std::vector<api::JobType>>(options_.answer_timeout,
+                                            [](auto& service, auto done) { service.job_types(std::move(done)); });
+  }
   void describe(api::JobDescription& answer, const std::string& name) override {
     require(check_name("the job name", name));
     answer = ask<api::JobDescription>(options_.answer_timeout,

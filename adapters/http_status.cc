@@ -190,8 +190,8 @@ class HttpStatus::Server {
 
  private:
   [[nodiscard]] Status cannot_listen() const {
-    return fail(ErrorCode::kUnavailable, "--http " + options_.address +
-                                             ": cannot listen; end the process that holds the port, or choose another "
+    return fail(ErrorCode::kUnavailable, "--http " + options_.address + ": cannot listen (" + std::strerror(errno) +
+                                             "); end the process that holds the port, or choose another "
                                              "address of this machine");
   }
 

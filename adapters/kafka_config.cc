@@ -102,6 +102,9 @@ Error kafka_error(const KafkaOptions& options, const std::string& what, rd_kafka
     case ErrorCode::kNotFound: return {code, place + " does not exist; create it or correct --source"};
     case ErrorCode::kUnavailable:
     case ErrorCode::kTimeout:
+      if (error == RD_KAFKA_RESP_ERR__RESOLVE) {
+        return {code, what + " " + place + ": a host name there is not known to this machine; correct it in --source"};
+      }
       return {code, what + " " + place + ": " + rd_kafka_err2str(error) + "; check that the broker runs there"};
     default: return {code, what + " " + place + ": " + rd_kafka_err2str(error)};
   }

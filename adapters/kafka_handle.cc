@@ -118,6 +118,7 @@ void KafkaHandle::on_error(rd_kafka_t*, int error, const char* reason, void* opa
   auto* const self = static_cast<KafkaHandle*>(opaque);
   const auto code = static_cast<rd_kafka_resp_err_t>(error);
   if (kafka_error_code(code) == ErrorCode::kInvalid) self->lasting_error_ = code;
+  if (code == RD_KAFKA_RESP_ERR__RESOLVE) self->unresolved_ = true;
   if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) return;
   self->away_ = true;
   self->why_away_ = reason;
@@ -128,10 +129,11 @@ void KafkaHandle::on_event(rd_kafka_t*, void* waker) {
 }
 
 Error KafkaHandle::explain(const std::string& what, rd_kafka_resp_err_t error) const {
-  // A refused login shows as a time-out; what the broker said is the better answer.
+  // A refused login, or a host that nobody knows, shows as a time-out; what was said before is the better answer.
   const bool hidden =
       kafka_error_code(error) == ErrorCode::kTimeout || kafka_error_code(error) == ErrorCode::kUnavailable;
-  return kafka_error(options_, what, hidden && lasting_error_ != RD_KAFKA_RESP_ERR_NO_ERROR ? lasting_error_ : error);
+  if (hidden && lasting_error_ != RD_KAFKA_RESP_ERR_NO_ERROR) return kafka_error(options_, what, lasting_error_);
+  return kafka_error(options_, what, hidden && unresolved_ ? RD_KAFKA_RESP_ERR__RESOLVE : error);
 }
 
 // How long one describe() goes on asking, all its questions together.
@@ -172,6 +174,7 @@ bool KafkaHandle::ask_again(rd_kafka_resp_err_t error, const Patience& patience)
 
 Result<LogDescription> KafkaHandle::describe(Duration timeout, const std::atomic<bool>& stopping) {
   lasting_error_ = RD_KAFKA_RESP_ERR_NO_ERROR;
+  unresolved_ = false;
   const Patience patience(timeout, stopping);
   const auto topic = ask_topic(patience);
   if (!topic) return std::unexpected(topic.error());

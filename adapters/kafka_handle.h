@@ -95,6 +95,7 @@ class KafkaHandle {
   bool away_ = false;
   std::string why_away_;
   rd_kafka_resp_err_t lasting_error_ = RD_KAFKA_RESP_ERR_NO_ERROR;  // of authentication or TLS
+  bool unresolved_ = false;                                         // a broker's host name, in this describe()
   std::optional<std::string> unfit_;  // LogDescription::unfit, once the brokers have answered, or refused to
 };
 

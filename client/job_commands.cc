@@ -19,6 +19,10 @@ constexpr auto kAskAgainAfter = std::chrono::milliseconds(50);
 
 struct None {};
 
+struct JobsArguments {
+  bool available = false;
+};
+
 struct JobName {
   std::string name;
   bool purge = false;
@@ -101,7 +105,8 @@ void add_submit(CLI::App& app, Session& session) {
       "      --batch-interval 50ms --checkpoint-interval 5s --kafka-config client.properties --set field=text",
       submit);
   api::SubmitRequest& request = arguments->request;
-  command->add_option("TYPE", request.type, "Built-in job: word_count, two_sum")->required();
+  command->add_option("TYPE", request.type, "Type of job; `millrace jobs --available` lists them with their settings")
+      ->required();
   command->add_option("--name", request.name, "Name of the job")->required()->check([](const std::string& text) {
     return problem_of(check_name("the name", text));
   });
@@ -122,7 +127,7 @@ void add_submit(CLI::App& app, Session& session) {
       ->capture_default_str();
   command
       ->add_option("--set", arguments->settings,
-                   "A setting of the job, KEY=VALUE; repeatable; a wrong KEY is answered with those there are")
+                   "A setting of the job, KEY=VALUE; repeatable; `millrace jobs --available` lists them")
       ->allow_extra_args(false)
       ->check([](const std::string& text) {
         const auto parsed = parse_settings("the setting", {text});
@@ -150,7 +155,31 @@ void add_submit(CLI::App& app, Session& session) {
       ->capture_default_str();
 }
 
-Status jobs(Session& session, const None&) {
+Status job_types(Session& session) {
+  Connection connection(session);
+  const auto list = connection.call<std::vector<api::JobType>>(
+      [](auto& services, auto& answer) { services.control.job_types(answer); });
+  if (!list) return std::unexpected(list.error());
+  const Output output = session.output();
+  if (output.json) {
+    nlohmann::ordered_json object = {{"types", nlohmann::ordered_json::array()}};
+    for (const auto& type : *list) object["types"].push_back(json_of(type));
+    print_json(output, object);
+    return {};
+  }
+  for (const auto& type : *list) {
+    output.stream << type.name << ": " << output.shown(type.description) << "\n";
+    for (const auto& setting : type.settings) {
+      output.stream << "  --set " << setting.name << "=" << output.shown(setting.default_value);
+      if (!setting.description.empty()) output.stream << "  " << output.shown(setting.description);
+      output.stream << "\n";
+    }
+  }
+  return {};
+}
+
+Status jobs(Session& session, const JobsArguments& arguments) {
+  if (arguments.available) return job_types(session);
   Connection connection(session);
   const auto list = connection.call<std::vector<api::JobSummary>>(
       [](auto& services, auto& answer) { services.control.jobs(answer); });
@@ -363,7 +392,11 @@ Status lag(Session& session, const JobName& arguments) {
 
 void add_job_commands(CLI::App& app, Session& session) {
   add_submit(app, session);
-  add_command<None>(app, session, "jobs", "List the jobs", "  millrace jobs\n  millrace --json jobs", jobs);
+  const auto [jobs_command, jobs_arguments] =
+      add_command<JobsArguments>(app, session, "jobs", "List the jobs, or with --available those that can be submitted",
+                                 "  millrace jobs\n  millrace --json jobs\n  millrace jobs --available", jobs);
+  jobs_command->add_flag("--available", jobs_arguments->available,
+                         "The types of jobs that the master knows, and their settings");
   const auto add_named = [&](const std::string& name, const std::string& description, auto run) {
     const auto [command, arguments] =
         add_command<JobName>(app, session, name, description, "  millrace " + name + " wc", run);

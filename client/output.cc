@@ -123,6 +123,16 @@ nlohmann::ordered_json json_of(const api::JobDescription& description) {
   return object;
 }
 
+nlohmann::ordered_json json_of(const api::JobType& type) {
+  nlohmann::ordered_json object = {
+      {"name", type.name}, {"description", type.description}, {"settings", nlohmann::ordered_json::array()}};
+  for (const auto& setting : type.settings) {
+    object["settings"].push_back(
+        {{"name", setting.name}, {"default", setting.default_value}, {"description", setting.description}});
+  }
+  return object;
+}
+
 nlohmann::ordered_json json_of(const api::WorkerSummary& worker) {
   return {{"process", worker.process}, {"name", worker.name},      {"endpoint", worker.endpoint},
           {"lanes", worker.lanes},     {"state", worker.state},    {"jobs", worker.jobs},

@@ -38,6 +38,7 @@ void print_values(const Output& output, const api::Values& values);
 nlohmann::ordered_json json_of(const api::AsOf& as_of);
 nlohmann::ordered_json json_of(const api::JobSummary& job);
 nlohmann::ordered_json json_of(const api::JobDescription& description);
+nlohmann::ordered_json json_of(const api::JobType& type);
 nlohmann::ordered_json json_of(const api::WorkerSummary& worker);
 nlohmann::ordered_json json_of(const api::Lag& lag);
 nlohmann::ordered_json json_of(const api::Values& values, bool with_found);

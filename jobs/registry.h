@@ -9,12 +9,6 @@
 
 namespace millrace {
 
-struct JobType {
-  std::string name;
-  std::string description;
-  std::vector<JobSetting> settings;
-};
-
 // Ascending by name.
 std::vector<JobType> builtin_job_types();
 

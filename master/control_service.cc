@@ -383,6 +383,24 @@ void ControlService::forget_job(const std::string& name, Done<bool> done) {
 // --- what there is
 // -------------------------------------------------------------------------------------------------------
 
+void ControlService::job_types(Done<std::vector<api::JobType>> done) {
+  std::vector<api::JobType> types;
+  for (const JobType& known : master_.deps().job_types) {
+    api::JobType type;
+    type.name = known.name;
+    type.description = known.description;
+    for (const JobSetting& setting : known.settings) {
+      api::JobTypeSetting said;
+      said.name = setting.name;
+      said.default_value = setting.default_value;
+      said.description = setting.description;
+      type.settings.push_back(std::move(said));
+    }
+    types.push_back(std::move(type));
+  }
+  done(std::move(types));
+}
+
 void ControlService::workers(Done<std::vector<api::WorkerSummary>> done) {
   if (Status ready = started(); !ready.has_value()) return done(std::unexpected(ready.error()));
   std::vector<api::WorkerSummary> summaries;

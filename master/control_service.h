@@ -20,6 +20,7 @@ class ControlService : public ApiService {
 
   void submit(api::SubmitRequest request, Done<api::JobSummary> done) override;
   void jobs(Done<std::vector<api::JobSummary>> done) override;
+  void job_types(Done<std::vector<api::JobType>> done) override;
   void describe(std::string name, Done<api::JobDescription> done) override;
   void stop(std::string name, Done<api::JobSummary> done) override;
   void resume(std::string name, Done<api::JobSummary> done) override;

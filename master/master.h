@@ -60,6 +60,7 @@ class Master : public MessengerHandler, public JobHost {
     MetadataStore& metadata;
     CheckpointStore& checkpoints;
     JobFactory make_job;
+    std::vector<JobType> job_types;  // what make_job knows
     std::function<Result<std::unique_ptr<Log>>(const wire::JobSpec&)> make_log;
     std::function<Result<std::unique_ptr<Sink>>(const wire::JobSpec&)> make_sink;
   };

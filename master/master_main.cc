@@ -110,6 +110,7 @@ Status open_server(const Options& options, EventLoop& loop, Clock& clock, Random
   server.master = std::make_unique<Master>(
       master,
       Master::Deps{loop, clock, random, *server.network, *server.metadata, *server.checkpoints, make_builtin_job,
+                   builtin_job_types(),
                    [&loop, logs = master.logs](const wire::JobSpec& spec) {
                      return open_log(loop, {spec.source, spec.source_config, logs});
                    },

@@ -118,6 +118,13 @@ struct JobSetting {
   std::string description;
 };
 
+// A job that a program knows, with its settings.
+struct JobType {
+  std::string name;
+  std::string description;
+  std::vector<JobSetting> settings;
+};
+
 // One submitted job's code with its settings. Immutable, shared by the lanes of a process.
 class Job {
  public:

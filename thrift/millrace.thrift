@@ -106,9 +106,23 @@ struct Lag {
   3: string problem                 // why the ends are only the last known; empty when they are those of now
 }
 
+struct JobTypeSetting {
+  1: string name
+  2: string default_value
+  3: string description
+}
+
+// A job that the master's program knows, for `type` of a SubmitRequest.
+struct JobType {
+  1: string name
+  2: string description
+  3: list<JobTypeSetting> settings
+}
+
 service Control {
   JobSummary submit(1: SubmitRequest request) throws (1: Failure failure)
   list<JobSummary> jobs() throws (1: Failure failure)
+  list<JobType> job_types() throws (1: Failure failure)
   JobDescription describe(1: string name) throws (1: Failure failure)
   // Takes a last checkpoint and waits until the job is stopped.
   JobSummary stop(1: string name) throws (1: Failure failure)

@@ -24,6 +24,7 @@ class ApiService {
 
   virtual void submit(api::SubmitRequest request, Done<api::JobSummary> done) = 0;
   virtual void jobs(Done<std::vector<api::JobSummary>> done) = 0;
+  virtual void job_types(Done<std::vector<api::JobType>> done) = 0;
   virtual void describe(std::string name, Done<api::JobDescription> done) = 0;
   virtual void stop(std::string name, Done<api::JobSummary> done) = 0;
   virtual void resume(std::string name, Done<api::JobSummary> done) = 0;

@@ -42,6 +42,8 @@ def test_kafka_or_redis_that_cannot_be_reached_is_named_at_submit(small):
     append(small, "log://text", [b"a"])
     one_line(small.cli(*submit_arguments(f"kafka://127.0.0.1:{port}/t"), code=1).stderr, f"127.0.0.1:{port}")
     one_line(small.cli(*submit_arguments(sink=f"redis://127.0.0.1:{port}"), code=1).stderr, f"127.0.0.1:{port}")
+    unknown = small.cli(*submit_arguments("kafka://no-such-host.invalid:9092/t"), code=1)
+    one_line(unknown.stderr, "no-such-host.invalid", "host name", "--source")
     assert not jobs(small)
 
 

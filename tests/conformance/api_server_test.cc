@@ -176,6 +176,10 @@ TEST_F(ApiServerTest, EveryMethodOfControlArrivesAndIsAnswered) {
   EXPECT_EQ(summary.name, "c");
   client.control.kill("a", true);
   EXPECT_TRUE(service_.purged);
+  std::vector<api::JobType> types;
+  client.control.job_types(types);
+  ASSERT_EQ(types.size(), 1);
+  EXPECT_EQ(types[0].settings.size(), 2);
   std::vector<api::WorkerSummary> workers;
   client.control.workers(workers);
   EXPECT_EQ(workers.size(), 3);

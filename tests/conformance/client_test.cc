@@ -171,6 +171,7 @@ TEST_F(ClientTest, EveryCommandSucceedsWithTextAndWithOneJsonObject) {
   const std::vector<std::vector<std::string>> commands = {
       {"submit", "word_count", "--name", "wc", "--source", "log://lines", "--sink", "none:"},
       {"jobs"},
+      {"jobs", "--available"},
       {"describe", "wc"},
       {"stop", "wc"},
       {"resume", "wc"},
@@ -230,6 +231,13 @@ TEST_F(ClientTest, SubmitTakesASecretOfTheSinkFromAFileAndNamesOnlyItsLine) {
   EXPECT_EQ(wrong.code, 2);
   EXPECT_THAT(wrong.err, testing::AllOf(HasSubstr(path + ":1"), testing::Not(HasSubstr("hunter2"))));
   unlink(path.c_str());
+}
+
+TEST_F(ClientTest, TheJobsThatCanBeSubmittedAreListedWithTheirSettings) {
+  EXPECT_EQ(run({"jobs", "--available"}).out,
+            "word_count: counts\n"
+            "  --set field=\n"
+            "  --set rank=top  how many\n");
 }
 
 TEST_F(ClientTest, WordsPrintWithATabAndTheirCount) {

@@ -27,6 +27,17 @@ class FakeApiService : public ApiService {
     answer(request.name, std::move(done), summary(request.name));
   }
   void jobs(Done<std::vector<api::JobSummary>> done) override { done(std::vector{summary("a"), summary("b")}); }
+  void job_types(Done<std::vector<api::JobType>> done) override {
+    api::JobType type;
+    type.name = "word_count";
+    type.description = "counts";
+    type.settings.resize(2);
+    type.settings[0].name = "field";
+    type.settings[1].name = "rank";
+    type.settings[1].default_value = "top";
+    type.settings[1].description = "how many";
+    done(std::vector<api::JobType>{type});
+  }
   void describe(std::string name, Done<api::JobDescription> done) override {
     api::JobDescription description;
     description.summary = summary(name);

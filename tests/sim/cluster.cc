@@ -177,6 +177,7 @@ void SimCluster::start_master() {
                     *node->metadata,
                     *node->checkpoints,
                     [this](const std::string& type, const JobContext& context) { return make_job(type, context); },
+                    {},
                     [this, &loop](const wire::JobSpec&) { return Result<std::unique_ptr<Log>>(make_log(loop)); },
                     [this, &loop](const wire::JobSpec&) { return Result<std::unique_ptr<Sink>>(make_sink(loop)); }};
   node->master = std::make_unique<Master>(options, std::move(deps));
