@@ -167,14 +167,7 @@ Status job_types(Session& session) {
     print_json(output, object);
     return {};
   }
-  for (const auto& type : *list) {
-    output.stream << type.name << ": " << output.shown(type.description) << "\n";
-    for (const auto& setting : type.settings) {
-      output.stream << "  --set " << setting.name << "=" << output.shown(setting.default_value);
-      if (!setting.description.empty()) output.stream << "  " << output.shown(setting.description);
-      output.stream << "\n";
-    }
-  }
+  print_job_types(output, *list);
   return {};
 }
 

@@ -67,6 +67,17 @@ void print_json(const Output& output, const nlohmann::ordered_json& object) {
   output.stream << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
 }
 
+void print_job_types(const Output& output, const std::vector<api::JobType>& types) {
+  for (const auto& type : types) {
+    output.stream << type.name << ": " << output.shown(type.description) << "\n";
+    for (const auto& setting : type.settings) {
+      output.stream << "  --set " << setting.name << "=" << output.shown(setting.default_value);
+      if (!setting.description.empty()) output.stream << "  " << output.shown(setting.description);
+      output.stream << "\n";
+    }
+  }
+}
+
 void print_values(const Output& output, const api::Values& values) {
   for (const api::Value& value : values.values) {
     output.stream << output.shown(value.key) << "\t" << (value.found ? output.shown(value.text) : "0") << "\n";

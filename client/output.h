@@ -32,6 +32,8 @@ class Table {
 
 // One object and the end of the line; bytes that are no UTF-8 are replaced.
 void print_json(const Output& output, const nlohmann::ordered_json& object);
+// Each with its settings as they are given to submit.
+void print_job_types(const Output& output, const std::vector<api::JobType>& types);
 // word<TAB>count each. A word that is not there counts 0.
 void print_values(const Output& output, const api::Values& values);
 

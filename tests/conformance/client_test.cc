@@ -170,7 +170,6 @@ class ClientTest : public testing::Test {
 TEST_F(ClientTest, EveryCommandSucceedsWithTextAndWithOneJsonObject) {
   const std::vector<std::vector<std::string>> commands = {
       {"submit", "word_count", "--name", "wc", "--source", "log://lines", "--sink", "none:"},
-      {"jobs"},
       {"jobs", "--available"},
       {"describe", "wc"},
       {"stop", "wc"},
@@ -231,13 +230,6 @@ TEST_F(ClientTest, SubmitTakesASecretOfTheSinkFromAFileAndNamesOnlyItsLine) {
   EXPECT_EQ(wrong.code, 2);
   EXPECT_THAT(wrong.err, testing::AllOf(HasSubstr(path + ":1"), testing::Not(HasSubstr("hunter2"))));
   unlink(path.c_str());
-}
-
-TEST_F(ClientTest, TheJobsThatCanBeSubmittedAreListedWithTheirSettings) {
-  EXPECT_EQ(run({"jobs", "--available"}).out,
-            "word_count: counts\n"
-            "  --set field=\n"
-            "  --set rank=top  how many\n");
 }
 
 TEST_F(ClientTest, WordsPrintWithATabAndTheirCount) {

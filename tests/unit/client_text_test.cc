@@ -99,6 +99,21 @@ TEST(OutputTest, ControlCharactersAreEscapedOnTerminalsOnly) {
   EXPECT_EQ(terminal.str(), "a\\x1b[2J\t3\n");
 }
 
+TEST(OutputTest, JobTypesPrintWithTheirSettings) {
+  api::JobTypeSetting setting;
+  setting.name = "rank";
+  setting.default_value = "top";
+  setting.description = "how many";
+  api::JobType type;
+  type.name = "word_count";
+  type.description = "counts";
+  type.settings = {setting, {}};
+  type.settings[1].name = "field";
+  std::ostringstream out;
+  print_job_types({.stream = out}, {type});
+  EXPECT_EQ(out.str(), "word_count: counts\n  --set rank=top  how many\n  --set field=\n");
+}
+
 TEST(OutputTest, AMissingWordCountsZero) {
   std::ostringstream out;
   print_values({.stream = out}, values_of("the", "", false));
