@@ -172,7 +172,7 @@ struct StateOfAll {
     ++batch;
     for (const auto& section : from) {
       const std::string_view bytes = section.bytes.view();
-      const Status status = table(section.partition).apply(BatchId(batch), std::span(&bytes, 1));
+      const Status status = table(section.partition).apply({BatchId(batch)}, std::span(&bytes, 1));
       CHECK(status.has_value());
     }
   }

@@ -154,8 +154,7 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
     return done(
         fail(ErrorCode::kExists, "there is a job '" + request.name + "' already; kill it first or take another name"));
   }
-  auto job = master_.deps().make_job(
-      spec->type, {spec->settings, spec->state_partitions, spec->partition_hash, spec->max_record_bytes});
+  auto job = master_.deps().make_job(spec->type, context_of(*spec));
   if (!job.has_value()) return done(fail(ErrorCode::kInvalid, job.error().message));
   auto log = master_.deps().make_log(*spec);
   if (!log.has_value()) return done(std::unexpected(log.error()));

@@ -14,6 +14,16 @@ ProcessId process_of(int64_t number) {
 
 }  // namespace
 
+JobContext context_of(const wire::JobSpec& spec) {
+  JobContext context;
+  context.settings = spec.settings;
+  context.state_partitions = spec.state_partitions;
+  context.partition_hash = spec.partition_hash;
+  context.max_record_bytes = spec.max_record_bytes;
+  context.batch_interval_us = spec.batch_interval_us;
+  return context;
+}
+
 Master::Master(MasterOptions options, Deps deps)
     : options_(std::move(options)),
       deps_(std::move(deps)),
@@ -84,8 +94,7 @@ Status Master::adopt_job(wire::JobRecord record, bool executors_may_return) {
 }
 
 Status Master::make_parts(const wire::JobSpec& spec, JobController::Deps& deps) {
-  auto job =
-      deps_.make_job(spec.type, {spec.settings, spec.state_partitions, spec.partition_hash, spec.max_record_bytes});
+  auto job = deps_.make_job(spec.type, context_of(spec));
   if (!job.has_value()) return std::unexpected(job.error());
   deps.layout = (*job)->layout();
   auto sink = deps_.make_sink(spec);

@@ -32,6 +32,9 @@
 
 namespace millrace {
 
+// What a job's code is given of how it was submitted.
+JobContext context_of(const wire::JobSpec& spec);
+
 struct MasterOptions {
   ProcessId self;
   std::string version;

@@ -19,10 +19,17 @@ TestJob::TestJob(const JobDefinition& definition, Options options) : options_(st
   context.settings = options_.settings;
   context.state_partitions = options_.state_partitions;
   context.max_record_bytes = options_.max_record_bytes;
+  context.batch_interval_us = options_.batch_interval.count();
   auto job = make_job(definition, context);
   if (!job) throw std::invalid_argument(job.error().message);
   job_ = *std::move(job);
   map_task_ = job_->make_map_task();
+  make_tables();
+  for (const auto& table : tables_) table->finish_restore();
+}
+
+void TestJob::make_tables() {
+  tables_.clear();
   for (int32_t p = 0; p < options_.state_partitions; ++p) tables_.push_back(job_->make_state_table());
 }
 
@@ -30,10 +37,17 @@ void TestJob::push(Input record, int32_t partition) {
   pushed_.push_back({partition, std::move(record)});
 }
 
+void TestJob::advance(std::chrono::milliseconds duration) {
+  if (duration.count() < 0) throw std::invalid_argument("batch time never goes back");
+  now_ += duration;
+}
+
 void TestJob::run_batch() {
   std::ranges::stable_sort(pushed_, {}, &Pushed::partition);
   Batch batch;
-  batch.id = newest_.next();
+  now_ += options_.batch_interval;
+  const auto time = now_ - now_ % options_.batch_interval;
+  batch.context = {newest_.batch.next(), std::chrono::floor<std::chrono::milliseconds>(time).count()};
   for (Pushed& pushed : pushed_) {
     int64_t& next = next_offset_[pushed.partition];
     if (batch.ranges.empty() || batch.ranges.back().partition != pushed.partition) {
@@ -44,7 +58,7 @@ void TestJob::run_batch() {
   }
   pushed_.clear();
   apply(batch, false);
-  newest_ = batch.id;
+  newest_ = batch.context;
   since_checkpoint_.push_back(std::move(batch));
   publish();
 }
@@ -74,7 +88,7 @@ void TestJob::apply(Batch& batch, bool again) {
     block.sections = map_task_->finish();
     const uint64_t fingerprint = block.fingerprint();
     if (again && fingerprint != range.fingerprint) {
-      throw std::logic_error("batch " + std::to_string(batch.id.value()) + ", log partition " +
+      throw std::logic_error("batch " + std::to_string(batch.context.batch.value()) + ", log partition " +
                              std::to_string(range.partition) +
                              " gave other pairs when it was run again; the job's code is not deterministic");
     }
@@ -91,8 +105,8 @@ void TestJob::apply(Batch& batch, bool again) {
   for (int32_t p = 0; p < options_.state_partitions; ++p) {
     std::vector<std::string_view> views;
     for (const SharedBuffer& section : sections[StatePartition(p)]) views.push_back(section.view());
-    require(table_of(StatePartition(p)).apply(batch.id, views));
-    table_of(StatePartition(p)).forget_undo(batch.id);
+    require(table_of(StatePartition(p)).apply(batch.context, views));
+    table_of(StatePartition(p)).forget_undo(batch.context.batch);
   }
 }
 
@@ -122,17 +136,18 @@ void TestJob::checkpoint() {
 
 void TestJob::crash() {
   map_task_ = job_->make_map_task();
-  for (auto& table : tables_) table = job_->make_state_table();
+  make_tables();
   for (const StateRun& run : checkpoints_) {
     for (size_t i = 0; i < run.size(); ++i) require(table_of(run[i].partition).restore(run[i], true));
   }
+  for (const auto& table : tables_) table->finish_restore();
   for (Batch& batch : since_checkpoint_) apply(batch, true);
   publish();
 }
 
 std::optional<std::string> TestJob::get(std::string_view key) const {
   const StatePartition partition = state_partition_of(key, options_.state_partitions);
-  return tables_[static_cast<size_t>(partition.value())]->read(key, newest_);
+  return tables_[static_cast<size_t>(partition.value())]->read(key, newest_.batch);
 }
 
 std::vector<std::pair<std::string, std::string>> TestJob::top(size_t n) {

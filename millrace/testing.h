@@ -10,6 +10,7 @@
 // What only a test's own mistakes can cause (an unknown setting, say) throws std::invalid_argument.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -28,6 +29,7 @@ struct Options {
   int64_t max_record_bytes = 1 << 20;
   // Records are given to the map in pieces of at most so many, as fetches would.
   size_t piece_records = 1000;
+  std::chrono::microseconds batch_interval = std::chrono::milliseconds(100);
 };
 
 struct TestLetter {
@@ -49,8 +51,14 @@ class TestJob {
   };
   void push(Input record, int32_t partition = 0);
 
-  // Takes what was pushed since the last one as a batch, runs it, and publishes.
+  // Takes what was pushed since the last one as a batch, runs it, and publishes. Its time is that of the one before and
+  // a batch interval.
   void run_batch();
+  // Lets time pass without a batch, as when no master is there: the next one's time is so much later, at a multiple of
+  // the batch interval.
+  void advance(std::chrono::milliseconds duration);
+  // The newest batch's, in milliseconds; before the first one 0.
+  [[nodiscard]] int64_t batch_time() const { return newest_.time_ms; }
   // Everything a worker holds in memory is saved...
   void checkpoint();
   // ...and lost: the state is that of the last checkpoint, and the batches after it are run again, in other pieces.
@@ -78,11 +86,12 @@ class TestJob {
     uint64_t fingerprint = 0;
   };
   struct Batch {
-    BatchId id;
+    BatchContext context;
     std::vector<Range> ranges;  // ascending by partition
   };
 
   static std::vector<std::string> pieces(const Range& range, size_t records);
+  void make_tables();
   void apply(Batch& batch, bool again);
   void publish();
   StateTable& table_of(StatePartition partition) { return *tables_[static_cast<size_t>(partition.value())]; }
@@ -95,7 +104,8 @@ class TestJob {
   std::vector<std::unique_ptr<StateTable>> tables_;
   std::vector<StateRun> checkpoints_;  // increments, the oldest first
   std::vector<Batch> since_checkpoint_;
-  BatchId newest_;
+  BatchContext newest_;
+  std::chrono::microseconds now_{};
   int64_t records_ = 0;
   std::map<std::string, std::string> sink_;
   std::vector<TestLetter> letters_;

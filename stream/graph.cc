@@ -168,18 +168,18 @@ class GraphStateTable final : public StateTable {
   explicit GraphStateTable(std::shared_ptr<const Graph> graph)
       : graph_(std::move(graph)), states_(graph_->make_states()), pieces_(states_.size()) {}
 
-  Status apply(BatchId batch, std::span<const std::string_view> sections) override {
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
     for (auto& pieces : pieces_) pieces.clear();
     for (size_t index = 0; index < sections.size(); ++index) {
       if (!split(sections[index])) {
         return fail(ErrorCode::kCorrupt, "section " + std::to_string(index) + " of batch " +
-                                             std::to_string(batch.value()) +
+                                             std::to_string(context.batch.value()) +
                                              " does not parse; the partition must be restored");
       }
     }
     try {
       for (StateId state = 0; state < states_.size(); ++state) {
-        if (Status status = states_[state]->apply(batch, pieces_[state]); !status) return status;
+        if (Status status = states_[state]->apply(context, pieces_[state]); !status) return status;
       }
     } catch (const std::bad_alloc&) {
       throw;
@@ -220,6 +220,9 @@ class GraphStateTable final : public StateTable {
     StateRun::Entry inner = entry;
     inner.key = {at, end};
     return states_[state]->restore(inner, unpublished && state == graph_->published());
+  }
+  void finish_restore() override {
+    for (const auto& state : states_) state->finish_restore();
   }
 
   [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override { return published().take_unpublished(all); }
@@ -307,8 +310,12 @@ void Graph::rank(StateId state, std::string name, size_t size, bool all) {
   rank_size_ = size;
 }
 
-void Graph::check() const {
+void Graph::check(const JobContext& context) const {
   if (!published_) throw JobError("the job publishes nothing; end a table with publish(\"NAME\")");
+  if (needs_time_ && context.batch_interval_us % 1000 != 0) {
+    throw JobError("the job goes by batch time, which is in milliseconds, but its batch interval is " +
+                   std::to_string(context.batch_interval_us) + " microseconds; give it one of whole milliseconds");
+  }
 }
 
 std::unique_ptr<MapInstance> Graph::make_map(int32_t state_partitions, std::unique_ptr<MapNode> source) const {

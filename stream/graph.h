@@ -146,12 +146,15 @@ class Graph {
   // Shows a state to the sink and to queries.
   void publish(StateId state, std::string name);
   void rank(StateId state, std::string name, size_t size, bool all);
+  // Some state changes with batch time, see Job::needs_time().
+  void need_time() { needs_time_ = true; }
 
-  // Throws JobError where the graph is no job.
-  void check() const;
+  // Throws JobError where the graph is no job, or none for this context.
+  void check(const JobContext& context) const;
 
   [[nodiscard]] const SinkLayout& layout() const { return layout_; }
   [[nodiscard]] size_t rank_size() const { return rank_size_; }
+  [[nodiscard]] bool needs_time() const { return needs_time_; }
   [[nodiscard]] StateId published() const { return *published_; }
   [[nodiscard]] std::unique_ptr<MapInstance> make_map(int32_t state_partitions, std::unique_ptr<MapNode> source) const;
   [[nodiscard]] std::vector<std::unique_ptr<StateTable>> make_states() const;
@@ -168,6 +171,7 @@ class Graph {
   SinkLayout layout_;
   std::optional<StateId> published_;
   size_t rank_size_ = 0;
+  bool needs_time_ = false;
 };
 
 class GraphJob final : public Job {
@@ -179,6 +183,7 @@ class GraphJob final : public Job {
 
   [[nodiscard]] SinkLayout layout() const override { return graph_->layout(); }
   [[nodiscard]] size_t rank_size() const override { return graph_->rank_size(); }
+  [[nodiscard]] bool needs_time() const override { return graph_->needs_time(); }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override;
   [[nodiscard]] std::unique_ptr<StateTable> make_state_table() const override;
 

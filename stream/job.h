@@ -70,6 +70,12 @@ class MapTask {
   virtual std::vector<ShuffleBlock::Section> finish() = 0;
 };
 
+// What is known of a batch where it is applied, the same whenever it is applied again.
+struct BatchContext {
+  BatchId batch;
+  int64_t time_ms = 0;  // Unix milliseconds; never decreasing, and strictly increasing where the job needs time
+};
+
 // The state of one state partition. Owned by one lane and used by its thread only.
 //
 // Three lists of changed keys live in it, each with its own end: the old values of batches that are not yet
@@ -79,9 +85,9 @@ class StateTable {
  public:
   virtual ~StateTable() = default;
 
-  // Merges the sections of batch `batch` in the order given (that of log partitions). Batches come in order, each
-  // once. kCorrupt: a section does not parse; the table is then worthless and must be restored.
-  virtual Status apply(BatchId batch, std::span<const std::string_view> sections) = 0;
+  // Merges the sections of a batch in the order given (that of log partitions). Batches come in order, each once.
+  // kCorrupt: a section does not parse; the table is then worthless and must be restored.
+  virtual Status apply(const BatchContext& context, std::span<const std::string_view> sections) = 0;
 
   // The value of `key` as text, as of batch `at`: any from the last one passed to forget_undo() to the newest.
   [[nodiscard]] virtual std::optional<std::string> read(std::string_view key, BatchId at) const = 0;
@@ -97,6 +103,8 @@ class StateTable {
   // Sets a key as a checkpoint holds it; for a table that has applied nothing yet, the oldest file first.
   // `unpublished`: the sink may lack it. kCorrupt: the value does not parse.
   virtual Status restore(const StateRun::Entry& entry, bool unpublished) = 0;
+  // There is no more to restore, if there was anything: called once, before the first apply() or read().
+  virtual void finish_restore() {}
 
   // The keys that changed since the last publication (or all keys), as the sink shows them. Until
   // settle_publication() is called they are remembered; at most one is open.
@@ -131,6 +139,8 @@ class Job {
   virtual ~Job() = default;
   [[nodiscard]] virtual SinkLayout layout() const = 0;
   [[nodiscard]] virtual size_t rank_size() const = 0;  // 0: no rank
+  // True if its states change with batch time alone: each tick is a batch then, at a multiple of the batch interval.
+  [[nodiscard]] virtual bool needs_time() const = 0;
   [[nodiscard]] virtual std::unique_ptr<MapTask> make_map_task() const = 0;
   [[nodiscard]] virtual std::unique_ptr<StateTable> make_state_table() const = 0;
 };
@@ -141,6 +151,7 @@ struct JobContext {
   int32_t state_partitions = 64;
   int32_t partition_hash = 1;
   int64_t max_record_bytes = 1 << 20;
+  int64_t batch_interval_us = 100'000;
 };
 
 // Makes a job of a type name. kNotFound: no such type (the message lists the types there are). kInvalid: an

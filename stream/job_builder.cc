@@ -32,6 +32,10 @@ Status check_context(const JobContext& context) {
     return fail(ErrorCode::kInvalid, "the longest record must be from 1 to 1073741824 bytes, not " +
                                          std::to_string(context.max_record_bytes));
   }
+  if (context.batch_interval_us < 1) {
+    return fail(ErrorCode::kInvalid,
+                "the batch interval must be at least a microsecond, not " + std::to_string(context.batch_interval_us));
+  }
   return {};
 }
 
@@ -41,8 +45,8 @@ std::string JobBuilder::setting(const std::string& name, std::string default_val
   const bool twice = std::ranges::any_of(settings_, [&](const JobSetting& each) { return each.name == name; });
   if (twice) throw JobError("the job's code declares the setting '" + name + "' twice; read it once");
   settings_.push_back({name, std::move(default_value), std::move(description)});
-  const auto given = given_.find(name);
-  return given != given_.end() ? given->second : settings_.back().default_value;
+  const auto given = context_.settings.find(name);
+  return given != context_.settings.end() ? given->second : settings_.back().default_value;
 }
 
 std::string JobBuilder::choice(const std::string& name, const std::vector<std::string>& values,
@@ -59,16 +63,16 @@ std::string JobBuilder::choice(const std::string& name, const std::vector<std::s
 }
 
 std::shared_ptr<const internal::Graph> JobBuilder::finish() const {
-  for (const auto& [name, value] : given_) {
+  for (const auto& [name, value] : context_.settings) {
     if (std::ranges::any_of(settings_, [&](const JobSetting& each) { return each.name == name; })) continue;
     throw JobError("there is no setting '" + name + "'; its settings: " + describe_settings(settings_));
   }
-  graph_->check();
+  graph_->check(context_);
   return graph_;
 }
 
 std::vector<JobSetting> settings_of(const JobDefinition& definition) {
-  const std::map<std::string, std::string> none;
+  const JobContext none;
   JobBuilder builder(none);
   definition.define(builder);
   return builder.settings();
@@ -77,7 +81,7 @@ std::vector<JobSetting> settings_of(const JobDefinition& definition) {
 Result<std::shared_ptr<const Job>> make_job(const JobDefinition& definition, const JobContext& context) {
   if (Status status = check_context(context); !status) return std::unexpected(status.error());
   try {
-    JobBuilder builder(context.settings);
+    JobBuilder builder(context);
     definition.define(builder);
     return std::make_shared<internal::GraphJob>(builder.finish(), context);
   } catch (const std::exception& problem) {

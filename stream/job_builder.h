@@ -1,6 +1,7 @@
 // JobBuilder: what a job's definition is given, and what is made of it. For users: millrace/job.h.
 #pragma once
 
+#include <chrono>
 #include <expected>
 #include <memory>
 #include <optional>
@@ -48,12 +49,17 @@ inline constexpr auto kHasValue = [](const Record& record) noexcept { return rec
 // Collects what a job does. Errors of the definition, and of its settings, are thrown as JobError.
 class JobBuilder {
  public:
-  explicit JobBuilder(const std::map<std::string, std::string>& given) : given_(given) {}
+  explicit JobBuilder(const JobContext& context) : context_(context) {}
 
   // A setting of the job (--set NAME=VALUE).
   std::string setting(const std::string& name, std::string default_value, std::string description);
   // One that has only these values; the first one is the default.
   std::string choice(const std::string& name, const std::vector<std::string>& values, std::string description);
+
+  // The time between two batches, as the job was submitted.
+  [[nodiscard]] std::chrono::microseconds batch_interval() const {
+    return std::chrono::microseconds(context_.batch_interval_us);
+  }
 
   // All records of the source, those without a value (Kafka's tombstones) included.
   [[nodiscard]] auto records() const { return Stream<Record>(graph_, internal::Graph::kSource); }
@@ -67,7 +73,7 @@ class JobBuilder {
   [[nodiscard]] std::shared_ptr<const internal::Graph> finish() const;
 
  private:
-  const std::map<std::string, std::string>& given_;
+  const JobContext& context_;  // outlives this
   std::vector<JobSetting> settings_;
   std::shared_ptr<internal::Graph> graph_ = std::make_shared<internal::Graph>();
 };

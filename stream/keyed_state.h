@@ -38,7 +38,8 @@ class KeyedStateTable final : public StateTable {
   explicit KeyedStateTable(size_t rank_size, Merge merge = {})
       : merge_(std::move(merge)), rank_size_(rank_size), top_(rank_size) {}
 
-  Status apply(BatchId batch, std::span<const std::string_view> sections) override {
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+    const BatchId batch = context.batch;
     CHECK_GT(batch.value(), newest_.value()) << "batches must be applied in order, each once";
     newest_ = batch;
     undo_.push_back({batch, next_entry_, {}});

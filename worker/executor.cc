@@ -131,6 +131,7 @@ Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec) 
   context.state_partitions = spec.state_partitions;
   context.partition_hash = spec.partition_hash;
   context.max_record_bytes = spec.max_record_bytes;
+  context.batch_interval_us = spec.batch_interval_us;
   Result<std::shared_ptr<const Job>> job = deps_.make_job(spec.type, context);
   if (!job) return std::unexpected(job.error());
   Result<std::unique_ptr<Sink>> sink = deps_.make_sink(spec);

@@ -145,6 +145,7 @@ void LaneReducer::finish_restore(const std::vector<OwnedState>& partitions, Batc
     if (slot == nullptr || !slot->restoring) continue;
     CHECK(slot->queue.applied() == batch) << "state partition " << state.partition << " restored at " << batch
                                           << " waits for what follows " << slot->queue.applied();
+    slot->table->finish_restore();
     slot->restoring = false;
     newly_applied_.push_back({state, batch});
   }
@@ -176,7 +177,7 @@ bool LaneReducer::apply_next(StatePartition partition, Slot& slot) {
   std::vector<std::string_view> views;
   views.reserve(sections->size());
   for (const SharedBuffer& section : *sections) views.push_back(section.view());
-  if (const Status applied = slot.table->apply(next, views); !applied) {
+  if (const Status applied = slot.table->apply({next, plan->second->time_ms}, views); !applied) {
     slot.restoring = true;  // worthless from here on
     deps_.handler.on_failed({applied.error().code, "state partition " + std::to_string(partition.value()) +
                                                        " cannot apply batch " + std::to_string(next.value()) + ": " +

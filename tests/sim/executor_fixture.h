@@ -2,9 +2,11 @@
 // sink, and a scripted master that the test makes speak.
 #pragma once
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -66,7 +68,7 @@ class ExecutorTest : public testing::Test {
                         .clock = world_.clock(),
                         .network = node.process->network(),
                         .checkpoints = *node.checkpoints,
-                        .make_job = make_builtin_job,
+                        .make_job = make_job_,
                         .make_sink = [this, &loop](const wire::JobSpec&) -> Result<std::unique_ptr<Sink>> {
                           return std::make_unique<FakeSink>(loop, sink_);
                         },
@@ -105,6 +107,7 @@ class ExecutorTest : public testing::Test {
     accepted.spec.state_partitions = kStatePartitions;
     accepted.spec.partition_hash = 1;
     accepted.spec.max_record_bytes = 1 << 20;
+    accepted.spec.batch_interval_us = 10'000;
     accepted.spec.lane_memory_bytes = 8 << 20;
     accepted.probe_name = "probe/1";
     accepted.lease_ms = 1000;
@@ -252,6 +255,7 @@ class ExecutorTest : public testing::Test {
     master_->send(mapper, body);
   }
 
+  JobFactory make_job_ = make_builtin_job;
   World world_{1, SimFaults::none()};
   FakeTopic topic_{kLogPartitions, 7};
   std::shared_ptr<FakeCheckpointDisk> disk_ = std::make_shared<FakeCheckpointDisk>();

@@ -1,6 +1,7 @@
 // Executors driven by a scripted master: registration, batches, publication, checkpoints, recovery and a change of the
 // master.
 #include "tests/sim/executor_fixture.h"
+#include "tests/sim/passing.h"
 
 namespace millrace {
 namespace {
@@ -242,6 +243,72 @@ TEST_F(ExecutorTest, AnotherExecutorRestoresACheckpointAndTheBatchesAfterIt) {
   for (const char* word : {"a", "b", "c", "d", "e", "f", "g"}) EXPECT_EQ(get(word, 4), "8") << word;
 }
 
+// What each table was told, in order; a repeated "restore" once.
+class WatchedTable : public PassingTable {
+ public:
+  WatchedTable(std::unique_ptr<StateTable> real, std::vector<std::string>& told)
+      : PassingTable(std::move(real)), told_(told) {}
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+    told_.push_back("apply " + std::to_string(context.batch.value()) + " of " + std::to_string(context.time_ms));
+    return PassingTable::apply(context, sections);
+  }
+  Status restore(const StateRun::Entry& entry, bool unpublished) override {
+    if (told_.empty() || told_.back() != "restore") told_.emplace_back("restore");
+    return PassingTable::restore(entry, unpublished);
+  }
+  void finish_restore() override {
+    told_.emplace_back("finish");
+    PassingTable::finish_restore();
+  }
+
+ private:
+  std::vector<std::string>& told_;
+};
+
+TEST_F(ExecutorTest, TablesAreToldWhenTheirRestoreIsOverAndTheRecordedTimeOfEachBatch) {
+  std::deque<std::vector<std::string>> tables;  // in the order in which they were made
+  make_job_ = [&tables](const std::string& type, const JobContext& context) -> Result<std::shared_ptr<const Job>> {
+    EXPECT_EQ(context.batch_interval_us, 10'000);
+    return std::make_shared<PassingJob>(*make_builtin_job(type, context), [&tables](std::unique_ptr<StateTable> real) {
+      return std::make_unique<WatchedTable>(std::move(real), tables.emplace_back());
+    });
+  };
+  const std::string line = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
+  const ProcessId one = add_executor(1);
+  const ProcessId two = add_executor(2);
+  accept(one);
+  accept(two);
+  assign(1, {one});
+  append(line);
+  wire::RunBatch plan = cut();
+  plan.time_ms = 1010;
+  plan.checkpoint = true;
+  run_through(1, plan);
+  ASSERT_TRUE(wait([&] { return master_->checkpointed.contains(one); }));
+  append(line);
+  plan = cut();
+  plan.time_ms = 1050;
+  run_through(2, plan);
+  ASSERT_EQ(tables.size(), static_cast<size_t>(kStatePartitions));
+  for (const auto& told : tables) {
+    EXPECT_THAT(told, testing::ElementsAre("finish", "apply 1 of 1010", "apply 2 of 1050"));
+  }
+  tables.clear();
+  const std::vector<wire::CheckpointFile> files = master_->checkpointed[one].files;
+  kill(one);
+  assign(2, {two}, 2, 1, files);
+  wire::RunBatch old = plans_[2];
+  old.replay = true;
+  wire::Body body;
+  body.__set_run_batch(old);
+  master_->send(two, body, 2);
+  replay(2, two, {0, 1, 2, 3, 4, 5, 6, 7});
+  progress(2, 2, 1);
+  ASSERT_TRUE(wait([&] { return all_applied(2); }));
+  ASSERT_EQ(tables.size(), static_cast<size_t>(kStatePartitions));
+  for (const auto& told : tables) EXPECT_THAT(told, testing::ElementsAre("restore", "finish", "apply 2 of 1050"));
+}
+
 TEST_F(ExecutorTest, ANewMasterPlansAnewWhatWasNotDurable) {
   const ProcessId one = add_executor(1);
   accept(one);
@@ -274,6 +341,7 @@ TEST_F(ExecutorTest, WithoutTheCheckpointStoreItSaysSo) {
   accepted.spec.state_partitions = kStatePartitions;
   accepted.spec.partition_hash = 1;
   accepted.spec.max_record_bytes = 1 << 20;
+  accepted.spec.batch_interval_us = 10'000;
   accepted.probe_name = "probe/1";
   wire::Body body;
   body.__set_executor_accepted(accepted);

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "common/wire/codec.h"
+#include "master/master.h"
 #include "tests/sim/chain_job.h"
 
 namespace millrace {
@@ -290,8 +291,7 @@ void Oracle::check_checkpoint(Job& job, const wire::CheckpointRef& reference) {
   const auto manifest = decode_record<wire::Manifest>(bytes->second);
   if (!manifest) return;  // damaged on purpose
   if (reference.batch > job.newest()) return breach(job, reference.name + " is of a batch that is not durable");
-  const auto code = deps_.make_job(job.spec.type, {job.spec.settings, job.spec.state_partitions,
-                                                   job.spec.partition_hash, job.spec.max_record_bytes});
+  const auto code = deps_.make_job(job.spec.type, context_of(job.spec));
   std::map<StatePartition, std::unique_ptr<StateTable>> tables;
   for (const wire::CheckpointFile& named : manifest->files) {
     if (named.name.empty()) continue;
@@ -309,6 +309,7 @@ void Oracle::check_checkpoint(Job& job, const wire::CheckpointRef& reference) {
   }
   std::map<std::string, std::string> seen;
   for (auto& [partition, table] : tables) {
+    table->finish_restore();
     for (SinkEntry& entry : table->take_unpublished(true)) seen[entry.key] = entry.text;
   }
   ++checkpoints_read_;

@@ -11,73 +11,17 @@
 
 #include "common/base/check.h"
 #include "tests/sim/chain_job.h"
+#include "tests/sim/passing.h"
 #include "tests/sim/scenarios.h"
 
 namespace millrace {
 namespace {
 
-// Passes everything on. Bugs override what they spoil.
-class PassingTable : public StateTable {
- public:
-  explicit PassingTable(std::unique_ptr<StateTable> real) : real_(std::move(real)) {}
-  Status apply(BatchId batch, std::span<const std::string_view> sections) override {
-    return real_->apply(batch, sections);
-  }
-  [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
-    return real_->read(key, at);
-  }
-  void forget_undo(BatchId applied) override { real_->forget_undo(applied); }
-  void freeze(StatePartition self, StateRun& run) override { real_->freeze(self, run); }
-  void settle_freeze(bool complete) override { real_->settle_freeze(complete); }
-  Status restore(const StateRun::Entry& entry, bool unpublished) override { return real_->restore(entry, unpublished); }
-  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override { return real_->take_unpublished(all); }
-  void settle_publication(bool done) override { real_->settle_publication(done); }
-  [[nodiscard]] std::vector<SinkEntry> top(size_t n) override { return real_->top(n); }
-  [[nodiscard]] std::vector<SinkEntry> top_above(size_t n, double at_least) override {
-    return real_->top_above(n, at_least);
-  }
-  [[nodiscard]] int64_t keys() const override { return real_->keys(); }
-  [[nodiscard]] int64_t memory_bytes() const override { return real_->memory_bytes(); }
-
- protected:
-  const std::unique_ptr<StateTable> real_;
-};
-
-class PassingMap : public MapTask {
- public:
-  explicit PassingMap(std::unique_ptr<MapTask> real) : real_(std::move(real)) {}
-  Status map(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) override {
-    return real_->map(partition, range, bytes, report);
-  }
-  std::vector<ShuffleBlock::Section> finish() override { return real_->finish(); }
-
- protected:
-  const std::unique_ptr<MapTask> real_;
-};
-
-using TableMaker = std::function<std::unique_ptr<StateTable>(std::unique_ptr<StateTable>)>;
-using MapMaker = std::function<std::unique_ptr<MapTask>(std::unique_ptr<MapTask>)>;
-
 class JobPlant : public Plant {
  public:
   explicit JobPlant(TableMaker table, MapMaker map = nullptr) : table_(std::move(table)), map_(std::move(map)) {}
   std::shared_ptr<const Job> job(std::shared_ptr<const Job> real) override {
-    struct Wrapped : Job {
-      Wrapped(std::shared_ptr<const Job> its_real, TableMaker its_table, MapMaker its_map)
-          : real(std::move(its_real)), table(std::move(its_table)), map(std::move(its_map)) {}
-      [[nodiscard]] SinkLayout layout() const override { return real->layout(); }
-      [[nodiscard]] size_t rank_size() const override { return real->rank_size(); }
-      [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override {
-        return map ? map(real->make_map_task()) : real->make_map_task();
-      }
-      [[nodiscard]] std::unique_ptr<StateTable> make_state_table() const override {
-        return table ? table(real->make_state_table()) : real->make_state_table();
-      }
-      std::shared_ptr<const Job> real;
-      TableMaker table;
-      MapMaker map;
-    };
-    return std::make_shared<Wrapped>(std::move(real), table_, map_);
+    return std::make_shared<PassingJob>(std::move(real), table_, map_);
   }
 
  private:
@@ -141,10 +85,10 @@ TEST(PlantedBug, an_offset_that_is_skipped_is_caught) {
 class TwiceTable : public PassingTable {
  public:
   using PassingTable::PassingTable;
-  Status apply(BatchId batch, std::span<const std::string_view> sections) override {
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
     std::vector<std::string_view> more(sections.begin(), sections.end());
-    if (batch.value() % 16 == 5 && !more.empty()) more.push_back(more.front());
-    return real_->apply(batch, more);
+    if (context.batch.value() % 16 == 5 && !more.empty()) more.push_back(more.front());
+    return real_->apply(context, more);
   }
 };
 
@@ -358,8 +302,8 @@ TEST(PlantedBug, a_sink_that_fences_everybody_is_survived) {
 class BackwardTable : public PassingTable {
  public:
   using PassingTable::PassingTable;
-  Status apply(BatchId batch, std::span<const std::string_view> sections) override {
-    return real_->apply(batch, std::vector<std::string_view>(sections.rbegin(), sections.rend()));
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+    return real_->apply(context, std::vector<std::string_view>(sections.rbegin(), sections.rend()));
   }
 };
 
@@ -373,9 +317,9 @@ class StaleReadTable : public PassingTable {
   [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
     return real_->read(key, at < newest_ ? newest_ : at);
   }
-  Status apply(BatchId batch, std::span<const std::string_view> sections) override {
-    newest_ = batch;
-    return real_->apply(batch, sections);
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+    newest_ = context.batch;
+    return real_->apply(context, sections);
   }
 
  private:

@@ -67,7 +67,7 @@ std::map<std::string, std::string> results(const Job& job, const Mapped& mapped)
   for (const auto& section : mapped.sections) {
     const auto table = job.make_state_table();
     const std::string_view bytes = section.bytes.view();
-    EXPECT_TRUE(table->apply(BatchId(1), std::span(&bytes, 1)));
+    EXPECT_TRUE(table->apply({BatchId(1)}, std::span(&bytes, 1)));
     for (const SinkEntry& entry : table->take_unpublished(true)) {
       EXPECT_EQ(state_partition_of(entry.key, 64), section.partition);
       values[entry.key] = entry.text;
@@ -201,11 +201,11 @@ TEST(WordCount, a_count_stays_at_the_largest_value) {
   };
   const std::string section = section_of((static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) - 1) << 1);
   const std::string_view views[] = {section, section, section};
-  ASSERT_TRUE(table->apply(BatchId(1), views));
+  ASSERT_TRUE(table->apply({BatchId(1)}, views));
   EXPECT_EQ(table->read("w", BatchId(1)), "9223372036854775807");
   const std::string of_another_edge = "\x01" + section.substr(1);
   const std::string_view view = of_another_edge;
-  EXPECT_FALSE(table->apply(BatchId(2), std::span(&view, 1)));
+  EXPECT_FALSE(table->apply({BatchId(2)}, std::span(&view, 1)));
 }
 
 TEST(Sections, depend_on_the_records_alone) {

@@ -39,7 +39,7 @@ Status apply(Table& table, int64_t batch, const std::vector<Pairs>& sections) {
   std::vector<std::string> bytes;
   for (const Pairs& pairs : sections) bytes.push_back(section_of(pairs));
   const std::vector<std::string_view> views(bytes.begin(), bytes.end());
-  return table.apply(BatchId(batch), views);
+  return table.apply({BatchId(batch)}, views);
 }
 
 Model frozen(Table& table) {
@@ -257,14 +257,14 @@ TEST(KeyedState, a_section_cut_anywhere_is_corrupt) {
     const auto exact = std::make_unique<char[]>(size);
     std::copy_n(whole.begin(), size, exact.get());
     const std::string_view section(exact.get(), size);
-    const Status status = table.apply(BatchId(1), std::span(&section, 1));
+    const Status status = table.apply({BatchId(1)}, std::span(&section, 1));
     ASSERT_FALSE(status) << size;
     EXPECT_EQ(status.error().code, ErrorCode::kCorrupt);
   }
   Table table(0);
   const std::string more = whole + "x";
   const std::string_view section = more;
-  EXPECT_FALSE(table.apply(BatchId(1), std::span(&section, 1)));
+  EXPECT_FALSE(table.apply({BatchId(1)}, std::span(&section, 1)));
 }
 
 TEST(KeyedState, the_rank_is_exact_when_all_scores_tie) {

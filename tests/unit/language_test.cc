@@ -342,6 +342,83 @@ bool decode(const std::string& bytes, T& value) {
   return Codec<T>::decode(at, end, value) && at == end;
 }
 
+MILLRACE_TEST_JOB(shows_its_interval) {
+  const auto interval = job.batch_interval();
+  job.lines().map([interval](std::string_view) { return interval.count(); }).count_by_value().publish("intervals");
+}
+TEST(TestJob, batches_come_at_the_interval_and_after_what_was_passed_over) {
+  using std::chrono::milliseconds;
+  TestJob job(shows_its_interval, {.batch_interval = milliseconds(250)});
+  EXPECT_EQ(job.batch_time(), 0);
+  job.run_batch();
+  EXPECT_EQ(job.batch_time(), 250);
+  job.advance(milliseconds(1100));
+  job.push("now");
+  job.run_batch();
+  EXPECT_EQ(job.batch_time(), 1500);  // a multiple of the interval
+  job.run_batch();
+  EXPECT_EQ(job.batch_time(), 1750);
+  EXPECT_EQ(job.table(), (Values{{"250000", "1"}}));
+  EXPECT_THROW(job.advance(milliseconds(-1)), std::invalid_argument);
+  EXPECT_THROW(TestJob(shows_its_interval, {.batch_interval = milliseconds(0)}), std::invalid_argument);
+}
+
+// What a table was told of time, as its only value.
+class TimedTable : public StateTable {
+ public:
+  Status apply(const BatchContext& context, std::span<const std::string_view>) override {
+    told_ += " " + std::to_string(context.batch.value()) + "@" + std::to_string(context.time_ms);
+    return {};
+  }
+  void finish_restore() override { told_ += " restored"; }
+  [[nodiscard]] std::optional<std::string> read(std::string_view, BatchId) const override { return told_; }
+  void forget_undo(BatchId) override {}
+  void freeze(StatePartition, StateRun&) override {}
+  void settle_freeze(bool) override {}
+  Status restore(const StateRun::Entry&, bool) override { return {}; }
+  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool) override { return {{"told", told_, 0, false}}; }
+  void settle_publication(bool) override {}
+  [[nodiscard]] std::vector<SinkEntry> top(size_t) override { return {}; }
+  [[nodiscard]] std::vector<SinkEntry> top_above(size_t, double) override { return {}; }
+  [[nodiscard]] int64_t keys() const override { return 1; }
+  [[nodiscard]] int64_t memory_bytes() const override { return 0; }
+
+ private:
+  std::string told_;
+};
+
+TEST(Graph, each_state_is_told_the_time_and_the_end_of_its_restore) {
+  const auto graph = std::make_shared<internal::Graph>();
+  graph->publish(graph->add_state("timed", [](size_t) { return std::make_unique<TimedTable>(); }), "told");
+  EXPECT_FALSE(internal::GraphJob(graph, {}).needs_time());
+  graph->need_time();
+  const internal::GraphJob job(graph, {});
+  EXPECT_TRUE(job.needs_time());
+  const auto table = job.make_state_table();
+  table->finish_restore();
+  ASSERT_TRUE(table->apply({BatchId(1), 100}, {}));
+  ASSERT_TRUE(table->apply({BatchId(2), 400}, {}));
+  EXPECT_EQ(table->read("told", BatchId(2)), " restored 1@100 2@400");
+}
+
+TEST(Graph, a_job_that_needs_time_needs_an_interval_of_whole_milliseconds) {
+  internal::Graph graph;
+  graph.publish(graph.add_state("timed", [](size_t) { return std::make_unique<TimedTable>(); }), "told");
+  JobContext context;
+  context.batch_interval_us = 2500;
+  graph.check(context);
+  graph.need_time();
+  try {
+    graph.check(context);
+    FAIL() << "it was taken";
+  } catch (const JobError& refused) {
+    EXPECT_THAT(refused.what(), HasSubstr("2500 microseconds"));
+    EXPECT_THAT(refused.what(), HasSubstr("whole milliseconds"));
+  }
+  context.batch_interval_us = 2000;
+  graph.check(context);
+}
+
 TEST(Codec, values_come_back_and_cut_ones_are_refused) {
   const Outer value{-7, {{"a", 0.1}, {"", std::nullopt}}, {{"x", {true, 65535}}, {"", {false, 0}}}, {INT64_MIN, "end"}};
   const std::string bytes = encoded(value);

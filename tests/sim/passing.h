@@ -1,0 +1,81 @@
+// A job, its map and its tables that pass everything on to real ones: what stands between overrides what it spoils, or
+// watches.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "stream/job.h"
+
+namespace millrace {
+
+class PassingTable : public StateTable {
+ public:
+  explicit PassingTable(std::unique_ptr<StateTable> real) : real_(std::move(real)) {}
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+    return real_->apply(context, sections);
+  }
+  [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
+    return real_->read(key, at);
+  }
+  void forget_undo(BatchId applied) override { real_->forget_undo(applied); }
+  void freeze(StatePartition self, StateRun& run) override { real_->freeze(self, run); }
+  void settle_freeze(bool complete) override { real_->settle_freeze(complete); }
+  Status restore(const StateRun::Entry& entry, bool unpublished) override { return real_->restore(entry, unpublished); }
+  void finish_restore() override { real_->finish_restore(); }
+  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override { return real_->take_unpublished(all); }
+  void settle_publication(bool done) override { real_->settle_publication(done); }
+  [[nodiscard]] std::vector<SinkEntry> top(size_t n) override { return real_->top(n); }
+  [[nodiscard]] std::vector<SinkEntry> top_above(size_t n, double at_least) override {
+    return real_->top_above(n, at_least);
+  }
+  [[nodiscard]] int64_t keys() const override { return real_->keys(); }
+  [[nodiscard]] int64_t memory_bytes() const override { return real_->memory_bytes(); }
+
+ protected:
+  const std::unique_ptr<StateTable> real_;
+};
+
+class PassingMap : public MapTask {
+ public:
+  explicit PassingMap(std::unique_ptr<MapTask> real) : real_(std::move(real)) {}
+  Status map(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) override {
+    return real_->map(partition, range, bytes, report);
+  }
+  std::vector<ShuffleBlock::Section> finish() override { return real_->finish(); }
+
+ protected:
+  const std::unique_ptr<MapTask> real_;
+};
+
+using TableMaker = std::function<std::unique_ptr<StateTable>(std::unique_ptr<StateTable>)>;
+using MapMaker = std::function<std::unique_ptr<MapTask>(std::unique_ptr<MapTask>)>;
+
+// Its tables and map tasks are wrapped as it is told; null: as they are.
+class PassingJob : public Job {
+ public:
+  explicit PassingJob(std::shared_ptr<const Job> real, TableMaker table, MapMaker map = nullptr)
+      : real_(std::move(real)), table_(std::move(table)), map_(std::move(map)) {}
+  [[nodiscard]] SinkLayout layout() const override { return real_->layout(); }
+  [[nodiscard]] size_t rank_size() const override { return real_->rank_size(); }
+  [[nodiscard]] bool needs_time() const override { return real_->needs_time(); }
+  [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override {
+    return map_ ? map_(real_->make_map_task()) : real_->make_map_task();
+  }
+  [[nodiscard]] std::unique_ptr<StateTable> make_state_table() const override {
+    return table_ ? table_(real_->make_state_table()) : real_->make_state_table();
+  }
+
+ private:
+  const std::shared_ptr<const Job> real_;
+  const TableMaker table_;
+  const MapMaker map_;
+};
+
+}  // namespace millrace
