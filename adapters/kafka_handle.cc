@@ -9,7 +9,7 @@
 namespace millrace {
 namespace {
 
-constexpr int kStepMs = 500;
+constexpr int64_t kStepMs = 500;
 constexpr int kProbeMs = 100;
 constexpr int kPauseMs = 50;
 constexpr Duration kNewTopicTime = std::chrono::seconds(1);
@@ -141,9 +141,10 @@ class KafkaHandle::Patience {
  public:
   Patience(Duration limit, const std::atomic<bool>& stopping) : limit_(limit), stopping_(stopping) {}
 
-  // The time of one question.
+  // The time of one question. It grows, for brokers that are slow and not away.
   [[nodiscard]] int step_ms() const {
-    return static_cast<int>(std::clamp<int64_t>(to_ms(limit_ - spent()), 1, kStepMs));
+    const Duration passed = spent();
+    return static_cast<int>(std::clamp<int64_t>(to_ms(limit_ - passed), 1, std::max(kStepMs, to_ms(passed))));
   }
   [[nodiscard]] bool allows_again(ErrorCode code) const {
     if (stopping_) return false;
@@ -187,7 +188,10 @@ Result<LogDescription> KafkaHandle::describe(Duration timeout, const std::atomic
   for (size_t index = 0; index < topic->partitions.size(); ++index) {
     description.partitions.push_back({topic->partitions[index], (*begins)[index], (*ends)[index], -1});
   }
-  description.unfit = unfit_ ? *unfit_ : ask_what_makes_unfit(*topic, patience);
+  if (!unfit_) {
+    if (Status asked = ask_what_makes_unfit(*topic, patience); !asked) return std::unexpected(asked.error());
+  }
+  description.unfit = *unfit_;
   return description;
 }
 
@@ -239,7 +243,7 @@ Result<std::vector<Offset>> KafkaHandle::ask_offsets(const Topic& topic, int64_t
 
 // Compaction drops records within the log, so that a replay would not give what was counted. Brokers may refuse to
 // tell: that hinders nobody.
-std::string KafkaHandle::ask_what_makes_unfit(const Topic& topic, const Patience& patience) {
+Status KafkaHandle::ask_what_makes_unfit(const Topic& topic, const Patience& patience) {
   const std::string place = "topic '" + options_.topic + "' on " + options_.brokers;
   std::string policy;
   rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -247,7 +251,8 @@ std::string KafkaHandle::ask_what_makes_unfit(const Topic& topic, const Patience
     error = ask_cleanup_policy(client_, topic.a_leader, options_.topic, patience.step_ms(), policy);
   } while (may_pass(error) && ask_again(error, patience));
   if (may_pass(error)) {
-    return "cannot ask whether " + place + " is compacted: " + rd_kafka_err2str(error) + "; try again";
+    return fail(ErrorCode::kUnavailable,
+                "cannot ask whether " + place + " is compacted: " + rd_kafka_err2str(error) + "; try again");
   }
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
     LOG(WARNING) << "cannot ask whether " << place << " is compacted: " << rd_kafka_err2str(error)
@@ -259,7 +264,7 @@ std::string KafkaHandle::ask_what_makes_unfit(const Topic& topic, const Patience
              "): its records do not stay, and a replay would count differently; set cleanup.policy=delete, or name "
              "another topic in --source";
   }
-  return *unfit_;
+  return {};
 }
 
 void KafkaHandle::probe() {

@@ -84,7 +84,7 @@ class KafkaHandle {
   };
   Result<Topic> ask_topic(const Patience& patience);
   Result<std::vector<Offset>> ask_offsets(const Topic& topic, int64_t which, const Patience& patience);
-  std::string ask_what_makes_unfit(const Topic& topic, const Patience& patience);
+  Status ask_what_makes_unfit(const Topic& topic, const Patience& patience);  // sets unfit_
 
   const KafkaOptions options_;
   KafkaWaker& waker_;

@@ -174,7 +174,7 @@ class Kafka:
         return self
 
     def wait(self):
-        wait_for("the Kafka broker", lambda: not self._admin("status").returncode, seconds=60, pause=0.1)
+        wait_for("the Kafka broker", lambda: not self._admin("status").returncode, seconds=120, pause=0.1)
 
     def start(self):
         self.launch()

@@ -52,6 +52,11 @@ class MockBrokers {
   void answer_with(int16_t request, const std::vector<rd_kafka_resp_err_t>& errors) {
     rd_kafka_mock_push_request_errors_array(cluster_, request, errors.size(), errors.data());
   }
+  void answer_after(std::chrono::milliseconds time) {
+    for (const int broker : {kBroker, kOther}) {
+      rd_kafka_mock_broker_set_rtt(cluster_, broker, static_cast<int>(time.count()));
+    }
+  }
   void answer_for_topic_with(rd_kafka_resp_err_t error) { rd_kafka_mock_topic_set_error(cluster_, kTopic, error); }
 
  private:
@@ -105,6 +110,13 @@ TEST_F(KafkaDescribeTest, a_leader_that_is_away_costs_one_time_out_for_all_its_p
   EXPECT_THAT(description.error().code, testing::AnyOf(ErrorCode::kUnavailable, ErrorCode::kTimeout));
   EXPECT_THAT(description.error().message, HasSubstr("offsets of topic 'lines' on " + brokers_.address()));
   EXPECT_LT(took, kDescribeTimeout + seconds(2)) << kPartitions << " partitions";
+}
+
+TEST_F(KafkaDescribeTest, slow_brokers_are_given_more_time_with_each_question) {
+  brokers_.answer_after(std::chrono::milliseconds(600));
+  const auto description = describe();
+  ASSERT_TRUE(description) << description.error();
+  EXPECT_EQ(description->partitions.size(), static_cast<size_t>(kPartitions));
 }
 
 TEST_F(KafkaDescribeTest, no_broker_at_all_costs_one_time_out) {
