@@ -73,8 +73,8 @@ std::string_view first_record_batches(int64_t lines) {
   return std::string_view(record_batches()).substr(0, cursor.position());
 }
 
-std::shared_ptr<const Job> make_job(const std::string& type) {
-  auto job = make_builtin_job(type, JobContext{});
+std::shared_ptr<const Job> make_job(const std::string& type, const std::map<std::string, std::string>& settings = {}) {
+  auto job = make_builtin_job(type, {.settings = settings});
   CHECK(job.has_value()) << job.error().message;
   return *job;
 }
@@ -115,8 +115,9 @@ void split(benchmark::State& state) {
 BENCHMARK(split)->DenseRange(0, 3)->Unit(benchmark::kMillisecond);
 
 // Record batches to combined pairs, the table cleared as in use.
-void split_and_count(benchmark::State& state, const std::string& type) {
-  const auto task = make_job(type)->make_map_task();
+void split_and_count(benchmark::State& state, const std::string& type,
+                     const std::map<std::string, std::string>& settings = {}) {
+  const auto task = make_job(type, settings)->make_map_task();
   const int64_t lines = state.range(0);
   const std::string_view bytes = first_record_batches(lines);
   for ([[maybe_unused]] auto _ : state) {
@@ -132,6 +133,9 @@ void split_and_count(benchmark::State& state, const std::string& type) {
 BENCHMARK_CAPTURE(split_and_count, word_count, "word_count")
     ->Arg(10'000)
     ->Arg(100'000)
+    ->Arg(kLines)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(split_and_count, unicode_words, "word_count", {{"words", "unicode"}})
     ->Arg(kLines)
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(split_and_count, two_sum, "two_sum")->Arg(kLines)->Unit(benchmark::kMillisecond);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "stream/job_builder.h"
+#include "stream/unicode_words.h"
 
 // Defines a job, at global scope; its body says what it does with `job`, a millrace::JobBuilder.
 #define MILLRACE_JOB(name, description)                                                             \

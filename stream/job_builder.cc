@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 
 #include "stream/job_builder.h"
 
@@ -60,6 +61,16 @@ std::string JobBuilder::choice(const std::string& name, const std::vector<std::s
   }
   throw JobError("setting '" + name + "' must be " + expected + ", not '" + value +
                  "'; its settings: " + describe_settings(settings_));
+}
+
+int64_t JobBuilder::number(const std::string& name, int64_t default_value, int64_t least, int64_t most,
+                           std::string description) {
+  const std::string text = setting(name, std::to_string(default_value), std::move(description));
+  int64_t value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem == std::errc{} && end == text.data() + text.size() && value >= least && value <= most) return value;
+  throw JobError("setting '" + name + "' must be a whole number from " + std::to_string(least) + " to " +
+                 std::to_string(most) + ", not '" + text + "'; its settings: " + describe_settings(settings_));
 }
 
 std::shared_ptr<const internal::Graph> JobBuilder::finish() const {

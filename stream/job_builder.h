@@ -61,6 +61,9 @@ class JobBuilder {
     return std::chrono::microseconds(context_.batch_interval_us);
   }
 
+  // One that is a whole number, within bounds.
+  int64_t number(const std::string& name, int64_t default_value, int64_t least, int64_t most, std::string description);
+
   // All records of the source, those without a value (Kafka's tombstones) included.
   [[nodiscard]] auto records() const { return Stream<Record>(graph_, internal::Graph::kSource); }
   // The text of each record that has a value; with `field` that of a field of a JSON object.

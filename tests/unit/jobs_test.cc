@@ -190,6 +190,12 @@ TEST(WordCount, counts_a_field_of_json_objects) {
   EXPECT_EQ(mapped.report.letters[6].reason, "not valid UTF-8 at byte 10");
 }
 
+TEST(WordCount, counts_what_people_would_call_words) {
+  const auto job = make("word_count", {{"words", "unicode"}, {"min-length", "2"}, {"stop-words", "english,Cat"}});
+  EXPECT_THAT(results(*job, {"The cat's École, the CAT; (x) a dog", "école dog!", "\xFF"}),
+              UnorderedElementsAre(Pair("cat's", "1"), Pair("école", "2"), Pair("dog", "2")));
+}
+
 TEST(WordCount, a_count_stays_at_the_largest_value) {
   const auto job = make("word_count");
   const auto table = job->make_state_table();
@@ -292,6 +298,9 @@ TEST(Registry, names_the_types_and_settings_there_are) {
   EXPECT_THAT(error_of("word_count", {{"fields", "x"}}).message, HasSubstr("rank=top"));
   EXPECT_EQ(error_of("word_count", {{"rank", "some"}}).code, ErrorCode::kInvalid);
   EXPECT_THAT(error_of("word_count", {{"rank", "some"}}).message, HasSubstr("must be top or all, not 'some'"));
+  EXPECT_THAT(error_of("word_count", {{"words", "unicode"}, {"min-length", "0"}}).message,
+              HasSubstr("'min-length' must be a whole number from 1 to 1000, not '0'"));
+  EXPECT_THAT(error_of("word_count", {{"stop-words", "a"}}).message, HasSubstr("go with words=unicode"));
   EXPECT_THAT(error_of("two_sum", {{"field", "x"}}).message, HasSubstr("its settings: none"));
   EXPECT_TRUE(make("word_count", {{"rank", "all"}})->layout().rank_all);
   JobContext other_hash;
