@@ -25,7 +25,7 @@ TestJob::TestJob(const JobDefinition& definition, Options options) : options_(st
   job_ = *std::move(job);
   map_task_ = job_->make_map_task();
   make_tables();
-  for (const auto& table : tables_) table->finish_restore();
+  for (const auto& table : tables_) table->finish_restore(0);
 }
 
 void TestJob::make_tables() {
@@ -43,11 +43,19 @@ void TestJob::advance(std::chrono::milliseconds duration) {
 }
 
 void TestJob::run_batch() {
+  now_ += options_.batch_interval;
+  run(now_, job_->needs_time());
+}
+
+void TestJob::run_early_batch() {
+  run(now_ + options_.batch_interval, false);
+}
+
+void TestJob::run(std::chrono::microseconds time, bool tick) {
   std::ranges::stable_sort(pushed_, {}, &Pushed::partition);
   Batch batch;
-  now_ += options_.batch_interval;
-  const auto time = now_ - now_ % options_.batch_interval;
-  batch.context = {newest_.batch.next(), std::chrono::floor<std::chrono::milliseconds>(time).count()};
+  time -= time % options_.batch_interval;
+  batch.context = {newest_.batch.next(), std::chrono::floor<std::chrono::milliseconds>(time).count(), tick};
   for (Pushed& pushed : pushed_) {
     int64_t& next = next_offset_[pushed.partition];
     if (batch.ranges.empty() || batch.ranges.back().partition != pushed.partition) {
@@ -59,6 +67,7 @@ void TestJob::run_batch() {
   pushed_.clear();
   apply(batch, false);
   newest_ = batch.context;
+  if (tick) newest_tick_ms_ = newest_.time_ms;
   since_checkpoint_.push_back(std::move(batch));
   publish();
 }
@@ -110,16 +119,25 @@ void TestJob::apply(Batch& batch, bool again) {
   }
 }
 
+void TestJob::forget_published(StatePartition partition) {
+  std::erase_if(sink_, [&](const auto& entry) {
+    return state_partition_of(entry.first, options_.state_partitions) == partition;
+  });
+}
+
 void TestJob::publish() {
-  for (const auto& table : tables_) {
-    for (SinkEntry& entry : table->take_unpublished(false)) {
+  for (int32_t p = 0; p < options_.state_partitions; ++p) {
+    StateTable& table = table_of(StatePartition(p));
+    const bool all = table.must_publish_all();
+    if (all) forget_published(StatePartition(p));
+    for (SinkEntry& entry : table.take_unpublished(all)) {
       if (entry.removed) {
         sink_.erase(entry.key);
       } else {
         sink_[entry.key] = std::move(entry.text);
       }
     }
-    table->settle_publication(true);
+    table.settle_publication(true);
   }
 }
 
@@ -130,6 +148,7 @@ void TestJob::checkpoint() {
     table_of(StatePartition(p)).settle_freeze(true);
   }
   run.sort();
+  checkpoint_tick_ms_ = newest_tick_ms_;
   checkpoints_.push_back(std::move(run));
   since_checkpoint_.clear();
 }
@@ -140,7 +159,7 @@ void TestJob::crash() {
   for (const StateRun& run : checkpoints_) {
     for (size_t i = 0; i < run.size(); ++i) require(table_of(run[i].partition).restore(run[i], true));
   }
-  for (const auto& table : tables_) table->finish_restore();
+  for (const auto& table : tables_) table->finish_restore(checkpoint_tick_ms_);
   for (Batch& batch : since_checkpoint_) apply(batch, true);
   publish();
 }

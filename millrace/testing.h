@@ -54,6 +54,9 @@ class TestJob {
   // Takes what was pushed since the last one as a batch, runs it, and publishes. Its time is that of the one before and
   // a batch interval.
   void run_batch();
+  // The same before its time, as when a reader's memory is full: nothing comes to an end with it, and its time is that
+  // of the next run_batch() (unless time passes in between).
+  void run_early_batch();
   // Lets time pass without a batch, as when no master is there: the next one's time is so much later, at a multiple of
   // the batch interval.
   void advance(std::chrono::milliseconds duration);
@@ -91,9 +94,11 @@ class TestJob {
   };
 
   static std::vector<std::string> pieces(const Range& range, size_t records);
+  void run(std::chrono::microseconds time, bool tick);
   void make_tables();
   void apply(Batch& batch, bool again);
   void publish();
+  void forget_published(StatePartition partition);
   StateTable& table_of(StatePartition partition) { return *tables_[static_cast<size_t>(partition.value())]; }
 
   const Options options_;
@@ -103,8 +108,10 @@ class TestJob {
   std::unique_ptr<MapTask> map_task_;
   std::vector<std::unique_ptr<StateTable>> tables_;
   std::vector<StateRun> checkpoints_;  // increments, the oldest first
+  int64_t checkpoint_tick_ms_ = 0;
   std::vector<Batch> since_checkpoint_;
   BatchContext newest_;
+  int64_t newest_tick_ms_ = 0;
   std::chrono::microseconds now_{};
   int64_t records_ = 0;
   std::map<std::string, std::string> sink_;

@@ -189,6 +189,10 @@ class GraphStateTable final : public StateTable {
     return {};
   }
 
+  [[nodiscard]] bool changed() const override {
+    return std::ranges::any_of(states_, [](const auto& state) { return state->changed(); });
+  }
+
   [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
     return published().read(key, at);
   }
@@ -221,10 +225,11 @@ class GraphStateTable final : public StateTable {
     inner.key = {at, end};
     return states_[state]->restore(inner, unpublished && state == graph_->published());
   }
-  void finish_restore() override {
-    for (const auto& state : states_) state->finish_restore();
+  void finish_restore(int64_t tick_ms) override {
+    for (const auto& state : states_) state->finish_restore(tick_ms);
   }
 
+  [[nodiscard]] bool must_publish_all() const override { return published().must_publish_all(); }
   [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override { return published().take_unpublished(all); }
   void settle_publication(bool done) override { published().settle_publication(done); }
   [[nodiscard]] std::vector<SinkEntry> top(size_t n) override { return published().top(n); }

@@ -146,8 +146,9 @@ class Graph {
   // Shows a state to the sink and to queries.
   void publish(StateId state, std::string name);
   void rank(StateId state, std::string name, size_t size, bool all);
-  // Some state changes with batch time, see Job::needs_time().
+  // Some state changes with batch time, or its keys may go: see Job.
   void need_time() { needs_time_ = true; }
+  void remove_keys() { removes_keys_ = true; }
 
   // Throws JobError where the graph is no job, or none for this context.
   void check(const JobContext& context) const;
@@ -155,6 +156,7 @@ class Graph {
   [[nodiscard]] const SinkLayout& layout() const { return layout_; }
   [[nodiscard]] size_t rank_size() const { return rank_size_; }
   [[nodiscard]] bool needs_time() const { return needs_time_; }
+  [[nodiscard]] bool removes_keys() const { return removes_keys_; }
   [[nodiscard]] StateId published() const { return *published_; }
   [[nodiscard]] std::unique_ptr<MapInstance> make_map(int32_t state_partitions, std::unique_ptr<MapNode> source) const;
   [[nodiscard]] std::vector<std::unique_ptr<StateTable>> make_states() const;
@@ -172,6 +174,7 @@ class Graph {
   std::optional<StateId> published_;
   size_t rank_size_ = 0;
   bool needs_time_ = false;
+  bool removes_keys_ = false;
 };
 
 class GraphJob final : public Job {
@@ -184,6 +187,7 @@ class GraphJob final : public Job {
   [[nodiscard]] SinkLayout layout() const override { return graph_->layout(); }
   [[nodiscard]] size_t rank_size() const override { return graph_->rank_size(); }
   [[nodiscard]] bool needs_time() const override { return graph_->needs_time(); }
+  [[nodiscard]] bool removes_keys() const override { return graph_->removes_keys(); }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override;
   [[nodiscard]] std::unique_ptr<StateTable> make_state_table() const override;
 

@@ -73,7 +73,11 @@ class MapTask {
 // What is known of a batch where it is applied, the same whenever it is applied again.
 struct BatchContext {
   BatchId batch;
-  int64_t time_ms = 0;  // Unix milliseconds; never decreasing, and strictly increasing where the job needs time
+  // Unix milliseconds, never decreasing. In a job that needs time: a multiple of the batch interval.
+  int64_t time_ms = 0;
+  // Of a job that needs time: batch time has come to time_ms, with this batch's input; no two ticks have the same time.
+  // Otherwise the batch adds to the input of the tick that is to come, and nothing comes to an end with it.
+  bool tick = false;
 };
 
 // The state of one state partition. Owned by one lane and used by its thread only.
@@ -88,6 +92,8 @@ class StateTable {
   // Merges the sections of a batch in the order given (that of log partitions). Batches come in order, each once.
   // kCorrupt: a section does not parse; the table is then worthless and must be restored.
   virtual Status apply(const BatchContext& context, std::span<const std::string_view> sections) = 0;
+  // The newest apply() changed something: what is read, published or kept in a checkpoint.
+  [[nodiscard]] virtual bool changed() const = 0;
 
   // The value of `key` as text, as of batch `at`: any from the last one passed to forget_undo() to the newest.
   [[nodiscard]] virtual std::optional<std::string> read(std::string_view key, BatchId at) const = 0;
@@ -103,9 +109,12 @@ class StateTable {
   // Sets a key as a checkpoint holds it; for a table that has applied nothing yet, the oldest file first.
   // `unpublished`: the sink may lack it. kCorrupt: the value does not parse.
   virtual Status restore(const StateRun::Entry& entry, bool unpublished) = 0;
-  // There is no more to restore, if there was anything: called once, before the first apply() or read().
-  virtual void finish_restore() {}
+  // There is no more to restore, if there was anything: called once, before the first apply() or read(). `tick_ms`: the
+  // time of the newest tick up to the checkpoint, 0: none.
+  virtual void finish_restore(int64_t /*tick_ms*/) {}
 
+  // It no longer knows which removed keys the sink may hold still: the next publication has to be of all keys.
+  [[nodiscard]] virtual bool must_publish_all() const { return false; }
   // The keys that changed since the last publication (or all keys), as the sink shows them. Until
   // settle_publication() is called they are remembered; at most one is open.
   [[nodiscard]] virtual std::vector<SinkEntry> take_unpublished(bool all) = 0;
@@ -141,6 +150,8 @@ class Job {
   [[nodiscard]] virtual size_t rank_size() const = 0;  // 0: no rank
   // True if its states change with batch time alone: each tick is a batch then, at a multiple of the batch interval.
   [[nodiscard]] virtual bool needs_time() const = 0;
+  // True if keys of the published table may go.
+  [[nodiscard]] virtual bool removes_keys() const = 0;
   [[nodiscard]] virtual std::unique_ptr<MapTask> make_map_task() const = 0;
   [[nodiscard]] virtual std::unique_ptr<StateTable> make_state_table() const = 0;
 };

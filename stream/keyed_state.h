@@ -52,9 +52,12 @@ class KeyedStateTable final : public StateTable {
                                              "; the partition must be restored");
       }
     }
-    if (undo_.back().entries.empty()) undo_.pop_back();
+    changed_by_newest_ = !undo_.back().entries.empty();
+    if (!changed_by_newest_) undo_.pop_back();
     return {};
   }
+
+  [[nodiscard]] bool changed() const override { return changed_by_newest_; }
 
   [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
     CHECK_GE(at.value(), forgotten_.value()) << "old values up to this batch were forgotten";
@@ -293,7 +296,8 @@ class KeyedStateTable final : public StateTable {
   [[no_unique_address]] const Merge merge_;
   const size_t rank_size_;
   Table table_;
-  BatchId newest_;         // applied
+  BatchId newest_;  // applied
+  bool changed_by_newest_ = false;
   BatchId forgotten_;      // as passed to forget_undo
   std::deque<Undo> undo_;  // ascending by batch; batches that changed nothing have none
   uint64_t next_entry_ = 1;

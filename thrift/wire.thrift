@@ -134,15 +134,17 @@ struct Assign {          // the whole truth of who owns what; header.generation 
   7: i64 published       // newest complete publication round
   8: i64 checkpoint      // batch that a partition new to its owner restores
   9: list<CheckpointFile> files   // what it restores from, in the order of application
+  10: i64 checkpoint_tick_ms      // the newest tick up to the checkpoint
 }
 struct PlannedRange { 1: i32 partition, 2: i64 from_offset, 3: i64 to_offset, 4: i64 records, 5: i64 mapper }
 struct RunBatch {        // header.batch; the plan of one batch
-  1: i64 time_ms         // batch time, never decreasing
+  1: i64 time_ms         // batch time, never decreasing; of a job that needs time a multiple of the batch interval
   2: list<PlannedRange> ranges   // of every log partition that has records in it, ascending
   3: bool checkpoint     // freeze after it
   4: bool publish        // snapshot for a publication round after it (implies rank)
   5: bool rank           // send rank candidates after it
-  6: bool replay         // the plan of an old batch, for partitions that are being restored: no flag holds
+  6: bool replay         // the plan of an old batch, for partitions that are being restored: no flag of 3 to 5 holds
+  7: bool tick           // time has come to time_ms; otherwise it is that of the tick to come
 }
 struct Progress {        // watermarks; each only rises within an epoch
   1: i64 durable         // reduce may go up to here
@@ -170,7 +172,12 @@ struct MapResult {       // header.batch
 struct MapDone { 1: list<MapResult> results }
 // Reports about partitions carry each one's generation, as the lane holds it: the master believes only the present
 // owner's present generation.
-struct Applied { 1: list<OwnedPartition> partitions, 2: i64 keys, 3: i64 memory_bytes }
+struct Applied {
+  1: list<OwnedPartition> partitions
+  2: i64 keys
+  3: i64 memory_bytes
+  4: i64 changed         // newest batch that changed anything in a state partition of this process
+}
 struct Checkpointed {    // header.batch; increments of all partitions that this executor owned
   1: list<CheckpointFile> files
   2: string problem      // not empty: it failed, nothing was forgotten
@@ -267,6 +274,7 @@ struct BatchRecord {     // one batch of the batch log: every choice that timing
   7: list<DeadLetter> quarantined
   8: string topic_id
   9: list<i32> leader_epochs
+  10: bool tick = false  // see RunBatch
 }
 struct BatchTotals {     // cumulative up to `batch`
   1: i64 batch
@@ -287,6 +295,7 @@ struct Manifest {        // what a checkpoint consists of; written last
   9: i64 time_ms
   10: string job_type
   11: i32 state_partitions
+  12: i64 tick_ms = 0    // newest tick up to `batch`, 0: none
 }
 struct CheckpointRef { 1: i64 batch, 2: string name, 3: i64 hash }
 enum JobState { RUNNING = 1, STOPPING = 2, STOPPED = 3, FAILED = 4 }

@@ -95,6 +95,7 @@ void Executor::on_mapped(Stamp stamp, MappedRange mapped) {
 
 void Executor::on_applied(Stamp, LaneApplied applied) {
   reports_.load(applied.lane, applied.keys, applied.memory_bytes);
+  reports_.changed(applied.changed);
   for (const auto& [state, batch] : applied.partitions) {
     const auto owned = owned_.find(state.partition);
     if (owned == owned_.end() || owned->second.generation != state.generation) continue;

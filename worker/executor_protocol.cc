@@ -21,6 +21,7 @@ std::shared_ptr<BatchPlan> plan_of(BatchId batch, const wire::RunBatch& run) {
   auto plan = std::make_shared<BatchPlan>();
   plan->batch = batch;
   plan->time_ms = run.time_ms;
+  plan->tick = run.tick;
   for (const wire::PlannedRange& range : run.ranges) {
     plan->ranges.push_back({LogPartition(range.partition), range_of(range), range.records, process_of(range.mapper)});
   }
@@ -131,6 +132,7 @@ void Executor::assign_lanes(const wire::Assign& assign, Stamp stamp, bool new_ep
   shares.applied = BatchId(assign.applied);
   shares.published = BatchId(assign.published);
   shares.checkpoint = BatchId(assign.checkpoint);
+  shares.checkpoint_tick_ms = assign.checkpoint_tick_ms;
   for (const wire::LogOwner& owner : assign.logs) {
     if (process_of(owner.process) != options_.process) continue;
     shares.logs.push_back({LogPartition(owner.partition), Offset(owner.read_from)});

@@ -40,6 +40,7 @@ struct BatchPlan {
   };
   BatchId batch;
   int64_t time_ms = 0;
+  bool tick = false;
   std::vector<Range> ranges;  // ascending by partition
   bool checkpoint = false;
   bool publish = false;
@@ -66,6 +67,7 @@ struct LaneAssignment {
   BatchId applied;
   BatchId published;
   BatchId checkpoint;  // what partitions new to this owner are restored to
+  int64_t checkpoint_tick_ms = 0;
   std::vector<LogShare> logs;
   std::vector<OwnedState> states;
 };
@@ -134,6 +136,7 @@ struct LaneApplied {
   std::vector<std::pair<OwnedState, BatchId>> partitions;
   int64_t keys = 0;          // of all partitions of the lane
   int64_t memory_bytes = 0;  // of all partitions of the lane
+  BatchId changed;           // newest batch that changed anything
 };
 
 // The unpublished keys of a partition for the sink, as of the batch of a publication round.

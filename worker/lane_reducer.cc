@@ -54,7 +54,10 @@ void LaneReducer::assign_slots(const LaneAssignment& assignment) {
     if (slots_.contains(partition)) continue;
     Slot slot{
         .generation = generation, .table = deps_.job.make_state_table(), .queue = ReduceQueue(assignment.checkpoint)};
-    slot.publish_all = assignment.published == BatchId(0);
+    slot.checkpoint_tick_ms = assignment.checkpoint_tick_ms;
+    // A key that was removed between the last publication and the checkpoint has left no trace in it.
+    slot.publish_all = assignment.published == BatchId(0) ||
+                       (deps_.job.removes_keys() && assignment.checkpoint > assignment.published);
     slots_.emplace(partition, std::move(slot));
   }
   owned_.clear();
@@ -145,7 +148,7 @@ void LaneReducer::finish_restore(const std::vector<OwnedState>& partitions, Batc
     if (slot == nullptr || !slot->restoring) continue;
     CHECK(slot->queue.applied() == batch) << "state partition " << state.partition << " restored at " << batch
                                           << " waits for what follows " << slot->queue.applied();
-    slot->table->finish_restore();
+    slot->table->finish_restore(slot->checkpoint_tick_ms);
     slot->restoring = false;
     newly_applied_.push_back({state, batch});
   }
@@ -177,13 +180,14 @@ bool LaneReducer::apply_next(StatePartition partition, Slot& slot) {
   std::vector<std::string_view> views;
   views.reserve(sections->size());
   for (const SharedBuffer& section : *sections) views.push_back(section.view());
-  if (const Status applied = slot.table->apply({next, plan->second->time_ms}, views); !applied) {
+  if (const Status applied = slot.table->apply({next, plan->second->time_ms, plan->second->tick}, views); !applied) {
     slot.restoring = true;  // worthless from here on
     deps_.handler.on_failed({applied.error().code, "state partition " + std::to_string(partition.value()) +
                                                        " cannot apply batch " + std::to_string(next.value()) + ": " +
                                                        applied.error().message});
     return false;
   }
+  if (slot.table->changed()) newest_changed_ = std::max(newest_changed_, next);
   if (next <= watermarks_.applied) slot.table->forget_undo(next);
   after_apply(partition, slot, *plan->second);
   newly_applied_.push_back({{partition, slot.generation}, next});
@@ -202,6 +206,7 @@ void LaneReducer::report_applied() {
   LaneApplied applied;
   applied.lane = deps_.lane;
   applied.partitions = std::exchange(newly_applied_, {});
+  applied.changed = newest_changed_;
   for (const auto& [partition, slot] : slots_) {
     applied.keys += slot.table->keys();
     applied.memory_bytes += slot.table->memory_bytes() + static_cast<int64_t>(slot.queue.bytes());
@@ -223,6 +228,7 @@ void LaneReducer::share_rank(StatePartition partition, Slot& slot, BatchId batch
 void LaneReducer::publish(StatePartition partition, Slot& slot, BatchId round) {
   if (slot.publishing != BatchId(0)) slot.table->settle_publication(false);
   slot.publishing = round;
+  slot.publish_all = slot.publish_all || slot.table->must_publish_all();
   slot.publishing_all = slot.publish_all;
   const OwnedState state{partition, slot.generation};
   deps_.handler.on_snapshot(stamp_, {state, round, slot.publish_all, slot.table->take_unpublished(slot.publish_all)});

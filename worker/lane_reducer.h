@@ -58,6 +58,7 @@ class LaneReducer {
     Generation generation;
     std::unique_ptr<StateTable> table;
     ReduceQueue queue;
+    int64_t checkpoint_tick_ms = 0;  // of what it is restored from
     bool restoring = true;
     bool publish_all = false;     // what the sink holds of it is unknown
     BatchId publishing;           // round of the open publication, 0: none
@@ -106,6 +107,7 @@ class LaneReducer {
   BatchId flags_void_through_;  // plans up to here were made for owners of before
   BatchId abandoned_;           // checkpoints up to here are not taken
   std::vector<std::pair<OwnedState, BatchId>> newly_applied_;
+  BatchId newest_changed_;  // newest batch that changed anything
   std::deque<LaneQuery> waiting_;
 };
 

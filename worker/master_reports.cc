@@ -151,6 +151,7 @@ void MasterReports::flush() {
       applied.keys += load.keys;
       applied.memory_bytes += load.memory_bytes;
     }
+    applied.changed = changed_.value();
     applied_.clear();
     wire::Body body;
     body.__set_applied(applied);

@@ -31,6 +31,8 @@ class MasterReports {
   void applied(const OwnedState& state, BatchId batch);
   // Of all partitions of a lane.
   void load(size_t lane, int64_t keys, int64_t memory_bytes);
+  // The newest batch that changed anything.
+  void changed(BatchId batch) { changed_ = std::max(changed_, batch); }
   void published(const OwnedState& state, BatchId round);
   void lost(const OwnedState& state, BatchId round);
   // What goes wrong at a place now, for people; "" when it is over. Sent again by repeat_trouble().
@@ -64,6 +66,7 @@ class MasterReports {
   size_t mapped_letters_ = 0;
   std::map<OwnedState, BatchId> applied_;
   std::map<size_t, Load> loads_;
+  BatchId changed_;
   std::map<BatchId, wire::Published> published_;
   std::map<std::string, Trouble> troubles_;  // by place
   Lifetime lifetime_;

@@ -123,7 +123,7 @@ class ExecutorTest : public testing::Test {
   // State partition p belongs to owners[p % size]; so do the log partitions. A partition whose owner changes gets the
   // number of this assignment as its generation.
   void assign(int64_t number, const std::vector<ProcessId>& owners, int64_t durable = 0, int64_t checkpoint = 0,
-              std::vector<wire::CheckpointFile> files = {}) {
+              std::vector<wire::CheckpointFile> files = {}, int64_t checkpoint_tick_ms = 0, int64_t published = 0) {
     wire::Assign assign;
     for (int32_t l = 0; l < kLogPartitions; ++l) {
       wire::LogOwner owner;
@@ -153,6 +153,8 @@ class ExecutorTest : public testing::Test {
     assign.durable = durable;
     assign.checkpoint = checkpoint;
     assign.files = std::move(files);
+    assign.checkpoint_tick_ms = checkpoint_tick_ms;
+    assign.published = published;
     master_->assignment = number;
     master_->boundaries.clear();
     wire::Body body;

@@ -309,7 +309,7 @@ void Oracle::check_checkpoint(Job& job, const wire::CheckpointRef& reference) {
   }
   std::map<std::string, std::string> seen;
   for (auto& [partition, table] : tables) {
-    table->finish_restore();
+    table->finish_restore(manifest->tick_ms);
     for (SinkEntry& entry : table->take_unpublished(true)) seen[entry.key] = entry.text;
   }
   ++checkpoints_read_;

@@ -28,7 +28,9 @@ class PassingTable : public StateTable {
   void freeze(StatePartition self, StateRun& run) override { real_->freeze(self, run); }
   void settle_freeze(bool complete) override { real_->settle_freeze(complete); }
   Status restore(const StateRun::Entry& entry, bool unpublished) override { return real_->restore(entry, unpublished); }
-  void finish_restore() override { real_->finish_restore(); }
+  void finish_restore(int64_t tick_ms) override { real_->finish_restore(tick_ms); }
+  [[nodiscard]] bool changed() const override { return real_->changed(); }
+  [[nodiscard]] bool must_publish_all() const override { return real_->must_publish_all(); }
   [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override { return real_->take_unpublished(all); }
   void settle_publication(bool done) override { real_->settle_publication(done); }
   [[nodiscard]] std::vector<SinkEntry> top(size_t n) override { return real_->top(n); }
@@ -65,6 +67,7 @@ class PassingJob : public Job {
   [[nodiscard]] SinkLayout layout() const override { return real_->layout(); }
   [[nodiscard]] size_t rank_size() const override { return real_->rank_size(); }
   [[nodiscard]] bool needs_time() const override { return real_->needs_time(); }
+  [[nodiscard]] bool removes_keys() const override { return real_->removes_keys(); }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override {
     return map_ ? map_(real_->make_map_task()) : real_->make_map_task();
   }

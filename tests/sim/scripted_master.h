@@ -34,6 +34,7 @@ class ScriptedMaster final : public MessengerHandler {
   void on_message(const PeerInfo& from, wire::Envelope envelope, SharedBuffer) override {
     const wire::Body& body = envelope.body;
     if (body.__isset.applied) {
+      changed[from.process] = body.applied.changed;
       for (const wire::OwnedPartition& owned : body.applied.partitions) {
         applied[{owned.partition, owned.generation}] = owned.applied;
       }
@@ -80,6 +81,7 @@ class ScriptedMaster final : public MessengerHandler {
   std::map<ProcessId, wire::RegisterExecutor> registrations;
   std::map<ProcessId, wire::ExecutorReady> ready;
   std::map<std::pair<int32_t, int64_t>, int64_t> applied;
+  std::map<ProcessId, int64_t> changed;
   std::map<int32_t, wire::FetchedPartition> boundaries;
   std::map<std::pair<int64_t, int32_t>, wire::MapResult> results;
   std::map<int32_t, int64_t> published;

@@ -356,6 +356,8 @@ TEST(TestJob, batches_come_at_the_interval_and_after_what_was_passed_over) {
   job.push("now");
   job.run_batch();
   EXPECT_EQ(job.batch_time(), 1500);  // a multiple of the interval
+  job.run_early_batch();
+  EXPECT_EQ(job.batch_time(), 1750);
   job.run_batch();
   EXPECT_EQ(job.batch_time(), 1750);
   EXPECT_EQ(job.table(), (Values{{"250000", "1"}}));
@@ -367,10 +369,12 @@ TEST(TestJob, batches_come_at_the_interval_and_after_what_was_passed_over) {
 class TimedTable : public StateTable {
  public:
   Status apply(const BatchContext& context, std::span<const std::string_view>) override {
-    told_ += " " + std::to_string(context.batch.value()) + "@" + std::to_string(context.time_ms);
+    told_ +=
+        " " + std::to_string(context.batch.value()) + "@" + std::to_string(context.time_ms) + (context.tick ? "" : "?");
     return {};
   }
-  void finish_restore() override { told_ += " restored"; }
+  [[nodiscard]] bool changed() const override { return false; }
+  void finish_restore(int64_t tick_ms) override { told_ += " from " + std::to_string(tick_ms); }
   [[nodiscard]] std::optional<std::string> read(std::string_view, BatchId) const override { return told_; }
   void forget_undo(BatchId) override {}
   void freeze(StatePartition, StateRun&) override {}
@@ -391,14 +395,17 @@ TEST(Graph, each_state_is_told_the_time_and_the_end_of_its_restore) {
   const auto graph = std::make_shared<internal::Graph>();
   graph->publish(graph->add_state("timed", [](size_t) { return std::make_unique<TimedTable>(); }), "told");
   EXPECT_FALSE(internal::GraphJob(graph, {}).needs_time());
+  EXPECT_FALSE(internal::GraphJob(graph, {}).removes_keys());
   graph->need_time();
+  graph->remove_keys();
   const internal::GraphJob job(graph, {});
   EXPECT_TRUE(job.needs_time());
+  EXPECT_TRUE(job.removes_keys());
   const auto table = job.make_state_table();
-  table->finish_restore();
-  ASSERT_TRUE(table->apply({BatchId(1), 100}, {}));
-  ASSERT_TRUE(table->apply({BatchId(2), 400}, {}));
-  EXPECT_EQ(table->read("told", BatchId(2)), " restored 1@100 2@400");
+  table->finish_restore(50);
+  ASSERT_TRUE(table->apply({BatchId(7), 100, true}, {}));
+  ASSERT_TRUE(table->apply({BatchId(8), 400, false}, {}));
+  EXPECT_EQ(table->read("told", BatchId(8)), " from 50 7@100 8@400?");
 }
 
 TEST(Graph, a_job_that_needs_time_needs_an_interval_of_whole_milliseconds) {
