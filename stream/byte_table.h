@@ -1,9 +1,9 @@
 // ByteTable: a hash table from byte strings to a trivially copyable value, made for counting. Open addressing with
 // linear probing; keys of up to 15 bytes lie in the slot itself (stream/byte_key.h), longer ones in an arena. Used
-// by one thread. Keys are never removed one by one.
+// by one thread. Keys are removed by rebuild() only, many at once.
 //
-// A slot is named by its index (ByteSlot), which stays valid until the table grows. Whoever keeps indices passes a
-// function to find_or_insert() that is called with the map from old to new ones.
+// A slot is named by its index (ByteSlot), which stays valid until rebuild(). That is called by whoever owns the table,
+// when find_or_insert() asks for room, since whoever keeps indices must change them then.
 //
 // Arena: { u32 size, bytes } one after the other; `high` of a long key holds the position in its low 56 bits.
 #pragma once
@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "common/base/check.h"
@@ -105,16 +106,47 @@ class ByteTable {
     ByteSlot slot;
     bool inserted;
   };
-  // Inserts an absent key with an all-zero value. `remapped(std::span<const ByteSlot>)` is called where the table
-  // grew: element i is the new index of slot i, kNoByteSlot of a free one.
-  template <typename Remapped>
-  Found find_or_insert(const HashedKey& wanted, Remapped&& remapped) {
+  // Inserts an absent key with an all-zero value. `make_room()` is called where the table is full, and calls rebuild().
+  template <typename MakeRoom>
+  [[gnu::always_inline]] Found find_or_insert(const HashedKey& wanted, MakeRoom&& make_room) {
     for (uint64_t at = wanted.hash & mask_;; at = (at + 1) & mask_) {
       Slot& slot = slots_[at];
       if (matches(slot.key, wanted)) return {static_cast<ByteSlot>(at), false};
       if (slot.key.none()) [[unlikely]]
-        return {insert_at(at, wanted, remapped), true};
+        return {insert_at(at, wanted, make_room), true};
     }
+  }
+
+  // Drops the keys for whose slots `keep(slot)` is false, and makes the table as large as the others need, with room
+  // for as many more. Element i of what is given is the new index of slot i; kNoByteSlot: free, or dropped.
+  template <typename Keep>
+  [[gnu::noinline]] std::vector<ByteSlot> rebuild(Keep&& keep) {
+    std::vector<ByteSlot> moved(slots_.size(), kNoByteSlot);
+    size_t kept = 0;
+    for (size_t index = 0; index < slots_.size(); ++index) {
+      const auto slot = static_cast<ByteSlot>(index);
+      if (!used(slot) || !keep(slot)) continue;
+      moved[index] = slot;
+      ++kept;
+    }
+    const std::string old_arena = kept < size_ ? std::exchange(arena_, {}) : std::string();
+    HugeArray<Slot> old(capacity_for(kept));
+    std::swap(old, slots_);
+    mask_ = slots_.size() - 1;
+    for (size_t index = 0; index < old.size(); ++index) {
+      if (moved[index] == kNoByteSlot) continue;
+      Slot slot = old[index];
+      uint64_t at = (slot.key.is_long() ? slot.key.low : hash_inline_key(slot.key)) & mask_;
+      while (!slots_[at].key.none()) at = (at + 1) & mask_;
+      if (kept < size_ && slot.key.is_long()) slot.key.high = long_high(long_key(old_arena, slot.key));
+      slots_[at] = slot;
+      moved[index] = static_cast<ByteSlot>(at);
+    }
+    size_ = kept;
+    return moved;
+  }
+  std::vector<ByteSlot> rebuild() {
+    return rebuild([](ByteSlot) { return true; });
   }
 
   // Forgets all keys. `used` are the slots in use; the memory is kept unless it is far too much for them.
@@ -135,58 +167,53 @@ class ByteTable {
  private:
   static constexpr uint64_t kPositionMask = (uint64_t{1} << 56) - 1;
 
-  [[nodiscard]] std::string_view long_key(ByteKey key) const {
-    const char* at = arena_.data() + (key.high & kPositionMask);
+  static std::string_view long_key(const std::string& arena, ByteKey key) {
+    const char* at = arena.data() + (key.high & kPositionMask);
     uint32_t size = 0;
     std::memcpy(&size, at, sizeof(size));
     return {at + sizeof(size), size};
   }
 
+  // The high word of a long key, after its bytes have been added to the arena.
+  uint64_t long_high(std::string_view bytes) {
+    const uint64_t high = (ByteKey::kLongTag << 56) | arena_.size();
+    const auto size = static_cast<uint32_t>(bytes.size());
+    arena_.append(reinterpret_cast<const char*>(&size), sizeof(size));
+    arena_.append(bytes);
+    return high;
+  }
+
   [[nodiscard]] std::string_view key_of(const ByteKey& key, ByteSlot slot) const {
-    if (key.is_long()) return long_key(key);
+    if (key.is_long()) return long_key(arena_, key);
     return {reinterpret_cast<const char*>(&slots_[slot].key), key.inline_size()};
   }
 
   [[nodiscard]] bool matches(const ByteKey& there, const HashedKey& wanted) const {
     if (there == wanted.key && !there.is_long()) [[likely]]
       return true;
-    return wanted.key.is_long() && there.is_long() && there.low == wanted.key.low && long_key(there) == wanted.bytes;
+    return wanted.key.is_long() && there.is_long() && there.low == wanted.key.low &&
+           long_key(arena_, there) == wanted.bytes;
   }
 
-  template <typename Remapped>
-  ByteSlot insert_at(uint64_t at, const HashedKey& wanted, Remapped&& remapped) {
+  // From three eighths to three quarters of the slots are in use.
+  [[nodiscard]] size_t capacity_for(size_t keys) const {
+    const size_t capacity = std::max(size_t{16}, std::bit_ceil((keys * 8 + 2) / 3));
+    CHECK_LE(capacity, size_t{1} << 31) << "a table of " << size_ << " keys cannot grow";
+    return capacity;
+  }
+
+  template <typename MakeRoom>
+  ByteSlot insert_at(uint64_t at, const HashedKey& wanted, MakeRoom&& make_room) {
     if ((size_ + 1) * 4 > slots_.size() * 3) {
-      remapped(std::span<const ByteSlot>(grow()));
+      make_room();
       at = wanted.hash & mask_;
       while (!slots_[at].key.none()) at = (at + 1) & mask_;
     }
     Slot& slot = slots_[at];
     slot.key = wanted.key;
-    if (wanted.key.is_long()) {
-      slot.key.high |= arena_.size();
-      const auto size = static_cast<uint32_t>(wanted.bytes.size());
-      arena_.append(reinterpret_cast<const char*>(&size), sizeof(size));
-      arena_.append(wanted.bytes);
-    }
+    if (wanted.key.is_long()) slot.key.high = long_high(wanted.bytes);
     ++size_;
     return static_cast<ByteSlot>(at);
-  }
-
-  std::vector<ByteSlot> grow() {
-    CHECK_LT(slots_.size(), size_t{1} << 31) << "a table of " << size_ << " keys cannot grow";
-    HugeArray<Slot> old(slots_.size() * 2);
-    std::swap(old, slots_);
-    mask_ = slots_.size() - 1;
-    std::vector<ByteSlot> moved(old.size(), kNoByteSlot);
-    for (size_t index = 0; index < old.size(); ++index) {
-      const Slot& slot = old[index];
-      if (slot.key.none()) continue;
-      uint64_t at = (slot.key.is_long() ? slot.key.low : hash_inline_key(slot.key)) & mask_;
-      while (!slots_[at].key.none()) at = (at + 1) & mask_;
-      slots_[at] = slot;
-      moved[index] = static_cast<ByteSlot>(at);
-    }
-    return moved;
   }
 
   HugeArray<Slot> slots_;

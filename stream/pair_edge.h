@@ -114,7 +114,8 @@ class PairCombiner {
   }
 
   [[gnu::noinline]] void insert(const HashedKey& key, const Value& value) {
-    const auto [slot, inserted] = table_.find_or_insert(key, [this](std::span<const ByteSlot> moved) {
+    const auto [slot, inserted] = table_.find_or_insert(key, [this] {
+      const std::vector<ByteSlot> moved = table_.rebuild();
       for (ByteSlot& kept : order_) kept = moved[kept];
     });
     if (inserted) {

@@ -54,6 +54,9 @@ class Table {
 
   // Every key's value, in the sink as the HASH {JOB}:NAME, and for queries.
   Table publish(std::string name) const {
+    static_assert(
+        kTextual<V>,
+        "millrace: publish() needs values that have a text. Give the type a member `std::string text() const`");
     graph_->publish(state_, std::move(name));
     return *this;
   }

@@ -2,11 +2,12 @@
 // that asking is cheap where few keys changed. Lives in a state table and is used by its thread only.
 //
 // Invariant: every key that is no candidate ranks behind the floor. So the candidates at or before the floor are the
-// table's highest, however their own scores moved. Where values fell so far that too few of them are left, all keys
-// are looked at once.
+// table's highest, however their own scores moved. Where values fell, or keys were removed, so far that too few of them
+// are left, all keys are looked at once.
 //
-// `Ranking` is the table's side: score(slot), key(slot), size(), for_each(function of slot), and two marks a slot:
-// candidate(slot), set_candidate(slot, bool), fresh(slot), set_fresh(slot, bool).
+// `Ranking` is the table's side: live(slot), key(slot), size() and for_each(function of slot) of the live ones,
+// score(slot) of a live one, and two marks a slot: candidate(slot), set_candidate(slot, bool), fresh(slot),
+// set_fresh(slot, bool). A slot with a mark stays in the table, also when its key is removed.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +27,7 @@ class TopKeys {
   // `n`: how many are usually asked for; more is allowed and looks at all keys.
   explicit TopKeys(size_t n) : keep_(std::max(2 * n, n + 256)) {}
 
-  // To be called after each change of a key's value.
+  // To be called after each change of a live key's value.
   void note(Ranking& ranking, ByteSlot slot) {
     ++noted_;
     if (ranking.fresh(slot)) return;
@@ -36,9 +37,15 @@ class TopKeys {
       return;
     }
     ranking.set_candidate(slot, true);
-    ranking.set_fresh(slot, true);
-    fresh_.push_back(slot);
-    if (ordered_.size() - stale_ + fresh_.size() >= 2 * keep_) prune(ranking);
+    add_fresh(ranking, slot);
+  }
+
+  // To be called after a key was removed.
+  void note_removed(Ranking& ranking, ByteSlot slot) {
+    ++noted_;
+    if (ranking.fresh(slot) || !ranking.candidate(slot)) return;
+    ++stale_;
+    add_fresh(ranking, slot);
   }
 
   // The n highest, in order.
@@ -67,6 +74,7 @@ class TopKeys {
       if (stale_ == 0 || !ranking.fresh(item.slot)) items.push_back(item);
     }
     for (const ByteSlot slot : fresh_) {
+      if (!ranking.live(slot)) continue;
       const double score = ranking.score(slot);
       if (score >= at_least) items.push_back({score, slot});
     }
@@ -78,6 +86,9 @@ class TopKeys {
     for (ByteSlot& slot : fresh_) slot = moved[slot];
     for (Item& item : ordered_) item.slot = moved[item.slot];
   }
+
+  // At least as many as there are slots with a mark.
+  [[nodiscard]] size_t marked() const { return ordered_.size() + fresh_.size(); }
 
   [[nodiscard]] size_t memory_bytes() const {
     return fresh_.capacity() * sizeof(ByteSlot) + (ordered_.capacity() + merged_.capacity()) * sizeof(Item);
@@ -120,7 +131,13 @@ class TopKeys {
     return slots;
   }
 
-  // Merges the candidates that are new or changed into the ordered ones.
+  void add_fresh(Ranking& ranking, ByteSlot slot) {
+    ranking.set_fresh(slot, true);
+    fresh_.push_back(slot);
+    if (ordered_.size() - stale_ + fresh_.size() >= 2 * keep_) prune(ranking);
+  }
+
+  // Merges the candidates that are new or changed into the ordered ones; those that were removed are none any more.
   void order(Ranking& ranking) {
     if (fresh_.empty()) return;
     if (stale_ != 0) std::erase_if(ordered_, [&](const Item& item) { return ranking.fresh(item.slot); });
@@ -129,7 +146,11 @@ class TopKeys {
     items.reserve(fresh_.size());
     for (const ByteSlot slot : fresh_) {
       ranking.set_fresh(slot, false);
-      items.push_back({ranking.score(slot), slot});
+      if (ranking.live(slot)) {
+        items.push_back({ranking.score(slot), slot});
+      } else {
+        ranking.set_candidate(slot, false);
+      }
     }
     fresh_.clear();
     std::sort(items.begin(), items.end(), before(ranking));
@@ -141,6 +162,7 @@ class TopKeys {
   // Keeps the best of the candidates; the worst of those is the floor, unless the floor ranks higher already.
   void prune(Ranking& ranking) {
     order(ranking);
+    if (ordered_.size() <= keep_) return;  // The others were removed.
     const Item& worst = ordered_[keep_ - 1];
     if (!floor_ || !behind_floor(ranking, worst)) floor_ = Floor{worst.score, std::string(ranking.key(worst.slot))};
     for (size_t i = keep_; i < ordered_.size(); ++i) ranking.set_candidate(ordered_[i].slot, false);

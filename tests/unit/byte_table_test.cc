@@ -33,7 +33,8 @@ TEST(ByteTable, agrees_with_unordered_map_under_random_operations) {
     const size_t distinct = 1 + random() % 5000;
     for (int step = 0; step < 5000; ++step) {
       const std::string key = random_key(random, distinct);
-      const auto [slot, inserted] = table.find_or_insert(HashedKey::of(key), [&](std::span<const ByteSlot> moved) {
+      const auto [slot, inserted] = table.find_or_insert(HashedKey::of(key), [&] {
+        const auto moved = table.rebuild();
         for (ByteSlot& kept : slots) kept = moved[kept];
       });
       ASSERT_EQ(inserted, !model.contains(key));
@@ -68,12 +69,54 @@ TEST(ByteTable, agrees_with_unordered_map_under_random_operations) {
   }
 }
 
+TEST(ByteTable, a_rebuilt_table_holds_what_was_kept_and_gives_memory_back) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    std::mt19937_64 random(seed);
+    ByteTable<int64_t> table;
+    std::unordered_map<std::string, int64_t> model;
+    for (int round = 0; round < 20; ++round) {
+      for (int step = 0; step < 2000; ++step) {
+        const std::string key = random_key(random, 100'000);
+        const ByteSlot slot = table.find_or_insert(HashedKey::of(key), [&] { table.rebuild(); }).slot;
+        ASSERT_EQ(table.value(slot), model[key]);
+        table.value(slot) = model[key] = step + 1;
+      }
+      const int64_t keep_below = static_cast<int64_t>(random() % 2000);
+      const size_t slots_before = table.capacity();
+      const size_t used = table.size();
+      const auto keep = [&](ByteSlot slot) { return table.value(slot) < keep_below; };
+      std::vector<std::string> keys(slots_before);
+      for (size_t i = 0; i < slots_before; ++i) {
+        const auto slot = static_cast<ByteSlot>(i);
+        if (table.used(slot)) keys[i] = table.key(slot);
+      }
+      const std::vector<ByteSlot> moved = table.rebuild(keep);
+      std::erase_if(model, [&](const auto& entry) { return entry.second >= keep_below; });
+      ASSERT_EQ(table.size(), model.size());
+      ASSERT_LE(table.size(), used);
+      ASSERT_LE(table.capacity(), std::max(size_t{16}, 6 * table.size()));
+      size_t slots_after = 0;
+      for (size_t i = 0; i < moved.size(); ++i) {
+        if (moved[i] == kNoByteSlot) continue;
+        ++slots_after;
+        ASSERT_EQ(table.key(moved[i]), keys[i]);
+      }
+      ASSERT_EQ(slots_after, table.size());
+      for (const auto& [key, value] : model) {
+        const ByteSlot slot = table.find(HashedKey::of(key));
+        ASSERT_NE(slot, kNoByteSlot);
+        ASSERT_EQ(table.value(slot), value);
+      }
+    }
+  }
+}
+
 TEST(ByteTable, keys_that_differ_only_in_trailing_nul_bytes_are_different) {
   ByteTable<int> table;
   for (size_t size = 0; size <= 40; ++size) {
     const std::string key(size, '\0');
-    EXPECT_TRUE(table.find_or_insert(HashedKey::of(key), [](auto) {}).inserted) << size;
-    EXPECT_FALSE(table.find_or_insert(HashedKey::of(key), [](auto) {}).inserted) << size;
+    EXPECT_TRUE(table.find_or_insert(HashedKey::of(key), [&] { table.rebuild(); }).inserted) << size;
+    EXPECT_FALSE(table.find_or_insert(HashedKey::of(key), [&] { table.rebuild(); }).inserted) << size;
   }
   EXPECT_EQ(table.size(), 41U);
 }
@@ -102,17 +145,18 @@ TEST(ByteTable, a_key_at_the_end_of_the_mapped_memory_is_read_safely) {
 TEST(ByteTable, a_table_that_was_large_once_gives_memory_back) {
   ByteTable<int64_t> table;
   std::vector<ByteSlot> slots;
-  const auto remap = [&](std::span<const ByteSlot> moved) {
+  const auto make_room = [&] {
+    const auto moved = table.rebuild();
     for (ByteSlot& slot : slots) slot = moved[slot];
   };
   for (int i = 0; i < 1'000'000; ++i) {
-    slots.push_back(table.find_or_insert(HashedKey::of(std::to_string(i)), remap).slot);
+    slots.push_back(table.find_or_insert(HashedKey::of(std::to_string(i)), make_room).slot);
   }
   const size_t large = table.memory_bytes();
   for (int round = 0; round < 10; ++round) {
     table.clear(slots);
     slots.clear();
-    slots.push_back(table.find_or_insert(HashedKey::of("one"), remap).slot);
+    slots.push_back(table.find_or_insert(HashedKey::of("one"), make_room).slot);
   }
   EXPECT_LT(table.memory_bytes(), large / 8);
   EXPECT_EQ(table.size(), 1U);

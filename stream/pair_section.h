@@ -1,0 +1,46 @@
+// The pairs of an edge for one state partition, as PairEdge and ListedPairs write them (numbers are unsigned varints):
+//
+//   number of pairs, then for each pair:
+//     size of the key, the key's bytes, the value as Codec<Value> encodes it
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "stream/byte_table.h"
+#include "stream/codec.h"
+#include "stream/varint.h"
+
+namespace millrace::internal {
+
+// Reads pairs in groups: first all of one are parsed and `prefetch(HashedKey)` is called, then `take(HashedKey,
+// Value&)`. False: the section ends early or late, or a value does not parse; `at` is then near the place.
+template <typename Value, typename Prefetch, typename Take>
+bool read_pairs(const char*& at, const char* end, Prefetch&& prefetch, Take&& take) {
+  constexpr size_t kGroup = 32;
+  struct Pair {
+    HashedKey key;
+    Value value;
+  };
+  std::array<Pair, kGroup> group;
+  uint64_t pairs = 0;
+  if (!get_varint(at, end, pairs)) return false;
+  while (pairs != 0) {
+    const size_t size = std::min<uint64_t>(pairs, kGroup);
+    for (size_t i = 0; i < size; ++i) {
+      uint64_t key_size = 0;
+      if (!get_varint(at, end, key_size) || key_size > static_cast<uint64_t>(end - at)) return false;
+      group[i].key = HashedKey::of(std::string_view(at, key_size));
+      at += key_size;
+      group[i].value = Value{};
+      if (!Codec<Value>::decode(at, end, group[i].value)) return false;
+      prefetch(group[i].key);
+    }
+    for (size_t i = 0; i < size; ++i) take(group[i].key, group[i].value);
+    pairs -= size;
+  }
+  return at == end;
+}
+
+}  // namespace millrace::internal

@@ -1,0 +1,427 @@
+// VersionedTable: the values of one state partition in memory, with what is needed to look back, to checkpoint and to
+// publish only what changed. What stands behind an aggregation derives from it and says what a batch does. Owned by one
+// lane and used by its thread only.
+//
+// A value that is trivially copyable lies in its key's cell, any other one on the heap.
+//
+// Looking back: each batch has a list of the values that it replaced, one per key. Entries are numbered through all
+// batches; a cell names the newest entry of its key, and each entry the one before it. So read() walks at most one
+// entry per batch, whatever the lists hold, and the lists need no care when the table is rebuilt.
+//
+// Keys changed since the last freeze and since the last publication are lists of slots with a flag in the cell, so a
+// key stands once in each.
+//
+// A removed key stays as a dead cell as long as a list, the rank, or an old value names it: its removal has to be
+// written and published, and a key that comes back goes on in its cell. Other dead cells are dropped when the table is
+// full, or when they are more than half of it.
+#pragma once
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "common/base/check.h"
+#include "stream/byte_table.h"
+#include "stream/codec.h"
+#include "stream/job.h"
+#include "stream/top_keys.h"
+
+namespace millrace::internal {
+
+// Errors of state tables (kCorrupt).
+Status unreadable_section(size_t index, BatchId batch, size_t position);
+Status unreadable_value(const StateRun::Entry& entry);
+
+// A value in its cell, and one that was replaced.
+template <typename V>
+struct InCell {
+  using Old = V;
+  V value;
+
+  [[nodiscard]] V& get() { return value; }
+  [[nodiscard]] const V& get() const { return value; }
+  void begin() {}
+  [[nodiscard]] Old copy() const { return value; }
+  [[nodiscard]] Old take() const { return value; }
+  void drop() {}
+  static const V& old(const Old& old) { return old; }
+};
+template <typename V>
+struct OnHeap {
+  using Old = std::unique_ptr<V>;
+  V* value;  // owned; none in a dead cell
+
+  [[nodiscard]] V& get() { return *value; }
+  [[nodiscard]] const V& get() const { return *value; }
+  void begin() { value = new V(); }
+  [[nodiscard]] Old copy() const { return value == nullptr ? nullptr : std::make_unique<V>(*value); }
+  [[nodiscard]] Old take() { return Old(std::exchange(value, nullptr)); }
+  void drop() { take().reset(); }
+  static const V& old(const Old& old) { return *old; }
+};
+
+template <typename V>
+class VersionedTable : public StateTable {
+  using Stored = std::conditional_t<std::is_trivially_copyable_v<V>, InCell<V>, OnHeap<V>>;
+
+ public:
+  // `rank_size` 0: no rank.
+  explicit VersionedTable(size_t rank_size) : rank_size_(rank_size), top_(rank_size) {}
+  ~VersionedTable() override {
+    if constexpr (!std::is_trivially_copyable_v<V>) {
+      for_each_live([this](ByteSlot slot) { table_.value(slot).stored.drop(); });
+    }
+  }
+  VersionedTable(const VersionedTable&) = delete;
+  VersionedTable& operator=(const VersionedTable&) = delete;
+
+  [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
+    CHECK_GE(at.value(), forgotten_.value()) << "old values up to this batch were forgotten";
+    const ByteSlot slot = table_.find(HashedKey::of(key));
+    if (slot == kNoByteSlot) return std::nullopt;
+    const Cell& cell = table_.value(slot);
+    const OldValue* replaced = nullptr;
+    uint64_t version = cell.bits >> kListBits;
+    for (auto undo = undo_.rbegin(); undo != undo_.rend() && undo->batch > at; ++undo) {
+      const uint64_t entry = version >> 1;
+      if (entry < undo->first_entry) continue;
+      replaced = &undo->entries[entry - undo->first_entry];
+      version = replaced->version;
+    }
+    if ((version & 1) == 0) return std::nullopt;
+    return text_or_nothing(replaced == nullptr ? cell.stored.get() : Stored::old(replaced->value));
+  }
+
+  void forget_undo(BatchId applied) override {
+    forgotten_ = std::max(forgotten_, applied);
+    while (!undo_.empty() && undo_.front().batch <= applied) undo_.pop_front();
+  }
+
+  void freeze(StatePartition self, StateRun& run) override {
+    CHECK(!freeze_open_) << "a freeze is open already";
+    freeze_open_ = true;
+    frozen_.swap(changed_);
+    std::string encoded;
+    table_.visit(frozen_, [&](ByteSlot slot) {
+      Cell& cell = table_.value(slot);
+      cell.bits &= ~kChanged;
+      encoded.clear();
+      if (cell.live()) {
+        encoded.resize(Codec<V>::size(cell.stored.get()));
+        Codec<V>::encode(encoded.data(), cell.stored.get());
+      }
+      run.add(self, table_.key(slot), encoded, !cell.live());
+    });
+  }
+
+  // Without an open freeze nothing happens.
+  void settle_freeze(bool complete) override {
+    freeze_open_ = false;
+    if (!complete) {
+      for (const ByteSlot slot : frozen_) mark(slot, kChanged, changed_);
+    }
+    std::vector<ByteSlot>().swap(frozen_);
+  }
+
+  Status restore(const StateRun::Entry& entry, bool unpublished) override {
+    CHECK(undo_.empty()) << "a table that has applied batches cannot be restored";
+    const ByteSlot slot = open(HashedKey::of(entry.key));
+    Cell& cell = table_.value(slot);
+    if (entry.removed) {
+      end_life(cell);
+    } else {
+      begin_life(cell);
+      const char* at = entry.value.data();
+      const char* end = at + entry.value.size();
+      if (!Codec<V>::decode(at, end, cell.stored.get()) || at != end) return unreadable_value(entry);
+    }
+    if (unpublished) mark(slot, kUnpublished, unpublished_);
+    note_rank(slot);
+    return {};
+  }
+
+  [[nodiscard]] bool changed() const override { return changed_by_newest_; }
+
+  [[nodiscard]] bool must_publish_all() const override { return removals_forgotten_; }
+
+  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override {
+    CHECK(publication_ == OpenPublication::kNone) << "a publication is open already";
+    publication_ = all ? OpenPublication::kAll : OpenPublication::kChanged;
+    if (all) publication_covers_forgotten_ = std::exchange(removals_forgotten_, false);
+    publishing_.swap(unpublished_);
+    table_.visit(publishing_, [&](ByteSlot slot) { table_.value(slot).bits &= ~kUnpublished; });
+    if (!all) return sink_entries(publishing_);
+    std::vector<SinkEntry> entries;
+    entries.reserve(live_);
+    for_each_live([&](ByteSlot slot) { entries.push_back(sink_entry(slot)); });
+    return entries;
+  }
+
+  // After a publication of all keys that failed, all of them count as unpublished.
+  void settle_publication(bool done) override {
+    if (!done) {
+      for (const ByteSlot slot : publishing_) mark(slot, kUnpublished, unpublished_);
+      if (publication_ == OpenPublication::kAll) {
+        for_each_live([&](ByteSlot slot) { mark(slot, kUnpublished, unpublished_); });
+        removals_forgotten_ = removals_forgotten_ || publication_covers_forgotten_;
+      }
+    }
+    publication_covers_forgotten_ = false;
+    publication_ = OpenPublication::kNone;
+    publishing_.clear();
+  }
+
+  [[nodiscard]] std::vector<SinkEntry> top(size_t n) override {
+    if (rank_size_ == 0) return {};
+    Ranking ranking{*this};
+    return sink_entries(top_.top(ranking, n));
+  }
+
+  [[nodiscard]] std::vector<SinkEntry> top_above(size_t n, double at_least) override {
+    if (rank_size_ == 0) return {};
+    Ranking ranking{*this};
+    return sink_entries(top_.top_above(ranking, n, at_least));
+  }
+
+  [[nodiscard]] int64_t keys() const override { return static_cast<int64_t>(live_); }
+
+  [[nodiscard]] int64_t memory_bytes() const override {
+    size_t bytes = sizeof(*this) + table_.memory_bytes() + top_.memory_bytes();
+    bytes += (changed_.capacity() + frozen_.capacity() + unpublished_.capacity() + publishing_.capacity()) *
+             sizeof(ByteSlot);
+    for (const Undo& undo : undo_) bytes += sizeof(undo) + undo.entries.capacity() * sizeof(OldValue);
+    if constexpr (!std::is_trivially_copyable_v<V>) bytes += (live_ + undo_entries()) * sizeof(V);
+    return static_cast<int64_t>(bytes);
+  }
+
+ protected:
+  void begin_batch(BatchId batch) {
+    CHECK_GT(batch.value(), newest_.value()) << "batches must be applied in order, each once";
+    newest_ = batch;
+    undo_.push_back({batch, next_entry_, {}});
+  }
+  void end_batch() {
+    changed_by_newest_ = !undo_.back().entries.empty();
+    if (!changed_by_newest_) undo_.pop_back();
+    if (unpublished_.size() > 2 * live_ + kFewRemovals) forget_unpublished_removals();
+    const size_t dead = table_.size() - live_;
+    const size_t named =
+        changed_.size() + frozen_.size() + unpublished_.size() + publishing_.size() + undo_entries() + top_.marked();
+    if (dead > named && (dead - named) * 2 > table_.size()) rebuild();
+  }
+
+  [[nodiscard]] bool live(ByteSlot slot) const { return table_.value(slot).live(); }
+  [[nodiscard]] const V& value(ByteSlot slot) const { return table_.value(slot).stored.get(); }
+  [[nodiscard]] std::string_view key(ByteSlot slot) const { return table_.key(slot); }
+  void prefetch(const HashedKey& key) const { table_.prefetch(key.hash); }
+  // The key's cell, live or dead; none: there is no such cell.
+  [[nodiscard]] ByteSlot find(const HashedKey& key) const { return table_.find(key); }
+  // The same, and where there is none a dead one, which may be gone when the next one is opened.
+  [[gnu::always_inline]] ByteSlot open(const HashedKey& key) {
+    return table_.find_or_insert(key, [this] { rebuild(); }).slot;
+  }
+
+  // Within a batch: change_value(V& value, bool fresh) changes the value of a cell. A fresh one has no value yet; what
+  // lies in `value` must be assigned over.
+  template <typename Change>
+  [[gnu::always_inline]] void change(ByteSlot slot, Change&& change_value) {
+    Cell& cell = table_.value(slot);
+    const bool fresh = !cell.live();
+    if (!old_is_kept(cell)) keep_old(cell, cell.stored.copy());
+    if (fresh) begin_life(cell);
+    change_value(cell.stored.get(), fresh);
+    note_change(slot);
+  }
+  void set(ByteSlot slot, V&& value) {
+    Cell& cell = table_.value(slot);
+    if (!old_is_kept(cell)) keep_old(cell, cell.stored.take());
+    begin_life(cell);
+    cell.stored.get() = std::move(value);
+    note_change(slot);
+  }
+  void remove(ByteSlot slot) {
+    Cell& cell = table_.value(slot);
+    if (!cell.live()) return;
+    if (!old_is_kept(cell)) keep_old(cell, cell.stored.take());
+    end_life(cell);
+    note_change(slot);
+  }
+
+  template <typename Function>
+  void for_each_live(Function&& function) const {
+    for (size_t index = 0; index < table_.capacity(); ++index) {
+      const auto slot = static_cast<ByteSlot>(index);
+      if (table_.used(slot) && live(slot)) function(slot);
+    }
+  }
+
+  // For who keeps slots of live cells: element i is where slot i is now.
+  virtual void slots_moved(std::span<const ByteSlot> /*moved*/) {}
+
+ private:
+  static constexpr uint64_t kChanged = 1;      // stands in changed_
+  static constexpr uint64_t kUnpublished = 2;  // stands in unpublished_
+  static constexpr uint64_t kCandidate = 4;    // is a candidate of top_
+  static constexpr uint64_t kFresh = 8;        // is a fresh candidate of top_
+  static constexpr uint64_t kLists = 15;
+  static constexpr int kListBits = 4;
+  static constexpr uint64_t kLive = 16;
+  static constexpr int kEntryShift = 5;
+  static constexpr size_t kFewRemovals = 1000;
+
+  struct Cell {
+    Stored stored;
+    uint64_t bits;  // the flags above; from kEntryShift on the number of the key's newest undo entry, 0: none
+
+    [[nodiscard]] bool live() const { return (bits & kLive) != 0; }
+  };
+  struct OldValue {
+    uint64_t version;  // the cell's bits above kListBits: whether it was live, and the entry before
+    typename Stored::Old value;
+  };
+  struct Undo {
+    BatchId batch;
+    uint64_t first_entry;  // the number of entries[0]
+    std::vector<OldValue> entries;
+  };
+  enum class OpenPublication { kNone, kChanged, kAll };
+
+  struct Ranking {
+    VersionedTable& all;
+
+    [[nodiscard]] bool live(ByteSlot slot) const { return all.live(slot); }
+    [[nodiscard]] double score(ByteSlot slot) const { return score_of(all.value(slot)); }
+    [[nodiscard]] std::string_view key(ByteSlot slot) const { return all.key(slot); }
+    [[nodiscard]] size_t size() const { return all.live_; }
+    [[nodiscard]] bool candidate(ByteSlot slot) const { return (all.table_.value(slot).bits & kCandidate) != 0; }
+    [[nodiscard]] bool fresh(ByteSlot slot) const { return (all.table_.value(slot).bits & kFresh) != 0; }
+    void set_candidate(ByteSlot slot, bool on) { set(slot, kCandidate, on); }
+    void set_fresh(ByteSlot slot, bool on) { set(slot, kFresh, on); }
+    void set(ByteSlot slot, uint64_t flag, bool on) {
+      uint64_t& bits = all.table_.value(slot).bits;
+      bits = on ? bits | flag : bits & ~flag;
+    }
+    template <typename Function>
+    void for_each(Function&& function) const {
+      all.for_each_live(function);
+    }
+  };
+
+  // Whether the value before this batch stands in the batch's list.
+  [[nodiscard]] bool old_is_kept(const Cell& cell) const {
+    return (cell.bits >> kEntryShift) >= undo_.back().first_entry;
+  }
+  void keep_old(Cell& cell, typename Stored::Old old) {
+    undo_.back().entries.push_back({cell.bits >> kListBits, std::move(old)});
+    cell.bits = (next_entry_++ << kEntryShift) | (cell.bits & (kLists | kLive));
+  }
+  void begin_life(Cell& cell) {
+    if constexpr (!std::is_trivially_copyable_v<V>) {
+      if (cell.stored.value == nullptr) cell.stored.begin();  // Also where an old one was taken away.
+    }
+    if (cell.live()) return;
+    cell.bits |= kLive;
+    ++live_;
+  }
+  void end_life(Cell& cell) {
+    cell.stored.drop();
+    if (!cell.live()) return;
+    cell.bits &= ~kLive;
+    --live_;
+  }
+
+  void note_change(ByteSlot slot) {
+    constexpr uint64_t kBoth = kChanged | kUnpublished;
+    if ((table_.value(slot).bits & kBoth) != kBoth) {
+      mark(slot, kChanged, changed_);
+      mark(slot, kUnpublished, unpublished_);
+    }
+    note_rank(slot);
+  }
+  void mark(ByteSlot slot, uint64_t flag, std::vector<ByteSlot>& slots) {
+    uint64_t& bits = table_.value(slot).bits;
+    if ((bits & flag) != 0) return;
+    bits |= flag;
+    slots.push_back(slot);
+  }
+  void note_rank(ByteSlot slot) {
+    if (rank_size_ == 0) return;
+    Ranking ranking{*this};
+    if (live(slot)) {
+      top_.note(ranking, slot);
+    } else {
+      top_.note_removed(ranking, slot);
+    }
+  }
+
+  // More of them than live keys: all of these are published then, and the sink drops whatever else it holds.
+  void forget_unpublished_removals() {
+    std::erase_if(unpublished_, [this](ByteSlot slot) {
+      if (live(slot)) return false;
+      table_.value(slot).bits &= ~kUnpublished;
+      return true;
+    });
+    removals_forgotten_ = true;
+  }
+
+  [[nodiscard]] size_t undo_entries() const { return undo_.empty() ? 0 : next_entry_ - undo_.front().first_entry; }
+
+  // Drops the dead cells that nothing names, and makes room.
+  [[gnu::noinline]] void rebuild() {
+    std::vector<bool> listed(table_.capacity());
+    for (const std::vector<ByteSlot>* slots : {&frozen_, &publishing_}) {  // These have no flag.
+      for (const ByteSlot slot : *slots) listed[slot] = true;
+    }
+    const uint64_t oldest = undo_.empty() ? next_entry_ : undo_.front().first_entry;
+    const std::vector<ByteSlot> moved = table_.rebuild([&](ByteSlot slot) {
+      const uint64_t bits = table_.value(slot).bits;
+      return (bits & (kLists | kLive)) != 0 || bits >> kEntryShift >= oldest || listed[slot];
+    });
+    for (std::vector<ByteSlot>* slots : {&changed_, &frozen_, &unpublished_, &publishing_}) {
+      for (ByteSlot& slot : *slots) slot = moved[slot];
+    }
+    top_.remap(moved);
+    slots_moved(moved);
+  }
+
+  static std::string text_or_nothing(const V& value) {
+    if constexpr (kTextual<V>) return text_of(value);
+    return {};  // Of a table that cannot be published, see Table::publish().
+  }
+  [[nodiscard]] SinkEntry sink_entry(ByteSlot slot) const {
+    if (!live(slot)) return {.key = std::string(key(slot)), .text = {}, .removed = true};
+    return {std::string(key(slot)), text_or_nothing(value(slot)), score_of(value(slot)), false};
+  }
+  [[nodiscard]] std::vector<SinkEntry> sink_entries(std::span<const ByteSlot> slots) const {
+    std::vector<SinkEntry> entries;
+    entries.reserve(slots.size());
+    table_.visit(slots, [&](ByteSlot slot) { entries.push_back(sink_entry(slot)); });
+    return entries;
+  }
+
+  const size_t rank_size_;
+  ByteTable<Cell> table_;
+  size_t live_ = 0;
+  BatchId newest_;  // applied
+  bool changed_by_newest_ = false;
+  BatchId forgotten_;      // as passed to forget_undo
+  std::deque<Undo> undo_;  // ascending by batch; batches that changed nothing have none
+  uint64_t next_entry_ = 1;
+  bool freeze_open_ = false;
+  std::vector<ByteSlot> changed_;      // since the last freeze
+  std::vector<ByteSlot> frozen_;       // of the open freeze
+  std::vector<ByteSlot> unpublished_;  // since the last publication
+  bool removals_forgotten_ = false;
+  OpenPublication publication_ = OpenPublication::kNone;
+  bool publication_covers_forgotten_ = false;
+  std::vector<ByteSlot> publishing_;  // of the open publication
+  TopKeys<Ranking> top_;
+};
+
+}  // namespace millrace::internal
