@@ -21,11 +21,25 @@ if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
+# A library of jobs works with the engine where these are the same: they are what both sides exchange.
+set(interface "")
+foreach(header stream/job.h common/base/buffer.h common/base/error.h common/base/ids.h common/model/shuffle_block.h
+    common/seams/checkpoint_store.h common/seams/sink.h)
+  file(SHA256 ${PROJECT_SOURCE_DIR}/${header} hash)
+  string(APPEND interface ${hash})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${header})
+endforeach()
+string(SHA256 interface "${interface}")
+string(SUBSTRING ${interface} 0 12 interface)
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/millrace/interface.h CONTENT
+  "#pragma once\n#define MILLRACE_INTERFACE \"Millrace ${PROJECT_VERSION}, interface ${interface}\"\n")
+target_include_directories(millrace_options INTERFACE ${PROJECT_BINARY_DIR}/generated)
+
 # millrace_library(NAME SOURCES ... LIBRARIES ...): one library per folder, sources in the order of the data's way.
 function(millrace_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
-  target_link_libraries(${name} PUBLIC millrace_options ${ARG_LIBRARIES})
+  target_link_libraries(${name} PUBLIC $<BUILD_INTERFACE:millrace_options> ${ARG_LIBRARIES})
 endfunction()
 
 # millrace_test(NAME SOURCES ... LIBRARIES ... [LABELS ...]): a GoogleTest program and its ctest entry.

@@ -1,8 +1,8 @@
 #include "jobs/registry.h"
 
-#include <algorithm>
 #include <array>
 
+#include "common/base/check.h"
 #include "millrace/job.h"
 
 extern const millrace::JobDefinition millrace_job_two_sum;
@@ -16,18 +16,13 @@ constexpr std::array kBuiltins = {&millrace_job_two_sum, &millrace_job_word_coun
 }  // namespace
 
 std::vector<JobType> builtin_job_types() {
-  std::vector<JobType> types;
-  for (const JobDefinition* each : kBuiltins) types.push_back({each->name, each->description, settings_of(*each)});
-  return types;
+  auto types = types_of(kBuiltins);
+  CHECK(types.has_value()) << types.error().message;
+  return *std::move(types);
 }
 
 Result<std::shared_ptr<const Job>> make_builtin_job(const std::string& type, const JobContext& context) {
-  std::string known;
-  for (const JobDefinition* each : kBuiltins) {
-    if (each->name == type) return make_job(*each, context);
-    known += (known.empty() ? "" : ", ") + std::string(each->name);
-  }
-  return fail(ErrorCode::kNotFound, "there is no job type '" + type + "'; there are: " + known);
+  return make_job_of(kBuiltins, type, context);
 }
 
 }  // namespace millrace

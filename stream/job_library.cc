@@ -1,0 +1,52 @@
+#include "stream/job_library.h"
+
+#include <algorithm>
+
+namespace millrace {
+namespace {
+
+std::vector<const JobDefinition*>& registered() {
+  static std::vector<const JobDefinition*> definitions;  // there before the first RegisteredJob of any file
+  return definitions;
+}
+
+}  // namespace
+
+Result<std::vector<JobType>> types_of(std::span<const JobDefinition* const> definitions) {
+  std::vector<JobType> types;
+  for (const JobDefinition* each : definitions) {
+    try {
+      types.push_back({each->name, each->description, settings_of(*each)});
+    } catch (const std::exception& problem) {
+      return fail(ErrorCode::kInvalid, "job type '" + std::string(each->name) + "': " + problem.what());
+    }
+  }
+  std::ranges::sort(types, {}, &JobType::name);
+  return types;
+}
+
+Result<std::shared_ptr<const Job>> make_job_of(std::span<const JobDefinition* const> definitions,
+                                               const std::string& type, const JobContext& context) {
+  std::string known;
+  for (const JobDefinition* each : definitions) {
+    if (each->name == type) return make_job(*each, context);
+    known += (known.empty() ? "" : ", ") + std::string(each->name);
+  }
+  return fail(ErrorCode::kNotFound, "there is no job type '" + type + "'; there are: " + known);
+}
+
+namespace internal {
+
+RegisteredJob::RegisteredJob(const JobDefinition& definition) {
+  registered().push_back(&definition);
+}
+
+const JobLibrary& this_job_library() {
+  static constexpr JobLibrary kLibrary{
+      kJobInterface, [] { return types_of(registered()); },
+      [](const std::string& type, const JobContext& context) { return make_job_of(registered(), type, context); }};
+  return kLibrary;
+}
+
+}  // namespace internal
+}  // namespace millrace

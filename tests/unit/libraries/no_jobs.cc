@@ -1,0 +1,4 @@
+extern "C" int answer();
+extern "C" int answer() {
+  return 42;
+}
