@@ -96,7 +96,8 @@ Status copy_lines(LineReader& reader, Appender& appender, LogAppender* log) {
     if (!group) return std::unexpected(group.error());
     if (log != nullptr) log->spread(!group->full);
     if (!group->lines.empty()) {
-      if (const Status taken = appender.append(std::move(group->lines)); !taken) return taken;
+      const std::vector<std::string> records(group->lines.begin(), group->lines.end());
+      if (const Status taken = appender.append(records); !taken) return taken;
     }
     if (group->end) return appender.finish();
   }

@@ -51,23 +51,19 @@ LineReader::Input LineReader::wait(int timeout_ms) {
 }
 
 Result<LineReader::Input> LineReader::read_some() {
-  if (begin_ > 0) {
-    buffer_.erase(0, begin_);
-    scanned_ -= begin_;
-    begin_ = 0;
-  }
   const size_t before = buffer_.size();
   buffer_.resize(before + kReadBytes);
   const ssize_t count = read(descriptor_, buffer_.data() + before, kReadBytes);
   buffer_.resize(before + static_cast<size_t>(std::max<ssize_t>(count, 0)));
+  bytes_read_ += std::max<ssize_t>(count, 0);
   if (count > 0) return Input::kReady;
   if (count == 0) return Input::kEnd;
   if (errno == EINTR || errno == EAGAIN) return Input::kNothing;
   return fail(ErrorCode::kIo, std::string("standard input cannot be read: ") + std::strerror(errno));
 }
 
-Status LineReader::split(LineGroup& group, size_t& bytes) {
-  while (bytes < kGroupBytes && group.lines.size() < kGroupLines) {
+Status LineReader::split(Gathered& group) {
+  while (group.bytes < kGroupBytes && group.lines.size() < kGroupLines) {
     size_t line_end = buffer_.find('\n', scanned_);
     const bool whole = line_end != std::string::npos;
     if (!whole) line_end = buffer_.size();
@@ -77,9 +73,9 @@ Status LineReader::split(LineGroup& group, size_t& bytes) {
                                            std::to_string(kMaxLineBytes >> 20) + " MiB; shorten it");
     }
     if (!whole && (!end_ || begin_ == buffer_.size())) return {};
-    if (!group.lines.empty() && bytes + line_end - begin_ > kGroupBytes) break;
-    group.lines.emplace_back(buffer_, begin_, line_end - begin_);
-    bytes += line_end - begin_;
+    if (!group.lines.empty() && group.bytes + line_end - begin_ > kGroupBytes) break;
+    group.lines.emplace_back(begin_, line_end - begin_);
+    group.bytes += line_end - begin_;
     begin_ = scanned_ = std::min(line_end + 1, buffer_.size());
     ++lines_;
   }
@@ -87,24 +83,35 @@ Status LineReader::split(LineGroup& group, size_t& bytes) {
   return {};
 }
 
+LineGroup LineReader::finish(const Gathered& gathered) const {
+  LineGroup group;
+  group.lines.reserve(gathered.lines.size());
+  for (const auto& [begin, size] : gathered.lines) group.lines.emplace_back(buffer_.data() + begin, size);
+  group.full = gathered.full;
+  group.end = end_ && !gathered.full;
+  return group;
+}
+
 Result<LineGroup> LineReader::next() {
   using Clock = std::chrono::steady_clock;
-  LineGroup group;
-  size_t bytes = 0;
+  buffer_.erase(0, begin_);
+  scanned_ -= begin_;
+  begin_ = 0;
+  Gathered group;
   std::optional<Clock::time_point> deadline;  // set by the first line: a steady trickle must not fill the group
   while (true) {
-    if (const Status split_up = split(group, bytes); !split_up) return std::unexpected(split_up.error());
-    if (group.full) return group;
+    if (const Status split_up = split(group); !split_up) return std::unexpected(split_up.error());
+    if (group.full) return finish(group);
     if (end_) break;
     int patience_ms = -1;
     if (!group.lines.empty()) {
       if (!deadline) deadline = Clock::now() + std::chrono::milliseconds(kPatienceMs);
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*deadline - Clock::now());
-      if (left.count() <= 0) return group;
+      if (left.count() <= 0) return finish(group);
       patience_ms = static_cast<int>(left.count());
     }
     const Input waited = wait(patience_ms);
-    if (waited == Input::kNothing) return group;
+    if (waited == Input::kNothing) return finish(group);
     if (waited == Input::kReady) {
       const Result<Input> more = read_some();
       if (!more) return std::unexpected(more.error());
@@ -113,8 +120,7 @@ Result<LineGroup> LineReader::next() {
       end_ = true;
     }
   }
-  group.end = true;
-  return group;
+  return finish(group);
 }
 
 }  // namespace millrace::client

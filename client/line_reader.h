@@ -4,6 +4,8 @@
 
 #include <csignal>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/base/error.h"
@@ -11,9 +13,9 @@
 namespace millrace::client {
 
 struct LineGroup {
-  std::vector<std::string> lines;  // without their ends
-  bool full = false;               // more would not have fitted
-  bool end = false;                // nothing comes after these
+  std::vector<std::string_view> lines;  // without their ends; valid until the reader is asked for the next group
+  bool full = false;                    // more would not have fitted
+  bool end = false;                     // nothing comes after these
 };
 
 class LineReader {
@@ -30,12 +32,20 @@ class LineReader {
 
   // Waits for the next group. kInvalid: a line is longer than kMaxLineBytes. kIo: the input cannot be read.
   Result<LineGroup> next();
+  [[nodiscard]] int64_t bytes_read() const { return bytes_read_; }
 
  private:
   enum class Input { kReady, kNothing, kEnd };
 
+  // A group that is being gathered: where its lines are in the buffer, which still grows.
+  struct Gathered {
+    std::vector<std::pair<size_t, size_t>> lines;  // begin and size
+    size_t bytes = 0;
+    bool full = false;
+  };
   // Takes whole lines out of what was read.
-  Status split(LineGroup& group, size_t& bytes);
+  Status split(Gathered& group);
+  [[nodiscard]] LineGroup finish(const Gathered& group) const;
   Input wait(int timeout_ms);  // -1: for ever
   Result<Input> read_some();
 
@@ -47,6 +57,7 @@ class LineReader {
   size_t begin_ = 0;    // of what is not yet split
   size_t scanned_ = 0;  // no line ends before this
   int64_t lines_ = 0;
+  int64_t bytes_read_ = 0;
   bool end_ = false;
 };
 
