@@ -1,14 +1,13 @@
 // submit, jobs, describe, stop, resume, kill, workers, lag: the Control service.
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <thread>
 #include <utility>
 
 #include "client/connection.h"
+#include "client/job_options.h"
 #include "client/options.h"
 #include "client/output.h"
 
@@ -30,13 +29,11 @@ struct JobName {
 };
 
 struct SubmitArguments {
-  api::SubmitRequest request;
-  std::string batch_interval = "100ms";
+  JobOptions job;
+  std::string name;
+  std::string source;
+  std::string sink;
   std::string checkpoint_interval = "1s";
-  std::vector<std::string> settings;
-  std::string kafka_config;
-  std::string sink_config;
-  std::string on_bad_record = "dead-letter";
 };
 
 std::string number(int64_t value) {
@@ -66,35 +63,13 @@ Status change_job(const Session& session, const std::string& what, Use use) {
 
 Status submit(Session& session, const SubmitArguments& arguments) {
   session.invalid_is_usage = true;
-  api::SubmitRequest request = arguments.request;
-  request.batch_interval_ms = parse_duration_ms(arguments.batch_interval).value();
-  request.checkpoint_interval_ms = parse_duration_ms(arguments.checkpoint_interval).value();
-  auto settings = parse_settings("--set", arguments.settings);
-  if (!settings) return std::unexpected(settings.error());
-  request.settings = std::move(*settings);
-  request.fail_on_bad_record = arguments.on_bad_record == "fail";
-  if (!arguments.kafka_config.empty()) {
-    auto config = read_config_file("--kafka-config", arguments.kafka_config);
-    if (!config) return std::unexpected(config.error());
-    request.source_config = std::move(*config);
-  }
-  if (!arguments.sink_config.empty()) {
-    auto config = read_config_file("--sink-config", arguments.sink_config);
-    if (!config) return std::unexpected(config.error());
-    request.sink_config = std::move(*config);
-  }
-  return change_job(session, "submitted", [&](auto& services, auto& job) { services.control.submit(job, request); });
-}
-
-// Of a URI in one role; what was typed is not repeated where it may hold a password.
-std::function<std::string(const std::string&)> uri_check(std::set<std::string> schemes, std::string expected) {
-  return [schemes = std::move(schemes), expected = std::move(expected)](const std::string& text) -> std::string {
-    if (text.find(':') == std::string::npos && !schemes.contains(text)) return "it is no URI; expected " + expected;
-    const auto parsed = parse_uri(text);
-    if (!parsed) return parsed.error().message;
-    if (schemes.contains(parsed->scheme)) return "";
-    return "'" + parsed->scheme + "' is not what it can be; expected " + expected;
-  };
+  Result<api::SubmitRequest> request = finish_request(arguments.job);
+  if (!request) return std::unexpected(request.error());
+  request->name = arguments.name;
+  request->source = arguments.source;
+  request->sink = arguments.sink;
+  request->checkpoint_interval_ms = parse_duration_ms(arguments.checkpoint_interval).value();
+  return change_job(session, "submitted", [&](auto& services, auto& job) { services.control.submit(job, *request); });
 }
 
 void add_submit(CLI::App& app, Session& session) {
@@ -104,54 +79,27 @@ void add_submit(CLI::App& app, Session& session) {
       "  millrace submit word_count --name wc --source kafka://127.0.0.1:9092/lines --sink none: \\\n"
       "      --batch-interval 50ms --checkpoint-interval 5s --kafka-config client.properties --set field=text",
       submit);
-  api::SubmitRequest& request = arguments->request;
+  api::SubmitRequest& request = arguments->job.request;
   command->add_option("TYPE", request.type, "Type of job; `millrace jobs --available` lists them with their settings")
       ->required();
-  command->add_option("--name", request.name, "Name of the job")->required()->check([](const std::string& text) {
+  command->add_option("--name", arguments->name, "Name of the job")->required()->check([](const std::string& text) {
     return problem_of(check_name("the name", text));
   });
-  command->add_option("--source", request.source, "kafka://HOST:PORT[,HOST:PORT]/TOPIC or log://NAME")
+  command->add_option("--source", arguments->source, "kafka://HOST:PORT[,HOST:PORT]/TOPIC or log://NAME")
       ->required()
       ->check(uri_check({"kafka", "log"}, "kafka://HOST:PORT/TOPIC or log://NAME"));
-  command->add_option("--sink", request.sink, "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] or none:")
+  command->add_option("--sink", arguments->sink, "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] or none:")
       ->required()
       ->check(uri_check({"redis", "none"}, "redis://HOST[:PORT][/DB] or none:"));
-  command->add_option("--batch-interval", arguments->batch_interval, "Time between batches")
-      ->check(check_duration)
-      ->capture_default_str();
+  add_job_options(command, arguments->job);
   command->add_option("--checkpoint-interval", arguments->checkpoint_interval, "Time between checkpoints")
       ->check(check_duration)
       ->capture_default_str();
   command->add_option("--start", request.start, "Where to begin: earliest or latest")
       ->check(CLI::IsMember({"earliest", "latest"}))
       ->capture_default_str();
-  command
-      ->add_option("--set", arguments->settings,
-                   "A setting of the job, KEY=VALUE; repeatable; `millrace jobs --available` lists them")
-      ->allow_extra_args(false)
-      ->check([](const std::string& text) {
-        const auto parsed = parse_settings("the setting", {text});
-        return parsed ? "" : parsed.error().message;
-      });
-  const auto config_file = [](const std::string& option) {
-    return [option](const std::string& path) {
-      const auto read = read_config_file(option, path);
-      return read ? "" : read.error().message;
-    };
-  };
-  command->add_option("--kafka-config", arguments->kafka_config, "File of librdkafka settings, key=value lines")
-      ->check(config_file("--kafka-config"));
-  command->add_option("--sink-config", arguments->sink_config, "File of the sink's username and password, as key=value")
-      ->check(config_file("--sink-config"));
-  command->add_option("--max-record-bytes", request.max_record_bytes, "Longer records become dead letters")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
-      ->capture_default_str();
   command->add_option("--state-partitions", request.state_partitions, "Parts of the state that workers share")
       ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  command->add_flag("--take-over", request.take_over, "Replace the keys of another job in the sink");
-  command->add_option("--on-bad-record", arguments->on_bad_record, "dead-letter (and go on) or fail (the job)")
-      ->check(CLI::IsMember({"dead-letter", "fail"}))
       ->capture_default_str();
 }
 

@@ -1,11 +1,7 @@
 // watch: the words with the highest counts, again after each batch.
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <atomic>
 #include <csignal>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -14,6 +10,7 @@
 #include "client/connection.h"
 #include "client/options.h"
 #include "client/output.h"
+#include "client/screen.h"
 #include "common/base/text.h"
 
 namespace millrace::client {
@@ -32,103 +29,6 @@ constexpr auto kShortestBetweenUpdates = std::chrono::milliseconds(50);
 void end_at_interrupt(int) {
   _exit(0);
 }
-
-// Draws over what was drawn before, where the output is a terminal.
-class Screen {
- public:
-  explicit Screen(const Output& output) : output_(output) {}
-
-  void draw(std::vector<std::string> lines) {
-    const std::lock_guard lock(mutex_);
-    lines_ = std::move(lines);
-    if (output_.terminal) return draw_on_terminal(size_now());
-    for (const std::string& line : lines_) output_.stream << line << "\n";
-    output_.stream << "\n" << std::flush;
-  }
-
-  // The window has another size: what stands there may be wrapped anew.
-  void draw_again() {
-    const std::lock_guard lock(mutex_);
-    const Size size = size_now();
-    if (lines_.empty() || size == drawn_for_) return;
-    output_.stream << "\x1b[H\x1b[2J";
-    drawn_ = 0;
-    draw_on_terminal(size);
-  }
-
-  // Something else was written: the next drawing begins below it.
-  void keep() {
-    const std::lock_guard lock(mutex_);
-    drawn_ = 0;
-  }
-
- private:
-  using Size = std::pair<size_t, size_t>;  // rows, columns
-
-  static Size size_now() {
-    winsize size{};
-    const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 && size.ws_row > 0;
-    return known ? Size(size.ws_row, size.ws_col) : Size(24, 80);
-  }
-
-  // As many lines as there are rows above the cursor's own: what scrolls off cannot be drawn over.
-  void draw_on_terminal(Size size) {
-    if (drawn_ > 0 && size != drawn_for_) {
-      output_.stream << "\x1b[H\x1b[2J";
-    } else {
-      if (drawn_ > 0) output_.stream << "\x1b[" << drawn_ << "A";
-      output_.stream << "\r\x1b[J";
-    }
-    drawn_ = std::min(lines_.size(), std::max<size_t>(size.first, 2) - 1);
-    for (size_t i = 0; i < drawn_; ++i) output_.stream << clipped(lines_[i], size.second - 1) << "\n";
-    output_.stream.flush();
-    drawn_for_ = size;
-  }
-
-  // A line that wraps would be two to erase. Cuts between code points; a tab counts 8.
-  static std::string clipped(const std::string& line, size_t room) {
-    for (size_t i = 0; i < line.size(); ++i) {
-      const bool begins = (static_cast<unsigned char>(line[i]) & 0xc0) != 0x80;
-      const size_t columns = line[i] == '\t' ? 8 : begins ? 1 : 0;
-      if (columns > room) return line.substr(0, i);
-      room -= columns;
-    }
-    return line;
-  }
-
-  const Output& output_;
-  std::mutex mutex_;  // guards what follows, and the terminal
-  std::vector<std::string> lines_;
-  size_t drawn_ = 0;  // lines above the cursor
-  Size drawn_for_;
-};
-
-// While it lives a window that changes its size is drawn at once, although the next batch may take long. Made before
-// other threads are, since it blocks the signal.
-class WindowFollower {
- public:
-  explicit WindowFollower(Screen& screen) {
-    sigemptyset(&change_);
-    sigaddset(&change_, SIGWINCH);
-    pthread_sigmask(SIG_BLOCK, &change_, nullptr);
-    thread_ = std::thread([this, &screen] {
-      int signal = 0;
-      while (sigwait(&change_, &signal) == 0 && !over_) screen.draw_again();
-    });
-  }
-  ~WindowFollower() {
-    over_ = true;
-    pthread_kill(thread_.native_handle(), SIGWINCH);
-    thread_.join();
-  }
-  WindowFollower(const WindowFollower&) = delete;
-  WindowFollower& operator=(const WindowFollower&) = delete;
-
- private:
-  sigset_t change_{};
-  std::atomic<bool> over_ = false;
-  std::thread thread_;
-};
 
 std::vector<std::string> lines_of(const Output& output, const api::Values& values) {
   std::vector<std::string> lines = {"batch " + std::to_string(values.as_of.batch)};

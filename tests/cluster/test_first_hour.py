@@ -1,20 +1,16 @@
 """What somebody meets who uses the product for the first time, or whose disk or topic is not what it was."""
 
-import fcntl
 import os
-import pty
 import re
-import signal
 import stat
-import struct
 import subprocess
-import termios
 
 import pytest
 from kafka.admin import KafkaAdminClient
 
 from harness import BIN, Cluster
 from processes import wait_for
+from terminal import Terminal
 from test_bad_input import jobs, one_line, run, shared_cluster, small, submit_arguments  # noqa: F401 (two are fixtures)
 from test_word_count import append
 
@@ -119,38 +115,6 @@ def test_a_full_disk_at_the_start_of_a_master_is_said_with_the_way_out(directory
         one_line(done.stderr.splitlines()[-1], "is full; free some space and start the master again")
     finally:
         run("umount", "-l", disk)
-
-
-class Terminal:
-    """`command` on a terminal of so many rows."""
-
-    def __init__(self, command, rows):
-        self.master, slave = pty.openpty()
-        self.resize(rows)
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
-        os.close(slave)
-        os.set_blocking(self.master, False)
-        self.text = ""
-
-    def resize(self, rows):
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 80, 0, 0))
-
-    def read(self):
-        try:
-            self.text += os.read(self.master, 1 << 16).decode()
-        except BlockingIOError:
-            pass
-        return self.text
-
-    def last_drawn(self):
-        """The lines since the screen was erased last."""
-        return re.split(r"\x1b\[2?J", self.read())[-1].strip().split("\r\n")
-
-    def end(self):
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(10)
-        os.close(self.master)
 
 
 def test_a_checkpoint_store_that_cannot_be_made_is_named_by_its_flag(directory):
