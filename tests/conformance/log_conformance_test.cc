@@ -1,8 +1,11 @@
-// The Log suite on the fake and on the embedded log.
+// The Log suite on the fake, on the embedded log and on the log in memory, and what only the last one does.
+#include <atomic>
 #include <filesystem>
+#include <thread>
 
 #include "adapters/embedded_log.h"
 #include "adapters/embedded_log_store.h"
+#include "adapters/memory_log.h"
 #include "adapters/system_clock.h"
 #include "adapters/system_random.h"
 #include "tests/conformance/log_conformance.h"
@@ -66,8 +69,69 @@ class EmbeddedLogBed {
   std::unique_ptr<EmbeddedLogStore> store_;
 };
 
-using Beds = testing::Types<FakeLogBed, EmbeddedLogBed>;
-INSTANTIATE_TYPED_TEST_SUITE_P(FakeAndEmbedded, LogConformance, Beds);
+class MemoryLogBed {
+ public:
+  std::unique_ptr<Log> open(TaskLoop& loop) { return std::make_unique<MemoryLog>(topic_, loop); }
+  std::unique_ptr<Log> open_unknown(TaskLoop& loop) {
+    return std::make_unique<MemoryLog>(std::make_shared<MemoryTopic>(0, 0), loop);
+  }
+  void append(EventLoop&, LogPartition partition, const std::vector<std::string>& values) {
+    EXPECT_TRUE(topic_->append(partition, std::vector<std::string_view>(values.begin(), values.end()), 0));
+  }
+  void drop_oldest(EventLoop&, LogPartition partition, Offset begin) { topic_->forget_below(partition, begin); }
+
+ private:
+  std::shared_ptr<MemoryTopic> topic_ = std::make_shared<MemoryTopic>(2, 64 << 20);
+};
+
+using Beds = testing::Types<FakeLogBed, EmbeddedLogBed, MemoryLogBed>;
+INSTANTIATE_TYPED_TEST_SUITE_P(All, LogConformance, Beds);
+
+constexpr LogPartition kPartition{0};
+
+bool append(MemoryTopic& topic, const std::string& value) {
+  return topic.append(kPartition, std::vector<std::string_view>{value}, 0);
+}
+
+TEST(MemoryTopicTest, AppendsWaitWhileItIsFullUntilEnoughIsForgotten) {
+  MemoryTopic topic(1, 3'000);
+  constexpr int64_t kAppends = 200;
+  std::thread appender([&] {
+    for (int64_t i = 0; i < kAppends; ++i) EXPECT_TRUE(append(topic, std::string(1'000, 'a')));
+  });
+  LogDescription::Partition held;
+  do {
+    held = topic.describe().partitions[0];
+    EXPECT_LE(held.end.value() - held.begin.value(), 2) << "two of them are more than two thirds";
+    if (held.end > held.begin) topic.forget_below(kPartition, held.begin.next());
+  } while (held.end.value() < kAppends);
+  appender.join();
+}
+
+TEST(MemoryTopicTest, AnAppendThatIsLargerThanItAllIsTakenAlone) {
+  MemoryTopic topic(1, 10);
+  EXPECT_TRUE(append(topic, std::string(1'000, 'a')));
+  topic.forget_below(kPartition, Offset(1));
+  EXPECT_TRUE(append(topic, std::string(1'000, 'b')));
+}
+
+TEST(MemoryTopicTest, ClosingItEndsTheWaitingAndTakesNothingMore) {
+  MemoryTopic topic(1, 10);
+  EXPECT_TRUE(append(topic, "fills it"));
+  std::atomic<bool> appended = true;
+  std::thread appender([&] { appended = append(topic, "waits"); });
+  topic.close();
+  appender.join();
+  EXPECT_FALSE(appended);
+  EXPECT_EQ(topic.end(kPartition), Offset(1));
+}
+
+TEST(MemoryTopicTest, WhatIsNeededInPartIsKeptWhole) {
+  MemoryTopic topic(1, 1'000);
+  EXPECT_TRUE(topic.append(kPartition, std::vector<std::string_view>{"a", "b"}, 0));
+  topic.forget_below(kPartition, Offset(1));
+  EXPECT_EQ(topic.describe().partitions[0].begin, Offset(0));
+}
 
 }  // namespace
 }  // namespace millrace

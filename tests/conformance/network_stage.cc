@@ -4,6 +4,7 @@
 #include <future>
 #include <thread>
 
+#include "adapters/local_network.h"
 #include "adapters/zeromq_network.h"
 #include "common/base/check.h"
 #include "common/runtime/event_loop.h"
@@ -63,19 +64,14 @@ class SimStage final : public NetworkStage {
   std::vector<std::unique_ptr<SimNode>> nodes_;
 };
 
-class ZeroMqNode final : public NetworkNode {
+// With a loop that is a thread.
+class RealNode final : public NetworkNode {
  public:
-  explicit ZeroMqNode(const std::string& listen) : loop_("node") {
+  explicit RealNode(const std::function<std::unique_ptr<Network>(TaskLoop&)>& open) : loop_("node") {
     loop_.start();
-    ZeroMqOptions options;
-    options.listen = listen;
-    options.max_queued_bytes = 80u << 20;
-    options.max_arrived_bytes = 80u << 20;
-    auto opened = ZeroMqNetwork::open(options, loop_);
-    CHECK(opened.has_value()) << opened.error();
-    network_ = std::move(*opened);
+    network_ = open(loop_);
   }
-  ~ZeroMqNode() override {
+  ~RealNode() override {
     end([] {});
   }
   Network& network() override { return *network_; }
@@ -94,19 +90,18 @@ class ZeroMqNode final : public NetworkNode {
 
  private:
   EventLoop loop_;
-  std::unique_ptr<ZeroMqNetwork> network_;
+  std::unique_ptr<Network> network_;
 };
 
-class ZeroMqStage final : public NetworkStage {
+class RealStage : public NetworkStage {
  public:
   NetworkNode& add_node(NetworkNode* like) override {
-    std::string listen = "127.0.0.1:0";
-    if (like != nullptr) listen = endpoints_.at(like);
-    nodes_.push_back(std::make_unique<ZeroMqNode>(listen));
+    const std::string address = like == nullptr ? any_address() : endpoints_.at(like);
+    nodes_.push_back(std::make_unique<RealNode>([&](TaskLoop& loop) { return open(address, loop); }));
     endpoints_[nodes_.back().get()] = nodes_.back()->endpoint().address;
     return *nodes_.back();
   }
-  void kill(NetworkNode& node, const std::function<void()>& last) override { static_cast<ZeroMqNode&>(node).end(last); }
+  void kill(NetworkNode& node, const std::function<void()>& last) override { static_cast<RealNode&>(node).end(last); }
   Endpoint nobody() override {
     NetworkNode& node = add_node(nullptr);
     kill(node, [] {});
@@ -127,16 +122,47 @@ class ZeroMqStage final : public NetworkStage {
     return holds;
   }
 
+ protected:
+  virtual std::string any_address() = 0;
+  virtual std::unique_ptr<Network> open(const std::string& address, TaskLoop& loop) = 0;
+
  private:
   std::map<NetworkNode*, std::string> endpoints_;
-  std::vector<std::unique_ptr<ZeroMqNode>> nodes_;
+  std::vector<std::unique_ptr<RealNode>> nodes_;
+};
+
+class ZeroMqStage final : public RealStage {
+ protected:
+  std::string any_address() override { return "127.0.0.1:0"; }
+  std::unique_ptr<Network> open(const std::string& address, TaskLoop& loop) override {
+    ZeroMqOptions options;
+    options.listen = address;
+    options.max_queued_bytes = 80u << 20;
+    options.max_arrived_bytes = 80u << 20;
+    auto opened = ZeroMqNetwork::open(options, loop);
+    CHECK(opened.has_value()) << opened.error();
+    return std::move(*opened);
+  }
+};
+
+class LocalStage final : public RealStage {
+ protected:
+  std::string any_address() override { return "node-" + std::to_string(++names_); }
+  std::unique_ptr<Network> open(const std::string& address, TaskLoop& loop) override {
+    return std::make_unique<LocalNetwork>(switch_, address, loop);
+  }
+
+ private:
+  const std::shared_ptr<LocalSwitch> switch_ = make_local_switch();
+  int names_ = 0;
 };
 
 }  // namespace
 
 std::vector<StageKind> stage_kinds() {
   return {{"Simulated", [] { return std::make_unique<SimStage>(); }},
-          {"ZeroMq", [] { return std::make_unique<ZeroMqStage>(); }}};
+          {"ZeroMq", [] { return std::make_unique<ZeroMqStage>(); }},
+          {"Local", [] { return std::make_unique<LocalStage>(); }}};
 }
 
 }  // namespace millrace

@@ -1,5 +1,5 @@
 // NetworkStage: where the conformance tests of the network play: nodes with a loop and a Network, on the simulated
-// world or on ZeroMQ over loopback. A test is written once and runs on both.
+// world, on ZeroMQ over loopback, or within one process. A test is written once and runs on each.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,0 +1,104 @@
+#include "adapters/table_sink.h"
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
+namespace millrace {
+
+void ResultTable::publish(const SinkIdentity& identity, Publication publication) {
+  has_rank_ = !identity.layout.rank.empty();
+  open_.push_back(std::move(publication));
+}
+
+void ResultTable::end_round(RoundEnd end) {
+  // A round that was given up is in these too: what it brought is older, and overwritten by what follows.
+  for (Publication& publication : open_) {
+    Values& values = values_[publication.partition];
+    if (publication.full) values.clear();
+    for (SinkEntry& entry : publication.entries) {
+      if (entry.removed) {
+        values.erase(entry.key);
+      } else {
+        values.insert_or_assign(std::move(entry.key), Value{std::move(entry.text), entry.score});
+      }
+    }
+  }
+  open_.clear();
+  if (end.has_rank) rank_ = std::move(end.rank);
+  status_ = std::move(end.status);
+  if (changed_) changed_();
+}
+
+// "0:17,1:23"
+std::vector<Offset> ResultTable::offsets() const {
+  std::vector<Offset> offsets;
+  const auto field = status_.find("offsets");
+  if (field == status_.end()) return offsets;
+  std::string_view left = field->second;
+  while (!left.empty()) {
+    const std::string_view part = left.substr(0, left.find(','));
+    left.remove_prefix(std::min(part.size() + 1, left.size()));
+    int64_t offset = 0;
+    std::from_chars(part.data() + part.find(':') + 1, part.data() + part.size(), offset);
+    offsets.emplace_back(offset);
+  }
+  return offsets;
+}
+
+std::vector<std::pair<std::string, ResultTable::Value>> ResultTable::values() const {
+  std::vector<std::pair<std::string, Value>> all;
+  for (const auto& [partition, values] : values_) all.insert(all.end(), values.begin(), values.end());
+  return all;
+}
+
+template <typename T>
+void TableSink::answer(T result, std::move_only_function<void(T)> done) {
+  loop_.post([weak = std::weak_ptr(alive_), result = std::move(result), done = std::move(done)]() mutable {
+    if (!weak.expired()) done(std::move(result));
+  });
+}
+
+void TableSink::claim(SinkIdentity identity, bool take_over, std::move_only_function<void(Status)> done) {
+  if (next_ != nullptr) return next_->claim(std::move(identity), take_over, std::move(done));
+  answer(Status(), std::move(done));
+}
+
+void TableSink::purge(SinkIdentity identity, std::move_only_function<void(Status)> done) {
+  if (next_ != nullptr) return next_->purge(std::move(identity), std::move(done));
+  answer(Status(), std::move(done));
+}
+
+void TableSink::publish(SinkIdentity identity, Publication publication,
+                        std::move_only_function<void(Result<PublishOutcome>)> done) {
+  if (next_ == nullptr) {
+    table_->publish(identity, std::move(publication));
+    return answer(Result<PublishOutcome>(PublishOutcome::kDone), std::move(done));
+  }
+  // What the other sink does not take is published again.
+  next_->publish(identity, publication,
+                 [weak = std::weak_ptr(alive_), table = table_, identity, publication,
+                  done = std::move(done)](Result<PublishOutcome> outcome) mutable {
+                   if (weak.expired()) return;
+                   if (outcome == PublishOutcome::kDone) table->publish(identity, std::move(publication));
+                   done(std::move(outcome));
+                 });
+}
+
+void TableSink::end_round(SinkIdentity identity, RoundEnd end,
+                          std::move_only_function<void(Result<PublishOutcome>)> done) {
+  if (next_ == nullptr) {
+    table_->end_round(std::move(end));
+    return answer(Result<PublishOutcome>(PublishOutcome::kDone), std::move(done));
+  }
+  // Its round ends here when it has ended there.
+  next_->end_round(std::move(identity), end,
+                   [weak = std::weak_ptr(alive_), table = table_, end,
+                    done = std::move(done)](Result<PublishOutcome> outcome) mutable {
+                     if (weak.expired()) return;
+                     if (outcome == PublishOutcome::kDone) table->end_round(std::move(end));
+                     done(std::move(outcome));
+                   });
+}
+
+}  // namespace millrace
