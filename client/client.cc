@@ -14,6 +14,7 @@ constexpr char kDefaultMaster[] = "127.0.0.1:7071";
 
 constexpr char kExamples[] =
     "Examples:\n"
+    "  millrace run word_count < book.txt\n"
     "  millrace append log://lines < book.txt\n"
     "  millrace submit word_count --name wc --source log://lines --sink redis://127.0.0.1:6379\n"
     "  millrace top wc -n 5\n"
@@ -35,7 +36,7 @@ std::string one_line(std::string text) {
 }  // namespace
 
 int run_client(const std::vector<std::string>& arguments, Session& session) {
-  CLI::App app("Talks to a Millrace master: jobs, queries, and appending to logs.", "millrace");
+  CLI::App app("Talks to a Millrace master: jobs, queries, and appending to logs. `run` needs none.", "millrace");
   app.footer(kExamples);
   app.set_version_flag("--version", std::string("millrace ") + MILLRACE_VERSION);
   app.fallthrough();
@@ -57,6 +58,7 @@ int run_client(const std::vector<std::string>& arguments, Session& session) {
   add_query_commands(app, session);
   add_watch_command(app, session);
   add_append_command(app, session);
+  add_run_command(app, session);
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::Success& told) {  // --help or --version

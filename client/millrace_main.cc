@@ -9,6 +9,7 @@
 #include "adapters/kafka_producer.h"
 #include "client/session.h"
 #include "common/model/uri.h"
+#include "local/local_run.h"
 
 namespace {
 
@@ -60,5 +61,6 @@ int main(int argc, char** argv) {
   session.input = STDIN_FILENO;
   session.terminal = isatty(STDOUT_FILENO) != 0;
   session.open_kafka = open_kafka;
+  session.start_local_run = millrace::start_local_run;
   return millrace::client::run_client({argv + 1, argv + argc}, session);
 }

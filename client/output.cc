@@ -20,15 +20,6 @@ bool is_number(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-// A whole number as a number, anything else as text.
-nlohmann::ordered_json json_value(const std::string& text) {
-  int64_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, number);
-  if (!text.empty() && stop == end && error == std::errc()) return number;
-  return text;
-}
-
 std::string formatted(const char* format, double value) {
   char text[64];
   std::snprintf(text, sizeof(text), format, value);
@@ -82,6 +73,14 @@ void print_values(const Output& output, const api::Values& values) {
   for (const api::Value& value : values.values) {
     output.stream << output.shown(value.key) << "\t" << (value.found ? output.shown(value.text) : "0") << "\n";
   }
+}
+
+nlohmann::ordered_json json_value(const std::string& text) {
+  int64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (!text.empty() && stop == end && error == std::errc()) return number;
+  return text;
 }
 
 nlohmann::ordered_json json_of(const api::AsOf& as_of) {
@@ -213,6 +212,20 @@ std::string bytes_text(int64_t bytes) {
     unit = next;
   }
   return formatted("%.1f ", amount) + unit;
+}
+
+std::string rate_text(double records) {
+  if (records >= 1e6) return formatted("%.1f M/s", records / 1e6);
+  if (records >= 1e3) return formatted("%.1f k/s", records / 1e3);
+  return formatted("%.0f/s", records);
+}
+
+std::string duration_text(double seconds) {
+  if (seconds < 10) return formatted("%.1f s", seconds);
+  const auto whole = static_cast<int64_t>(seconds);
+  if (whole < 60) return std::to_string(whole) + " s";
+  if (whole < 3600) return std::to_string(whole / 60) + " min " + std::to_string(whole % 60) + " s";
+  return std::to_string(whole / 3600) + " h " + std::to_string(whole / 60 % 60) + " min";
 }
 
 std::string time_text(int64_t unix_ms) {

@@ -37,6 +37,7 @@ void print_job_types(const Output& output, const std::vector<api::JobType>& type
 // word<TAB>count each. A word that is not there counts 0.
 void print_values(const Output& output, const api::Values& values);
 
+nlohmann::ordered_json json_value(const std::string& text);  // a whole number as a number, anything else as text
 nlohmann::ordered_json json_of(const api::AsOf& as_of);
 nlohmann::ordered_json json_of(const api::JobSummary& job);
 nlohmann::ordered_json json_of(const api::JobDescription& description);
@@ -46,9 +47,11 @@ nlohmann::ordered_json json_of(const api::Lag& lag);
 nlohmann::ordered_json json_of(const api::Values& values, bool with_found);
 nlohmann::ordered_json json_of(const api::DeadLetters& letters);
 
-std::string milliseconds(int64_t ms);    // 100 -> "100ms", 60000 -> "1m"
-std::string microseconds(int64_t us);    // 1234 -> "1.2ms"
-std::string bytes_text(int64_t bytes);   // 1536 -> "1.5 KiB"
-std::string time_text(int64_t unix_ms);  // "2024-01-31 12:00:00.123Z"; "-" for 0 and before
+std::string milliseconds(int64_t ms);       // 100 -> "100ms", 60000 -> "1m"
+std::string microseconds(int64_t us);       // 1234 -> "1.2ms"
+std::string bytes_text(int64_t bytes);      // 1536 -> "1.5 KiB"
+std::string rate_text(double records);      // a second: 1536.0 -> "1.5 k/s", 3.2e6 -> "3.2 M/s"
+std::string duration_text(double seconds);  // 0.25 -> "0.2 s", 75 -> "1 min 15 s", 7260 -> "2 h 1 min"
+std::string time_text(int64_t unix_ms);     // "2024-01-31 12:00:00.123Z"; "-" for 0 and before
 
 }  // namespace millrace::client

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "client/local_run.h"
 #include "client/output.h"
 #include "common/base/error.h"
 #include "common/model/address.h"
@@ -44,9 +45,10 @@ using OpenKafka = std::function<Result<std::unique_ptr<Appender>>(const KafkaTar
 struct Session {
   std::ostream& out;
   std::ostream& err;
-  int input = 0;          // descriptor that `append` reads
+  int input = 0;          // descriptor that `append` and `run` read
   bool terminal = false;  // `out` is one
   OpenKafka open_kafka;
+  StartLocalRun start_local_run;
 
   // Filled by parsing the arguments.
   HostPort master;
@@ -64,6 +66,7 @@ void add_job_commands(CLI::App& app, Session& session);
 void add_query_commands(CLI::App& app, Session& session);
 void add_watch_command(CLI::App& app, Session& session);
 void add_append_command(CLI::App& app, Session& session);
+void add_run_command(CLI::App& app, Session& session);
 
 // The whole program: 0 done, 1 failed, 2 wrong usage. Errors are one line on `err`.
 int run_client(const std::vector<std::string>& arguments, Session& session);

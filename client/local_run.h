@@ -1,0 +1,64 @@
+// LocalRun: a job that runs within this process, for `millrace run`: what the command line asks of it. main gives the
+// one of local/, tests a fake.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/base/error.h"
+#include "millrace_types.h"
+
+namespace millrace::client {
+
+struct LocalRunSpec {
+  api::SubmitRequest request;  // without a source: append() brings the records
+  int32_t lanes = 1;
+  std::string logs;           // folder of the embedded logs, for a source log://NAME
+  bool until_latest = false;  // the source ends where it ended at the beginning
+};
+
+// As of one moment; the counts as of the newest complete batch.
+struct LocalRunState {
+  bool finished = false;  // all there is has been counted
+  std::string failure;    // why it does not go on, ever
+  std::string problem;    // what is in its way just now
+  int64_t records = 0;
+  int64_t dead_letters = 0;
+  double done_of_known = 0;  // of the records that are known to come, those that were counted, from 0 to 1
+  bool has_rank = false;
+  std::vector<std::pair<std::string, std::string>> top;  // key and value, the highest first
+};
+
+struct BadRecord {
+  std::string place;  // "line 17", "partition 2, offset 5"
+  std::string reason;
+};
+
+// Used by one thread, append() and end_input() by another one.
+class LocalRun {
+ public:
+  virtual ~LocalRun() = default;  // ends it; nobody may wait in append() any more
+
+  // Takes lines, in their order. Waits while enough is under way. False: the run ends, no more is taken.
+  virtual bool append(std::span<const std::string_view> lines) = 0;
+  virtual void end_input() = 0;
+  // append() takes no more, and who waits there returns.
+  virtual void refuse_input() = 0;
+
+  virtual LocalRunState state(size_t top) = 0;
+  // Every key with its value: the highest first where the job has a rank, else by key.
+  virtual std::vector<std::pair<std::string, std::string>> values() = 0;
+  virtual std::vector<BadRecord> bad_records(int32_t limit) = 0;
+};
+
+// kInvalid: the job, a setting or a URI is wrong.
+using StartLocalRun = std::function<Result<std::unique_ptr<LocalRun>>(const LocalRunSpec& spec)>;
+
+}  // namespace millrace::client

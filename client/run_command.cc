@@ -1,0 +1,269 @@
+// run: a job within this process, until its input is counted.
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "client/input_pump.h"
+#include "client/job_options.h"
+#include "client/options.h"
+#include "client/output.h"
+#include "client/screen.h"
+#include "common/base/text.h"
+
+namespace millrace::client {
+namespace {
+
+constexpr char kStandardInput[] = "-";
+constexpr auto kLookAgainAfter = std::chrono::milliseconds(20);
+constexpr int kDrawEvery = 5;  // looks
+constexpr int32_t kBadRecordsShown = 10;
+constexpr int32_t kMostLanes = 256;
+
+using Clock = std::chrono::steady_clock;
+
+struct RunArguments {
+  JobOptions job;
+  std::string name;
+  std::string source = kStandardInput;
+  std::string sink = "none:";
+  std::string logs;
+  std::string until;
+  int32_t lanes = static_cast<int32_t>(std::clamp(std::thread::hardware_concurrency(), 1U, 64U));
+  int32_t n = 10;
+};
+
+// SIGINT and SIGTERM while it lives: they are asked for. Made before other threads are.
+class Interrupts {
+ public:
+  Interrupts() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+  }
+  ~Interrupts() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+  // Waits; true if one came.
+  [[nodiscard]] bool wait(std::chrono::nanoseconds limit) const {
+    const timespec timeout{.tv_sec = limit.count() / 1'000'000'000, .tv_nsec = limit.count() % 1'000'000'000};
+    return sigtimedwait(&signals_, nullptr, &timeout) > 0;
+  }
+
+ private:
+  sigset_t signals_{};
+  sigset_t before_{};
+};
+
+Result<LocalRunSpec> spec_of(const RunArguments& arguments) {
+  Result<api::SubmitRequest> request = finish_request(arguments.job);
+  if (!request) return std::unexpected(request.error());
+  const bool from_input = arguments.source == kStandardInput;
+  if (from_input && !arguments.until.empty()) {
+    return fail(ErrorCode::kInvalid, "--until is for kafka:// and log://; standard input ends by itself");
+  }
+  if (arguments.source.starts_with("log:") && arguments.logs.empty()) {
+    return fail(ErrorCode::kInvalid,
+                "--logs is missing: the folder `logs` in the --data_dir of the master that keeps " + arguments.source);
+  }
+  request->name = arguments.name.empty() ? request->type : arguments.name;
+  request->source = from_input ? "" : arguments.source;
+  request->sink = arguments.sink;
+  // It only ends what is kept for a recovery, and here nobody recovers.
+  request->checkpoint_interval_ms = std::max<int64_t>(10'000, request->batch_interval_ms);
+  return LocalRunSpec{std::move(*request), arguments.lanes, arguments.logs, !arguments.until.empty()};
+}
+
+// How far it is, in one line.
+class Progress {
+ public:
+  [[nodiscard]] std::string line(const LocalRunState& state, std::optional<double> done) const {
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
+    std::string text = std::to_string(state.records) + " records";
+    if (state.dead_letters > 0) text += " (" + std::to_string(state.dead_letters) + " bad)";
+    if (state.finished) return text + " in " + duration_text(seconds);
+    text += ", " + rate_text(static_cast<double>(state.records) / std::max(seconds, 0.001));
+    if (done && *done > 0.01) {
+      text += ", " + std::to_string(static_cast<int>(*done * 100)) + "%, " + duration_text(seconds / *done - seconds) +
+              " left";
+    }
+    if (!state.problem.empty()) text += "; " + printable(state.problem);
+    return text;
+  }
+
+ private:
+  const Clock::time_point begin_ = Clock::now();
+};
+
+// What is left when a run has ended.
+struct Outcome {
+  LocalRunState state;
+  std::vector<std::pair<std::string, std::string>> values;
+  std::vector<BadRecord> bad;
+};
+
+void print_values(const Output& output, const Outcome& outcome) {
+  if (!output.json) {
+    for (const auto& [key, value] : outcome.values) {
+      output.stream << output.shown(key) << "\t" << output.shown(value) << "\n";
+    }
+    return;
+  }
+  const LocalRunState& state = outcome.state;
+  nlohmann::ordered_json object = {{"records", state.records}, {"dead_letters", state.dead_letters}};
+  object["values"] = nlohmann::ordered_json::array();
+  for (const auto& [key, value] : outcome.values) {
+    object["values"].push_back({{"word", key}, {"count", json_value(value)}});
+  }
+  print_json(output, object);
+}
+
+void tell_bad_records(std::ostream& err, const Outcome& outcome) {
+  const int64_t all = outcome.state.dead_letters;
+  if (all == 0) return;
+  err << "millrace: " << all << (all == 1 ? " record was" : " records were") << " not counted:\n";
+  for (const BadRecord& record : outcome.bad) err << "  " << record.place << ": " << printable(record.reason) << "\n";
+  const int64_t more = all - static_cast<int64_t>(outcome.bad.size());
+  if (more > 0) err << "  and " << more << " more\n";
+}
+
+// One run and what is seen of it.
+class Watcher {
+ public:
+  Watcher(Session& session, const RunArguments& arguments, const Interrupts& interrupts)
+      : session_(session), arguments_(arguments), interrupts_(interrupts), pump_(session.input) {
+    if (live_) follower_.emplace(screen_);
+  }
+
+  Status run(const LocalRunSpec& spec) {
+    auto started = session_.start_local_run(spec);
+    if (!started) return std::unexpected(started.error());
+    run_ = std::move(*started);
+    if (spec.request.source.empty()) pump_->start(*run_);
+    return watch();
+  }
+
+ private:
+  Status watch() {
+    for (int looks = 0;; ++looks) {
+      const bool interrupted = interrupts_.wait(kLookAgainAfter);
+      const LocalRunState state = run_->state(static_cast<size_t>(arguments_.n));
+      if (const auto unread = pump_->failure()) return std::unexpected(*unread);
+      if (!state.failure.empty()) return fail(ErrorCode::kIo, state.failure);
+      if (live_ && (state.finished || interrupted || looks % kDrawEvery == 0)) draw(state);
+      if (state.finished || interrupted) return finish(state);
+      tell_problem(state.problem);
+    }
+  }
+
+  void draw(const LocalRunState& state) {
+    std::vector<std::string> lines = {progress_.line(state, done(state))};
+    for (const auto& [key, value] : state.top) lines.push_back(output_.shown(key) + "\t" + output_.shown(value));
+    screen_.draw(std::move(lines));
+  }
+
+  // Of the whole input, as far as its size is known.
+  [[nodiscard]] std::optional<double> done(const LocalRunState& state) const {
+    const auto read = pump_->share_read();
+    if (arguments_.source != kStandardInput) {
+      return arguments_.until.empty() ? std::nullopt : std::optional(state.done_of_known);
+    }
+    if (!read || pump_->lines() == 0) return std::nullopt;
+    return *read * static_cast<double>(state.records) / static_cast<double>(pump_->lines());
+  }
+
+  Status finish(const LocalRunState& state) {
+    const bool endless = arguments_.source != kStandardInput && arguments_.until.empty();
+    const bool whole = state.finished || endless;  // what has no end is ended by an interrupt
+    // The table shows the highest; who wants all of them pipes. A job without a rank has no table.
+    const bool prints = whole && (!live_ || !state.has_rank);
+    Outcome outcome{state, {}, run_->bad_records(kBadRecordsShown)};
+    if (prints) outcome.values = run_->values();
+    end();
+    if (prints) print_values(output_, outcome);
+    if (output_.terminal) output_.stream.flush();  // what follows stands below it
+    tell_bad_records(session_.err, outcome);
+    if (whole) return {};
+    return fail(ErrorCode::kUnavailable, "interrupted after " + std::to_string(state.records) + " records; " +
+                                             (live_ ? "the counts are of those" : "no counts are printed"));
+  }
+
+  void end() {
+    pump_.reset();
+    run_.reset();
+    // Nobody but the output can mean it now: a reader of the results who leaves ends this without a word.
+    std::signal(SIGPIPE, SIG_DFL);
+  }
+
+  // On a terminal it stands in the line of progress.
+  void tell_problem(const std::string& problem) {
+    if (live_ || problem.empty() || problem == told_) return;
+    told_ = problem;
+    session_.err << "millrace: " << printable(problem) << "; waiting\n" << std::flush;
+  }
+
+  Session& session_;
+  const RunArguments& arguments_;
+  const Interrupts& interrupts_;
+  const Output output_ = session_.output();
+  const bool live_ = output_.terminal && !output_.json;
+  Screen screen_{output_};
+  Progress progress_;
+  std::string told_;
+  std::optional<WindowFollower> follower_;
+  std::unique_ptr<LocalRun> run_;
+  std::optional<InputPump> pump_;  // ends before what it feeds
+};
+
+Status run(Session& session, const RunArguments& arguments) {
+  session.invalid_is_usage = true;
+  if (!session.start_local_run) return fail(ErrorCode::kInvalid, "this program cannot run jobs itself");
+  const auto spec = spec_of(arguments);
+  if (!spec) return std::unexpected(spec.error());
+  const Interrupts interrupts;
+  std::signal(SIGPIPE, SIG_IGN);  // of a sink's or broker's connection
+  return Watcher(session, arguments, interrupts).run(*spec);
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& app, Session& session) {
+  const auto [command, arguments] = add_command<RunArguments>(
+      app, session, "run", "Run a job in this process, without a cluster, and print what it counts",
+      "  printf 'a b a\\n' | millrace run word_count\n"
+      "  millrace run word_count < book.txt            # on a terminal: a live table of the highest\n"
+      "  millrace run word_count < book.txt | head     # piped: every word, the highest first\n"
+      "  millrace run word_count --source kafka://127.0.0.1:9092/lines --until latest\n"
+      "  tail -f access.log | millrace run word_count --set field=path",
+      run);
+  command->add_option("TYPE", arguments->job.request.type, "Type of job; a wrong one is answered with those there are")
+      ->required();
+  command
+      ->add_option("--source", arguments->source,
+                   "- for standard input, each line a record; kafka://HOST:PORT[,HOST:PORT]/TOPIC; log://NAME")
+      ->capture_default_str()
+      ->check([check = uri_check({"kafka", "log"}, "-, kafka://HOST:PORT/TOPIC or log://NAME")](
+                  const std::string& text) { return text == kStandardInput ? "" : check(text); });
+  command->add_option("--until", arguments->until, "latest: end where the topic or log ended at the start")
+      ->check(CLI::IsMember({"latest"}));
+  command->add_option("--logs", arguments->logs, "Folder of the embedded logs, for log://NAME: DATA_DIR/logs");
+  command->add_option("-n", arguments->n, "How many of the highest are shown on a terminal")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_option("--lanes", arguments->lanes, "Threads that map and reduce")
+      ->check(CLI::Range(1, kMostLanes))
+      ->capture_default_str();
+  command->add_option("--sink", arguments->sink, "Where the results go besides: redis://HOST[:PORT][/DB]")
+      ->capture_default_str()
+      ->check(uri_check({"redis", "none"}, "redis://HOST[:PORT][/DB] or none:"));
+  command->add_option("--name", arguments->name, "Name of the job in the sink; the type if it is not given")
+      ->check([](const std::string& text) { return problem_of(check_name("the name", text)); });
+  add_job_options(command, arguments->job);
+}
+
+}  // namespace millrace::client
