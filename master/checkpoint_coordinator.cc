@@ -28,7 +28,11 @@ bool concerns(const wire::CheckpointFile& file, const std::vector<int32_t>& part
 }  // namespace
 
 std::string checkpoint_folder(const std::string& job_name, JobId job, Incarnation incarnation) {
-  return job_name + "-" + to_string(job) + "/" + std::to_string(incarnation.value());
+  return job_folder(job_name, job) + "/" + std::to_string(incarnation.value());
+}
+
+std::string job_folder(const std::string& job_name, JobId job) {
+  return job_name + "-" + to_string(job);
 }
 
 bool tiles_all_partitions(const wire::Manifest& manifest) {

@@ -32,6 +32,7 @@ struct KeptCheckpoint {
 };
 
 // "JOBNAME-JOB/INCARNATION": the folder of one incarnation's files in the checkpoint store.
+std::string job_folder(const std::string& job_name, JobId job);  // all that the store holds of a job
 std::string checkpoint_folder(const std::string& job_name, JobId job, Incarnation incarnation);
 
 // True if for every state partition the files' ranges of batches join from 0 to the manifest's batch.

@@ -14,6 +14,10 @@ ProcessId process_of(int64_t number) {
 
 }  // namespace
 
+SinkLayout layout_of(const wire::JobPlan& plan) {
+  return {plan.values, plan.rank, plan.rank_all};
+}
+
 JobContext context_of(const wire::JobSpec& spec) {
   JobContext context;
   context.settings = spec.settings;
@@ -94,9 +98,10 @@ Status Master::adopt_job(wire::JobRecord record, bool executors_may_return) {
 }
 
 Status Master::make_parts(const wire::JobSpec& spec, JobController::Deps& deps) {
-  auto job = deps_.make_job(spec.type, context_of(spec));
-  if (!job.has_value()) return std::unexpected(job.error());
-  deps.layout = (*job)->layout();
+  if (spec.library.empty()) {
+    if (auto job = deps_.make_job(spec.type, context_of(spec)); !job.has_value()) return std::unexpected(job.error());
+  }
+  deps.layout = layout_of(spec.plan);
   auto sink = deps_.make_sink(spec);
   if (!sink.has_value()) return std::unexpected(sink.error());
   deps.sink = std::move(*sink);
@@ -134,7 +139,7 @@ void Master::clear_away(JobId job, const std::string& name, bool again) {
     }
     deps_.loop.schedule(options_.clear_pause, lifetime_.guard([this, job, name] { clear_away(job, name, true); }));
   };
-  deps_.checkpoints.list(name + "-" + to_string(job), lifetime_.guard(std::move(listed)));
+  deps_.checkpoints.list(job_folder(name, job), lifetime_.guard(std::move(listed)));
 }
 
 JobController* Master::find_job(const std::string& name) {

@@ -45,6 +45,8 @@ DEFINE_string(
     "file:///DIR: the checkpoint store, seen by all workers under this name; DATA_DIR/checkpoints if it is not given");
 DEFINE_uint64(log_retention_bytes, 0,
               "embedded logs: oldest segments are removed while a partition is larger than this; 0: never");
+DEFINE_bool(allow_job_libraries, false,
+            "take shared libraries with jobs: whoever reaches --api then runs code as the workers' user");
 DEFINE_uint64(log_retention_age_s, 0, "embedded logs: segments whose newest record is older are removed; 0: never");
 
 namespace millrace {
@@ -107,6 +109,7 @@ Status open_server(const Options& options, EventLoop& loop, Clock& clock, Random
   master.version = MILLRACE_VERSION;
   master.checkpoints = options.checkpoints;
   master.logs = (options.data_dir / "logs").string();
+  master.allow_job_libraries = FLAGS_allow_job_libraries;
   server.master = std::make_unique<Master>(
       master,
       Master::Deps{loop, clock, random, *server.network, *server.metadata, *server.checkpoints, make_builtin_job,

@@ -15,6 +15,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/job_plan.h"
 #include "common/model/shuffle_block.h"
 #include "common/seams/checkpoint_store.h"
 #include "common/seams/sink.h"
@@ -155,6 +156,12 @@ class Job {
   [[nodiscard]] virtual std::unique_ptr<MapTask> make_map_task() const = 0;
   [[nodiscard]] virtual std::unique_ptr<StateTable> make_state_table() const = 0;
 };
+
+inline JobPlan plan_of(const Job& job) {
+  const SinkLayout layout = job.layout();
+  return {layout.values,    layout.rank,       layout.rank_all, static_cast<int64_t>(job.rank_size()),
+          job.needs_time(), job.removes_keys()};
+}
 
 // What every job is given besides its own settings.
 struct JobContext {

@@ -21,6 +21,16 @@ struct AsOf {
   4: i64 batch
 }
 
+// What the master has to know of a job whose code it never runs.
+struct JobPlan {
+  1: string values                  // names of the outputs: {NAME}:VALUES and {NAME}:RANK in Redis
+  2: string rank                    // empty: none
+  3: bool rank_all = false
+  4: i64 rank_size = 0
+  5: bool needs_time = false
+  6: bool removes = false
+}
+
 struct SubmitRequest {
   1: string name                    // 1-64 of A-Z a-z 0-9 _ - .
   2: string type                    // a built-in job, e.g. word_count
@@ -36,6 +46,8 @@ struct SubmitRequest {
   12: i32 state_partitions = 64
   13: bool fail_on_bad_record = false
   14: map<string, string> sink_config     // of redis: username, password
+  15: binary library                // a shared library that defines `type`, up to 12 MiB; empty: a built-in job
+  16: JobPlan plan                  // of the library's job, as `millrace explain --json` tells it
 }
 
 struct JobSummary {

@@ -81,6 +81,14 @@ struct RegisterExecutor {
   2: i32 lanes
   3: list<OwnedPartition> owned   // none for a new process
 }
+struct JobPlan {         // what the engine has to know of a job's code without running it
+  1: string values               // names of the outputs, as SinkLayout has them
+  2: string rank
+  3: bool rank_all
+  4: i64 rank_size
+  5: bool needs_time
+  6: bool removes
+}
 struct JobSpec {         // what an executor has to know of its job; also the registry's stored form
   1: string name
   2: string type                 // built-in job, e.g. word_count
@@ -100,6 +108,9 @@ struct JobSpec {         // what an executor has to know of its job; also the re
   16: bool take_over = false
   17: i64 max_batch_records
   18: map<string, string> sink_config     // username, password: never logged or shown
+  19: JobPlan plan
+  20: string library             // file of the checkpoint store with the job's code; empty: the type is a built-in one
+  21: i64 library_hash           // XXH3-64 of its bytes
 }
 struct ExecutorAccepted {
   1: JobSpec spec

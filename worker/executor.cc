@@ -1,6 +1,7 @@
 #include "worker/executor.h"
 
 #include "common/base/check.h"
+#include "common/model/hash.h"
 #include "worker/executor_work.h"
 
 namespace millrace {
@@ -119,21 +120,42 @@ void Executor::on_accepted(const wire::Header& head, const wire::ExecutorAccepte
   accepted_ = accepted;
   if (accepted.lease_ms > 0) lease_ = std::chrono::milliseconds(accepted.lease_ms);
   if (accepted.heartbeat_ms > 0) heartbeat_ = std::chrono::milliseconds(accepted.heartbeat_ms);
-  if (first) {
-    if (const Status started = start_job(head, accepted.spec); !started) problem_ = started.error().message;
-  }
+  if (first) load_job(head, accepted.spec);
   check_ready();
 }
 
-Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec) {
+void Executor::load_job(const wire::Header& head, const wire::JobSpec& spec) {
+  const auto start = [this, head](const wire::JobSpec& of, const JobFactory& make_job) {
+    if (const Status started = start_job(head, of, make_job); !started) problem_ = started.error().message;
+  };
+  if (spec.library.empty()) return start(spec, deps_.make_job);
+  deps_.checkpoints.read(spec.library, lifetime_.guard([this, spec, start](const Result<std::string>& bytes) {
+    if (!bytes) {
+      problem_ = "cannot read the job's library: " + bytes.error().message;
+    } else if (hash_of(*bytes) != static_cast<uint64_t>(spec.library_hash)) {
+      problem_ = "the job's library " + spec.library + " in the checkpoint store is damaged; submit the job again";
+    } else if (const Result<JobFactory> library = deps_.load_library(*bytes); !library) {
+      problem_ = library.error().message;
+    } else {
+      start(spec, *library);
+    }
+    check_ready();
+  }));
+}
+
+Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec, const JobFactory& make_job) {
   JobContext context;
   context.settings = spec.settings;
   context.state_partitions = spec.state_partitions;
   context.partition_hash = spec.partition_hash;
   context.max_record_bytes = spec.max_record_bytes;
   context.batch_interval_us = spec.batch_interval_us;
-  Result<std::shared_ptr<const Job>> job = deps_.make_job(spec.type, context);
+  Result<std::shared_ptr<const Job>> job = make_job(spec.type, context);
   if (!job) return std::unexpected(job.error());
+  if (!spec.plan.values.empty() && plan_of(**job) != plan_from(spec.plan)) {
+    return fail(ErrorCode::kInvalid, "this worker's program makes another job of type '" + spec.type +
+                                         "' than the one that was submitted; run the same version everywhere");
+  }
   Result<std::unique_ptr<Sink>> sink = deps_.make_sink(spec);
   if (!sink) return std::unexpected(sink.error());
   make_work(Incarnation(head.incarnation), spec, std::move(*job), std::move(*sink));
@@ -151,7 +173,7 @@ std::string Executor::log_problem() const {
 
 void Executor::check_ready() {
   if (!accepted_) return;
-  if (problem_.empty() && lanes_open_ < work_->lanes->size()) return;
+  if (problem_.empty() && (work_ == nullptr || lanes_open_ < work_->lanes->size())) return;
   if (problem_.empty()) problem_ = log_problem();
   if (!problem_.empty()) {
     send_ready("", problem_);

@@ -51,7 +51,9 @@ class Executor : public MessengerHandler, private LaneHandler {
     const Clock& clock;
     Network& network;
     CheckpointStore& checkpoints;
-    JobFactory make_job;
+    JobFactory make_job;  // of the built-in types
+    // Of the types in a shared library, given its bytes.
+    std::function<Result<JobFactory>(const std::string& bytes)> load_library;
     std::function<Result<std::unique_ptr<Sink>>(const wire::JobSpec&)> make_sink;  // lives on `loop`
     std::function<LaneSeams(size_t index)> lane_seams;
     std::function<void(int exit_code, const std::string& reason)> exit;  // called once; nothing is done after it
@@ -83,7 +85,8 @@ class Executor : public MessengerHandler, private LaneHandler {
   // executor.cc: life
   void register_with_master();
   void on_accepted(const wire::Header& header, const wire::ExecutorAccepted& accepted);
-  Status start_job(const wire::Header& header, const wire::JobSpec& spec);
+  void load_job(const wire::Header& header, const wire::JobSpec& spec);
+  Status start_job(const wire::Header& header, const wire::JobSpec& spec, const JobFactory& make_job);
   void check_ready();
   void send_ready(const std::string& probe, const std::string& problem);
   [[nodiscard]] std::string log_problem() const;

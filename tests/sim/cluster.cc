@@ -168,6 +168,7 @@ void SimCluster::start_master() {
   options.self = ProcessId(world_.random("ids").next_id());
   options.version = "sim";
   options.checkpoints = "sim";
+  options.allow_job_libraries = options_.allow_libraries;
   options.job.checkpoints.base_every = options_.base_every;
   options.job.max_uncheckpointed = options_.max_uncheckpointed;
   Master::Deps deps{loop,
@@ -335,11 +336,15 @@ void SimCluster::launch(WorkerNode& worker, const LaunchRequest& request,
   options.lanes = static_cast<size_t>(options_.lanes);
   options.version = "sim";
   Executor::Deps deps{
-      control,
-      world_.clock(),
-      process.network(),
-      *node->checkpoints,
+      control, world_.clock(), process.network(), *node->checkpoints,
       [this](const std::string& type, const JobContext& context) { return make_job(type, context); },
+      // A library is the name of the type that it holds.
+      [this](const std::string& bytes) {
+        return Result<JobFactory>([this, bytes](const std::string& type, const JobContext& context) {
+          if (type != bytes) return Result<std::shared_ptr<const Job>>(fail(ErrorCode::kNotFound, "no type " + type));
+          return make_job(type, context);
+        });
+      },
       [this, &control](const wire::JobSpec&) { return Result<std::unique_ptr<Sink>>(make_sink(control)); },
       [this, lanes](size_t index) {
         LaneSeams seams;

@@ -57,6 +57,8 @@ struct SimClusterOptions {
   int32_t base_every = 10;              // increments of a checkpoint until bases are merged
   int64_t max_uncheckpointed = 20'000;  // batches
   bool fail_on_bad_record = false;
+  bool libraries = false;  // the jobs' code is in libraries in the checkpoint store
+  bool allow_libraries = true;
   SimFaults faults;
   std::shared_ptr<Plant> plant;
 };

@@ -69,6 +69,11 @@ api::SubmitRequest SimCluster::request_of(const std::string& name) {
   request.checkpoint_interval_ms = options_.checkpoint_interval_ms;
   request.state_partitions = options_.state_partitions;
   request.fail_on_bad_record = options_.fail_on_bad_record;
+  if (!options_.libraries) return request;
+  request.library = request.type;
+  JobContext context;
+  context.state_partitions = options_.state_partitions;
+  request.plan = plan_as<api::JobPlan>(plan_of(**make_job(request.type, context)));
   return request;
 }
 

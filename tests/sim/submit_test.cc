@@ -1,6 +1,8 @@
 // What a submit is answered where its log is not ready, or unfit.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/sim/cluster.h"
 
 namespace millrace {
@@ -49,6 +51,28 @@ TEST_F(SubmitTest, is_refused_with_the_reason_where_the_log_is_unfit) {
   EXPECT_EQ(refused.error().message, "topic 'lines' is compacted; name another");
   cluster_.topic().set_unfit("");
   EXPECT_TRUE(cluster_.submit_once(kJob, kType).has_value());
+}
+
+TEST_F(SubmitTest, of_a_library_runs_the_code_in_it) {
+  SimCluster cluster(1, {.libraries = true, .faults = SimFaults::none()});
+  cluster.start();
+  cluster.append_lines(10);
+  const auto submitted = cluster.submit_once(kJob, kType);
+  ASSERT_TRUE(submitted.has_value()) << submitted.error();
+  EXPECT_TRUE(cluster.finish()) << cluster.state();
+  EXPECT_TRUE(std::ranges::any_of(cluster.checkpoint_disk().files,
+                                  [](const auto& file) { return file.first.ends_with("/job.so"); }));
+  cluster.kill_and_submit(kJob, true);
+  EXPECT_TRUE(cluster.finish()) << cluster.state();  // nothing of the first one is left
+}
+
+TEST_F(SubmitTest, of_a_library_is_refused_where_the_master_takes_none) {
+  SimCluster cluster(1, {.libraries = true, .allow_libraries = false, .faults = SimFaults::none()});
+  cluster.start();
+  const auto refused = cluster.submit_once(kJob, kType);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
+  EXPECT_NE(refused.error().message.find("--allow_job_libraries"), std::string::npos) << refused.error();
 }
 
 }  // namespace

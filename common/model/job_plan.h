@@ -1,0 +1,38 @@
+// JobPlan: what the engine has to know of a job's code without running it. Whoever makes the job (the client for a
+// library, the master for a built-in one) makes the plan; each executor compares it with that of its own job.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace millrace {
+
+struct JobPlan {
+  std::string values;  // names of the outputs, as in SinkLayout
+  std::string rank;
+  bool rank_all = false;
+  int64_t rank_size = 0;
+  bool needs_time = false;
+  bool removes = false;
+
+  bool operator==(const JobPlan&) const = default;
+};
+
+// From and to what the Thrift compiler made of the JobPlan of either file in thrift/.
+template <typename Generated>
+JobPlan plan_from(const Generated& said) {
+  return {said.values, said.rank, said.rank_all, said.rank_size, said.needs_time, said.removes};
+}
+template <typename Generated>
+Generated plan_as(const JobPlan& plan) {
+  Generated said;
+  said.values = plan.values;
+  said.rank = plan.rank;
+  said.rank_all = plan.rank_all;
+  said.rank_size = plan.rank_size;
+  said.needs_time = plan.needs_time;
+  said.removes = plan.removes;
+  return said;
+}
+
+}  // namespace millrace

@@ -1,0 +1,319 @@
+// ControlService: submit.
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/model/address.h"
+#include "common/model/hash.h"
+#include "common/model/uri.h"
+#include "master/control_service.h"
+
+namespace millrace {
+namespace {
+
+constexpr Duration kDescribePause = std::chrono::milliseconds(200);
+constexpr Duration kDescribeLimit = std::chrono::seconds(3);  // no new try after that: somebody waits
+// Of the URIs and all settings of a job together: they are in its record and in each message that starts an executor.
+constexpr size_t kMaxTextBytes = 64 << 10;
+constexpr size_t kMaxLibraryBytes = 12 << 20;  // a message of Thrift has 16 MiB
+constexpr int kClaimTries = 4;
+constexpr Duration kClaimPause = std::chrono::milliseconds(200);
+constexpr Duration kClaimLimit = std::chrono::milliseconds(1000);  // no new try after that: somebody waits
+constexpr Duration kSettlePause = std::chrono::milliseconds(20);
+constexpr int kReleaseTries = 60;
+constexpr Duration kReleasePause = std::chrono::milliseconds(1000);
+
+}  // namespace
+
+// One submit under way.
+struct ControlService::Submission {
+  wire::JobRecord record;
+  std::string start;
+  std::unique_ptr<Log> log;
+  std::unique_ptr<Sink> sink;
+  std::string library;  // the bytes
+  MonotonicTime described_first;
+  int tries = 0;  // of claiming the sink, and of releasing it
+  MonotonicTime claimed_first;
+  Done<api::JobSummary> done;
+
+  [[nodiscard]] JobId id() const { return JobId(static_cast<uint64_t>(record.job)); }
+  [[nodiscard]] SinkIdentity sink_identity() const {
+    return {record.spec.name, id(), Incarnation(record.incarnation), layout_of(record.spec.plan)};
+  }
+};
+
+namespace {
+
+Status check_source(const Uri& source) {
+  if (source.scheme == "log") {
+    if (source.path.empty()) return check_name("--source: an embedded log's name", source.authority);
+    return fail(ErrorCode::kInvalid, "--source: an embedded log has no path; expected log://NAME");
+  }
+  if (source.path.empty()) {
+    return fail(ErrorCode::kInvalid, "--source: no topic; expected kafka://HOST:PORT/TOPIC");
+  }
+  for (size_t begin = 0; begin <= source.authority.size();) {
+    const size_t end = std::min(source.authority.find(',', begin), source.authority.size());
+    const auto broker = parse_address("--source: the broker", source.authority.substr(begin, end - begin));
+    if (!broker.has_value()) return std::unexpected(broker.error());
+    begin = end + 1;
+  }
+  return {};
+}
+
+Status check_settings(const api::SubmitRequest& request) {
+  size_t bytes = request.source.size() + request.sink.size();
+  for (const auto* settings : {&request.settings, &request.source_config, &request.sink_config}) {
+    if (settings->contains("")) return fail(ErrorCode::kInvalid, "a setting has no name; expected KEY=VALUE");
+    for (const auto& [key, value] : *settings) bytes += key.size() + value.size();
+  }
+  if (bytes <= kMaxTextBytes) return {};
+  return fail(ErrorCode::kInvalid, "--source, --sink and all settings are " + std::to_string(bytes) +
+                                       " bytes; together they may be " + std::to_string(kMaxTextBytes));
+}
+
+}  // namespace
+
+Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
+  if (Status named = check_name("a job's name", request.name); !named.has_value()) {
+    return std::unexpected(named.error());
+  }
+  if (Status named = check_name("a job's type", request.type); !named.has_value()) {
+    return std::unexpected(named.error());
+  }
+  if (Status small = check_settings(request); !small.has_value()) return std::unexpected(small.error());
+  const auto invalid = [](const std::string& message) { return fail(ErrorCode::kInvalid, message); };
+  const Result<Uri> source = parse_uri(request.source);
+  if (!source.has_value()) return invalid("--source: " + source.error().message);
+  if (source->scheme != "kafka" && source->scheme != "log") {
+    return invalid("--source: '" + source->scheme +
+                   "' is no kind of source; expected kafka://HOST:PORT/TOPIC or log://NAME");
+  }
+  if (Status good = check_source(*source); !good.has_value()) return std::unexpected(good.error());
+  const Result<Uri> sink = parse_uri(request.sink);
+  if (!sink.has_value()) return invalid("--sink: " + sink.error().message);
+  if (sink->scheme != "redis" && sink->scheme != "none") {
+    return invalid("--sink: '" + sink->scheme + "' is no kind of sink; expected redis://HOST:PORT or none:");
+  }
+  if (request.batch_interval_ms < 1 || request.batch_interval_ms > 600'000) {
+    return invalid("--batch-interval must be from 1ms to 10m");
+  }
+  if (request.checkpoint_interval_ms < request.batch_interval_ms || request.checkpoint_interval_ms > 86'400'000) {
+    return invalid("--checkpoint-interval must be from the batch interval to 24h");
+  }
+  if (request.start != "earliest" && request.start != "latest") {
+    return invalid("--start must be earliest or latest, not '" + request.start.substr(0, 40) + "'");
+  }
+  if (request.state_partitions < 1 || request.state_partitions > 4096) {
+    return invalid("--state-partitions must be from 1 to 4096");
+  }
+  if (request.max_record_bytes < 1 || request.max_record_bytes > (1LL << 30)) {
+    return invalid("--max-record-bytes must be from 1 to 1 GiB");
+  }
+  wire::JobSpec spec;
+  spec.name = request.name;
+  spec.type = request.type;
+  spec.source = request.source;
+  spec.sink = request.sink;
+  spec.settings = request.settings;
+  spec.source_config = request.source_config;
+  spec.sink_config = request.sink_config;
+  spec.batch_interval_us = request.batch_interval_ms * 1000;
+  spec.checkpoint_interval_us = request.checkpoint_interval_ms * 1000;
+  spec.state_partitions = request.state_partitions;
+  spec.partition_hash = 1;
+  spec.max_record_bytes = request.max_record_bytes;
+  spec.fail_on_bad_record = request.fail_on_bad_record;
+  spec.lane_memory_bytes = 64 << 20;
+  spec.take_over = request.take_over;
+  spec.max_batch_records = 2'000'000;
+  return spec;
+}
+
+void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> done) {
+  Result<wire::JobSpec> spec = make_spec(request);
+  if (!spec.has_value()) return done(std::unexpected(spec.error()));
+  if (Status ready = started(); !ready.has_value()) return done(std::unexpected(ready.error()));
+  if (master_.find_job(request.name) != nullptr || busy_.contains(request.name)) {
+    return done(
+        fail(ErrorCode::kExists, "there is a job '" + request.name + "' already; kill it first or take another name"));
+  }
+  auto plan = request.library.empty() ? builtin_plan(*spec) : library_plan(request);
+  if (!plan.has_value()) return done(fail(ErrorCode::kInvalid, plan.error().message));
+  spec->plan = plan_as<wire::JobPlan>(*plan);
+  auto log = master_.deps().make_log(*spec);
+  if (!log.has_value()) return done(std::unexpected(log.error()));
+  auto sink = master_.deps().make_sink(*spec);
+  if (!sink.has_value()) return done(std::unexpected(sink.error()));
+
+  auto submission = std::make_shared<Submission>();
+  submission->record.job = static_cast<int64_t>(master_.deps().random.next_id());
+  submission->record.incarnation = 1;
+  submission->record.state = wire::JobState::RUNNING;
+  submission->record.created_ms = master_.deps().clock.wall_now().unix_ms;
+  submission->record.spec = std::move(*spec);
+  submission->start = request.start;
+  submission->log = std::move(*log);
+  submission->sink = std::move(*sink);
+  submission->library = std::move(request.library);
+  submission->done = std::move(done);
+  submission->described_first = master_.deps().clock.now();
+  busy_.insert(request.name);
+  submissions_.insert(submission);
+  describe_log(submission);
+}
+
+Result<JobPlan> ControlService::builtin_plan(const wire::JobSpec& spec) const {
+  const auto job = master_.deps().make_job(spec.type, context_of(spec));
+  if (!job.has_value()) return std::unexpected(job.error());
+  return plan_of(**job);
+}
+
+// The code of others runs in the job's executors only, so its plan is what the client says; they compare it.
+Result<JobPlan> ControlService::library_plan(const api::SubmitRequest& request) const {
+  if (!master_.options().allow_job_libraries) {
+    return fail(ErrorCode::kInvalid,
+                "this master takes no job libraries, because they run as its workers' user; start it with "
+                "--allow_job_libraries if everybody who reaches --api may do that");
+  }
+  if (request.library.size() > kMaxLibraryBytes) {
+    return fail(ErrorCode::kInvalid, "the job library has " + std::to_string(request.library.size()) +
+                                         " bytes; up to " + std::to_string(kMaxLibraryBytes) +
+                                         " are taken: build it with optimisation, and strip it");
+  }
+  const JobPlan plan = plan_from(request.plan);
+  for (const std::string& name : {plan.values, plan.rank}) {
+    if (name.empty() && &name != &plan.values) continue;
+    if (Status named = check_name("an output's name", name); !named.has_value()) return std::unexpected(named.error());
+    if (name == "fence" || name == "status") {
+      return fail(ErrorCode::kInvalid, "no output can be named '" + name + "'; the sink uses that");
+    }
+  }
+  if (plan.values == plan.rank) return fail(ErrorCode::kInvalid, "a rank and a table are both named " + plan.rank);
+  if (plan.rank_size < 0 || (plan.rank_size == 0) != plan.rank.empty()) {
+    return fail(ErrorCode::kInvalid, "a rank needs a name and a size, and no rank has neither");
+  }
+  return plan;
+}
+
+void ControlService::describe_log(const std::shared_ptr<Submission>& held) {
+  held->log->describe(lifetime_.guard([this, weak = std::weak_ptr(held)](Result<LogDescription> described) {
+    const auto submission = weak.lock();
+    // A log that was just made may not be there in all its parts.
+    const bool passing = !described.has_value() && described.error().code == ErrorCode::kUnavailable;
+    if (passing && master_.deps().clock.now() - submission->described_first < kDescribeLimit) {
+      master_.deps().loop.schedule(kDescribePause, lifetime_.guard([this, submission] { describe_log(submission); }));
+      return;
+    }
+    if (!described.has_value()) return finish_submission(submission, std::unexpected(described.error()));
+    if (!described->unfit.empty()) return finish_submission(submission, fail(ErrorCode::kInvalid, described->unfit));
+    if (described->partitions.empty()) {
+      return finish_submission(submission, fail(ErrorCode::kNotFound, "the source has no partitions"));
+    }
+    wire::JobSpec& spec = submission->record.spec;
+    spec.topic_id = described->topic_id;
+    for (const LogDescription::Partition& partition : described->partitions) {
+      spec.start_offsets.push_back((submission->start == "latest" ? partition.end : partition.begin).value());
+    }
+    submission->claimed_first = master_.deps().clock.now();
+    claim_sink(submission);
+  }));
+}
+
+void ControlService::claim_sink(const std::shared_ptr<Submission>& held) {
+  auto claimed = [this, weak = std::weak_ptr(held)](Status status) {
+    const auto submission = weak.lock();
+    // The answer of a claim that was carried out may be lost, and only the same job id can claim again.
+    const bool unclear = !status.has_value() && status.error().code == ErrorCode::kUnavailable;
+    const bool in_time = master_.deps().clock.now() - submission->claimed_first < kClaimLimit;
+    if (unclear && in_time && ++submission->tries < kClaimTries) {
+      master_.deps().loop.schedule(kClaimPause, lifetime_.guard([this, submission] { claim_sink(submission); }));
+      return;
+    }
+    if (status.has_value()) return save_job(submission);
+    finish_submission(submission, std::move(status));
+    if (unclear) release_sink(submission);
+  };
+  held->sink->claim(held->sink_identity(), held->record.spec.take_over, lifetime_.guard(std::move(claimed)));
+}
+
+void ControlService::release_sink(const std::shared_ptr<Submission>& held) {
+  submissions_.insert(held);
+  auto released = [this, weak = std::weak_ptr(held)](Status status) {
+    const auto submission = weak.lock();
+    if (status.has_value() || ++submission->tries >= kReleaseTries) {
+      submissions_.erase(submission);
+      return;
+    }
+    master_.deps().loop.schedule(kReleasePause, lifetime_.guard([this, submission] { release_sink(submission); }));
+  };
+  held->sink->purge(held->sink_identity(), lifetime_.guard(std::move(released)));
+}
+
+// A library is in the store before the job is in the registry. Until then the job stands among the killed ones: so
+// whatever ends here half way, by this master or the next one nothing is left of it.
+void ControlService::save_job(const std::shared_ptr<Submission>& submission) {
+  wire::JobSpec& spec = submission->record.spec;
+  if (submission->library.empty()) return save_record(submission);
+  spec.library = job_folder(spec.name, submission->id()) + "/job.so";
+  spec.library_hash = static_cast<int64_t>(hash_of(submission->library));
+  WriteSet set;
+  JobStore::put_killed(set, submission->id(), spec.name);
+  master_.store().commit(std::move(set), lifetime_.guard([this, submission](Status status) {
+    if (!status.has_value()) return give_up_saving(submission, std::move(status));
+    master_.deps().checkpoints.create(submission->record.spec.library, std::move(submission->library),
+                                      lifetime_.guard([this, submission](Result<bool> created) {
+                                        if (created.has_value()) return save_record(submission);
+                                        give_up_saving(submission, std::unexpected(created.error()));
+                                      }));
+  }));
+}
+
+void ControlService::save_record(const std::shared_ptr<Submission>& submission) {
+  WriteSet set;
+  JobStore::put_job(set, submission->record);
+  JobStore::remove_killed(set, submission->id());
+  master_.store().commit(std::move(set), lifetime_.guard([this, submission](Status status) {
+    if (!status.has_value()) return give_up_saving(submission, std::move(status));
+    status = master_.adopt_job(submission->record, false);
+    const bool adopted = status.has_value();
+    finish_submission(submission, std::move(status));
+    if (!adopted) release_sink(submission);
+  }));
+}
+
+void ControlService::give_up_saving(const std::shared_ptr<Submission>& submission, Status status) {
+  if (!submission->record.spec.library.empty()) master_.clear_away(submission->id(), submission->record.spec.name);
+  finish_submission(submission, std::move(status));
+  release_sink(submission);
+}
+
+void ControlService::finish_submission(const std::shared_ptr<Submission>& submission, Status status) {
+  const std::string name = submission->record.spec.name;
+  busy_.erase(name);
+  submissions_.erase(submission);
+  if (!status.has_value()) return submission->done(std::unexpected(status.error()));
+  LOG(INFO) << "job " << name << " (" << to_string(JobId(static_cast<uint64_t>(submission->record.job)))
+            << ") is submitted";
+  answer_when_settled(name, submission->record.job, master_.deps().clock.now() + kSettleLimit,
+                      std::move(submission->done));
+}
+
+// What became of it says more than that it is there; but a cluster that takes long is no reason to wait long.
+void ControlService::answer_when_settled(const std::string& name, int64_t id, MonotonicTime deadline,
+                                         Done<api::JobSummary> done) {
+  JobController* job = master_.find_job(name);
+  if (job == nullptr || job->record().job != id) {
+    return done(fail(ErrorCode::kNotFound, "job '" + name + "' was killed meanwhile"));
+  }
+  if (job->is_settled() || master_.deps().clock.now() >= deadline) return done(job->summary());
+  auto again = [this, name, id, deadline, done = std::move(done)]() mutable {
+    answer_when_settled(name, id, deadline, std::move(done));
+  };
+  master_.deps().loop.schedule(kSettlePause, lifetime_.guard(std::move(again)));
+}
+
+}  // namespace millrace
