@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "client/connection.h"
+#include "client/job_library.h"
 #include "client/job_options.h"
 #include "client/options.h"
 #include "client/output.h"
@@ -69,6 +70,7 @@ Status submit(Session& session, const SubmitArguments& arguments) {
   request->source = arguments.source;
   request->sink = arguments.sink;
   request->checkpoint_interval_ms = parse_duration_ms(arguments.checkpoint_interval).value();
+  if (Status added = add_library(*request, arguments.job.library_job); !added) return added;
   return change_job(session, "submitted", [&](auto& services, auto& job) { services.control.submit(job, *request); });
 }
 
@@ -80,8 +82,7 @@ void add_submit(CLI::App& app, Session& session) {
       "      --batch-interval 50ms --checkpoint-interval 5s --kafka-config client.properties --set field=text",
       submit);
   api::SubmitRequest& request = arguments->job.request;
-  command->add_option("TYPE", request.type, "Type of job; `millrace jobs --available` lists them with their settings")
-      ->required();
+  add_job_type(command, arguments->job);
   command->add_option("--name", arguments->name, "Name of the job")->required()->check([](const std::string& text) {
     return problem_of(check_name("the name", text));
   });

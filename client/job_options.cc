@@ -17,6 +17,15 @@ std::function<std::string(const std::string&)> uri_check(std::set<std::string> s
   };
 }
 
+void add_job_type(CLI::App* command, JobOptions& options) {
+  command
+      ->add_option("TYPE", options.request.type,
+                   "Type of job (`millrace jobs --available` lists them with their settings), or a shared library with "
+                   "jobs, ./libNAME.so")
+      ->required();
+  command->add_option("--job", options.library_job, "Which of the library's jobs, if it has several");
+}
+
 void add_job_options(CLI::App* command, JobOptions& options) {
   command->add_option("--batch-interval", options.batch_interval, "Time between batches")
       ->check(check_duration)

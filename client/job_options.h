@@ -14,6 +14,7 @@ namespace millrace::client {
 
 struct JobOptions {
   api::SubmitRequest request;
+  std::string library_job;  // which of a library's jobs; empty: its only one
   std::string batch_interval = "100ms";
   std::vector<std::string> settings;
   std::string kafka_config;
@@ -21,7 +22,9 @@ struct JobOptions {
   std::string on_bad_record = "dead-letter";
 };
 
-void add_job_options(CLI::App* command, JobOptions& options);  // which outlives the parsing
+// The options outlive the parsing.
+void add_job_type(CLI::App* command, JobOptions& options);
+void add_job_options(CLI::App* command, JobOptions& options);
 
 // The request with what the options say. kInvalid: a file that cannot be read, or a setting twice.
 Result<api::SubmitRequest> finish_request(const JobOptions& options);

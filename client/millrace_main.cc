@@ -8,7 +8,10 @@
 
 #include "adapters/kafka_producer.h"
 #include "client/session.h"
+#include "common/model/job_plan.h"
 #include "common/model/uri.h"
+#include "jobs/load_library.h"
+#include "jobs/registry.h"
 #include "local/local_run.h"
 
 namespace {
@@ -49,6 +52,44 @@ Result<std::unique_ptr<millrace::client::Appender>> open_kafka(const millrace::c
   return std::make_unique<KafkaAppender>(std::move(*producer), target.retry_for + kShortestKafkaWait);
 }
 
+std::string names_of(const std::vector<millrace::JobType>& types) {
+  std::string names;
+  for (const auto& type : types) names += (names.empty() ? "" : ", ") + type.name;
+  return names;
+}
+
+Result<millrace::client::ExplainedJob> explain(const millrace::client::JobToExplain& wanted) {
+  std::vector<millrace::JobType> types = millrace::builtin_job_types();
+  millrace::JobFactory make = millrace::make_builtin_job;
+  std::string name = wanted.type;
+  if (!wanted.library.empty()) {
+    const auto library = millrace::load_job_library(wanted.library);
+    if (!library) return std::unexpected(library.error());
+    auto found = (*library)->types();
+    if (!found) return std::unexpected(found.error());
+    types = std::move(*found);
+    make = (*library)->make;
+    if (name.empty() && types.size() != 1) {
+      return millrace::fail(millrace::ErrorCode::kInvalid, "'" + wanted.library + "' has " +
+                                                               std::to_string(types.size()) +
+                                                               " jobs; choose by --job: " + names_of(types));
+    }
+    if (name.empty()) name = types.front().name;
+  }
+  millrace::JobContext context;
+  context.settings = wanted.settings;
+  context.batch_interval_us = wanted.batch_interval_ms * 1000;
+  context.max_record_bytes = wanted.max_record_bytes;
+  const auto job = make(name, context);
+  if (!job) return millrace::fail(millrace::ErrorCode::kInvalid, job.error().message);
+  millrace::client::ExplainedJob explained{.type = name, .settings = wanted.settings};
+  explained.plan = millrace::plan_as<millrace::api::JobPlan>(plan_of(**job));
+  const auto type = std::ranges::find(types, name, &millrace::JobType::name);
+  explained.description = type->description;
+  for (const auto& setting : type->settings) explained.settings.try_emplace(setting.name, setting.default_value);
+  return explained;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -62,5 +103,6 @@ int main(int argc, char** argv) {
   session.terminal = isatty(STDOUT_FILENO) != 0;
   session.open_kafka = open_kafka;
   session.start_local_run = millrace::start_local_run;
+  session.explain = explain;
   return millrace::client::run_client({argv + 1, argv + argc}, session);
 }

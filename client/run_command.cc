@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "client/input_pump.h"
+#include "client/job_library.h"
 #include "client/job_options.h"
 #include "client/options.h"
 #include "client/output.h"
@@ -63,6 +64,7 @@ class Interrupts {
 Result<LocalRunSpec> spec_of(const RunArguments& arguments) {
   Result<api::SubmitRequest> request = finish_request(arguments.job);
   if (!request) return std::unexpected(request.error());
+  if (Status added = add_library(*request, arguments.job.library_job); !added) return std::unexpected(added.error());
   const bool from_input = arguments.source == kStandardInput;
   if (from_input && !arguments.until.empty()) {
     return fail(ErrorCode::kInvalid, "--until is for kafka:// and log://; standard input ends by itself");
@@ -241,8 +243,7 @@ void add_run_command(CLI::App& app, Session& session) {
       "  millrace run word_count --source kafka://127.0.0.1:9092/lines --until latest\n"
       "  tail -f access.log | millrace run word_count --set field=path",
       run);
-  command->add_option("TYPE", arguments->job.request.type, "Type of job; a wrong one is answered with those there are")
-      ->required();
+  add_job_type(command, arguments->job);
   command
       ->add_option("--source", arguments->source,
                    "- for standard input, each line a record; kafka://HOST:PORT[,HOST:PORT]/TOPIC; log://NAME")

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "client/job_library.h"
 #include "client/local_run.h"
 #include "client/output.h"
 #include "common/base/error.h"
@@ -49,6 +50,7 @@ struct Session {
   bool terminal = false;  // `out` is one
   OpenKafka open_kafka;
   StartLocalRun start_local_run;
+  ExplainJob explain;
 
   // Filled by parsing the arguments.
   HostPort master;
@@ -66,6 +68,7 @@ void add_job_commands(CLI::App& app, Session& session);
 void add_query_commands(CLI::App& app, Session& session);
 void add_watch_command(CLI::App& app, Session& session);
 void add_append_command(CLI::App& app, Session& session);
+void add_explain_command(CLI::App& app, Session& session);
 void add_run_command(CLI::App& app, Session& session);
 
 // The whole program: 0 done, 1 failed, 2 wrong usage. Errors are one line on `err`.

@@ -1,7 +1,10 @@
 #include "jobs/load_library.h"
 
 #include <dlfcn.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 namespace millrace {
@@ -24,6 +27,23 @@ Result<const JobLibrary*> load_job_library(const std::string& path) {
                                          ", and this is " + kJobInterface + "; build it again with that");
   }
   return library;
+}
+
+Result<JobFactory> load_job_library_of(const std::string& bytes) {
+  const auto cannot = [](const std::string& what) {
+    return fail(ErrorCode::kUnavailable, "cannot " + what + " the job's library in memory: " + std::strerror(errno));
+  };
+  const int file = memfd_create("job.so", MFD_CLOEXEC);
+  if (file < 0) return cannot("keep");
+  for (size_t written = 0; written < bytes.size();) {
+    const ssize_t size = write(file, bytes.data() + written, bytes.size() - written);
+    if (size < 0) return cannot("write");
+    written += static_cast<size_t>(size);
+  }
+  const auto library = load_job_library("/proc/self/fd/" + std::to_string(file));
+  close(file);
+  if (!library) return std::unexpected(library.error());
+  return JobFactory((*library)->make);
 }
 
 }  // namespace millrace

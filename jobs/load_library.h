@@ -11,4 +11,7 @@ namespace millrace {
 // stays. kInvalid: no library, one of another version or compiler, or none of jobs.
 Result<const JobLibrary*> load_job_library(const std::string& path);
 
+// The same of a library's bytes, from memory, so that nothing is left behind.
+Result<JobFactory> load_job_library_of(const std::string& bytes);
+
 }  // namespace millrace

@@ -3,6 +3,7 @@
 #include <future>
 #include <utility>
 
+#include "jobs/load_library.h"
 #include "jobs/registry.h"
 
 namespace millrace {
@@ -68,6 +69,7 @@ void LocalCluster::open_master() {
   options.self = ProcessId(random_.next_id());
   options.version = kVersion;
   options.checkpoints = "memory";
+  options.allow_job_libraries = true;  // it is who runs this that chose it
   options.lease = kNever;
   options.declare_dead = kNever;
   options.job.settle = Duration::zero();  // one executor is all there will be
@@ -116,6 +118,7 @@ void LocalCluster::launch(const LaunchRequest& request, std::move_only_function<
       *executor_network_,
       *checkpoints_,
       make_builtin_job,
+      load_job_library_of,
       [this](const wire::JobSpec& spec) { return seams_.make_sink(spec, control_); },
       [this](size_t index) {
         LaneSeams seams;

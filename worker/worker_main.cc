@@ -2,12 +2,10 @@
 
 #include <gflags/gflags.h>
 #include <malloc.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <filesystem>
 #include <future>
 #include <iostream>
@@ -98,24 +96,6 @@ struct ExecutorServer {
   std::unique_ptr<Executor> executor;
 };
 
-// From memory, so that nothing is left behind.
-Result<JobFactory> load_library(const std::string& bytes) {
-  const int file = memfd_create("job.so", MFD_CLOEXEC);
-  const auto cannot = [](const std::string& what) {
-    return fail(ErrorCode::kUnavailable, "cannot " + what + " the job's library in memory: " + std::strerror(errno));
-  };
-  if (file < 0) return cannot("keep");
-  for (size_t written = 0; written < bytes.size();) {
-    const ssize_t size = write(file, bytes.data() + written, bytes.size() - written);
-    if (size < 0) return cannot("write");
-    written += static_cast<size_t>(size);
-  }
-  const auto library = load_job_library("/proc/self/fd/" + std::to_string(file));
-  close(file);
-  if (!library) return std::unexpected(library.error());
-  return JobFactory((*library)->make);
-}
-
 Status open_executor(const Options& options, EventLoop& loop, Clock& clock,
                      const std::vector<std::unique_ptr<EventLoop>>& lanes, ExecutorServer& server) {
   auto checkpoints = FileCheckpointStore::open(loop, options.checkpoints, FileCheckpointStore::IfMissing::kWait);
@@ -132,7 +112,7 @@ Status open_executor(const Options& options, EventLoop& loop, Clock& clock,
   executor.master = Endpoint{options.master};
   executor.lanes = lanes.size();
   executor.version = MILLRACE_VERSION;
-  Executor::Deps deps{loop, clock, *server.network, *server.checkpoints, make_builtin_job, load_library,
+  Executor::Deps deps{loop, clock, *server.network, *server.checkpoints, make_builtin_job, load_job_library_of,
                       [&loop](const wire::JobSpec& spec) {
                         return open_sink(loop, {spec.sink, spec.sink_config},
                                          [partitions = spec.state_partitions](auto key) {

@@ -6,7 +6,24 @@ import subprocess
 
 import pytest
 
-from processes import ROOT
+from processes import ROOT, wait_for
+from test_word_count import append
+
+# Works everywhere but in a worker.
+CRASHES_IN_WORKERS = """
+#include <csignal>
+#include <fstream>
+#include <string>
+#include <millrace/job.h>
+
+MILLRACE_JOB(crashing, "a job whose executors die") { job.lines().count_by_value().publish("counts"); }
+
+static const bool crashed = [] {
+  std::string arguments;
+  std::getline(std::ifstream("/proc/self/cmdline"), arguments);
+  return arguments.find("--executor") != std::string::npos && std::raise(SIGSEGV) == 0;
+}();
+"""
 
 
 def run(*command):
@@ -27,6 +44,10 @@ def project(installed, tmp_path_factory):
     """A copy of the template, built."""
     source = tmp_path_factory.mktemp("project") / "my_jobs"
     shutil.copytree(os.path.join(ROOT, "template"), source)
+    (source / "crashing.cc").write_text(CRASHES_IN_WORKERS)
+    with open(source / "CMakeLists.txt", "a", encoding="utf-8") as lists:
+        lists.write("millrace_jobs(crashing crashing.cc)\nadd_library(no_jobs MODULE no_jobs.cc)\n")
+    (source / "no_jobs.cc").write_text("int main_of_nothing() { return 0; }\n")
     run("cmake", "-S", str(source), "-B", str(source / "build"), f"-DCMAKE_PREFIX_PATH={installed}")
     run("cmake", "--build", str(source / "build"))
     return source
@@ -45,3 +66,66 @@ def test_a_library_of_jobs_shows_one_function(project):
     shown = run("nm", "-D", "--defined-only", str(project / "build/libmy_jobs.so"))
     ours = [line for line in shown.splitlines() if "millrace" in line]
     assert [line.split()[-1] for line in ours] == ["millrace_job_library"], shown
+
+
+@pytest.fixture
+def open_cluster(make_cluster):
+    """A cluster that takes libraries of jobs."""
+    return make_cluster(environment={"MILLRACE_ALLOW_JOB_LIBRARIES": "true"}).start()
+
+
+def counts(cluster, name, *words):
+    return cluster.cli("get", name, *words).stdout
+
+
+def test_a_library_runs_on_a_cluster_through_kills_of_all_its_processes(project, open_cluster):
+    library = str(project / "build/libmy_jobs.so")
+    append(open_cluster, "log://text", [b"streams of long streams", b"and rivers"] * 1000)
+    open_cluster.submit(library, "mine", "log://text", "none:", "--set", "least=4")
+    open_cluster.cli("lag", "mine", "--until-zero", "30s")
+    assert counts(open_cluster, "mine", "streams", "long", "of") == "streams\t2000\nlong\t1000\nof\t0\n"
+    os.remove(library)  # the cluster has its own
+    for process in [*open_cluster.workers, open_cluster.master]:
+        process.kill()
+    for process in [open_cluster.master, *open_cluster.workers]:
+        process.start()
+    append(open_cluster, "log://text", [b"streams"])
+    open_cluster.cli("lag", "mine", "--until-zero", "30s")
+    assert counts(open_cluster, "mine", "streams", "rivers") == "streams\t2001\nrivers\t1000\n"
+    assert open_cluster.describe("mine").summary.type == "long_words"
+
+
+def test_a_library_that_crashes_in_workers_harms_no_other_job(project, open_cluster):
+    append(open_cluster, "log://text", [b"a b a"])
+    open_cluster.submit("word_count", "good", "log://text", "none:")
+    open_cluster.submit(str(project / "build/libcrashing.so"), "bad", "log://text", "none:")
+    wait_for("the problem to be told", lambda: open_cluster.describe("bad").summary.problem)
+    append(open_cluster, "log://text", [b"a"] * 10)
+    open_cluster.cli("lag", "good", "--until-zero", "30s")
+    assert counts(open_cluster, "good", "a") == "a\t12\n"
+    open_cluster.cli("kill", "bad")
+
+
+def test_libraries_are_refused_with_cause_and_remedy(project, cluster):
+    append(cluster, "log://text", [b"a"])
+
+    def refusal(library, *more):
+        done = cluster.cli("submit", library, "--name", "mine", "--source", "log://text", "--sink", "none:", *more, code=2)
+        assert done.stderr.count("\n") == 1, done.stderr
+        return done.stderr
+
+    good = str(project / "build/libcrashing.so")
+    assert "--allow_job_libraries" in refusal(good)
+    assert "there are: crashing" in refusal(good, "--job", "other")
+    assert "no setting 'most'" in refusal(good, "--set", "most=1")
+    assert "MILLRACE_JOB" in refusal(str(project / "build/libno_jobs.so"))
+    assert "cannot be loaded" in refusal("./absent.so")
+    assert "--job goes with a library" in refusal("word_count", "--job", "other")
+
+
+def test_a_library_runs_in_one_process(project):
+    done = subprocess.run(
+        [os.path.join(ROOT, "build/release/bin/millrace"), "run", str(project / "build/libcrashing.so"), "--source", "-"],
+        input="b\na\nb\n", capture_output=True, text=True, timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "a\t1\nb\t2\n"), done.stderr

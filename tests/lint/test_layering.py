@@ -36,7 +36,7 @@ RESTRICTED = {
     r"thrift/(server|concurrency|async)/.*": ["adapters"],
     r"thrift/(transport|protocol|processor)/.*": ["adapters", "common/wire", "client"],
     r"(thread|mutex|condition_variable|shared_mutex|future)": ["adapters", "common/runtime", "common/base", "local", "bench", "client"],
-    r"(sys|netinet|arpa)/.*|unistd\.h|fcntl\.h": ["adapters", "common/runtime", "common/base", "bench", "client"],
+    r"(sys|netinet|arpa)/.*|unistd\.h|fcntl\.h": ["adapters", "jobs", "common/runtime", "common/base", "bench", "client"],
     r"gflags/.*": ["adapters"],  # adapters/settings.cc reads the flags; only main files define them
 }
 # Roles get time and randomness by seams.

@@ -1,0 +1,76 @@
+// explain: what a job is made of. Of a library it asks a process of its own, which is this command with --here.
+#include <nlohmann/json.hpp>
+
+#include "client/arguments.h"
+#include "client/job_library.h"
+#include "client/job_options.h"
+#include "client/options.h"
+#include "client/output.h"
+
+namespace millrace::client {
+namespace {
+
+struct Arguments {
+  JobOptions job;
+  bool here = false;
+};
+
+nlohmann::ordered_json json_of(const ExplainedJob& job) {
+  return {{"type", job.type},
+          {"description", job.description},
+          {"settings", job.settings},
+          {"plan",
+           {{"values", job.plan.values},
+            {"rank", job.plan.rank},
+            {"rank_all", job.plan.rank_all},
+            {"rank_size", job.plan.rank_size},
+            {"needs_time", job.plan.needs_time},
+            {"removes", job.plan.removes}}}};
+}
+
+void print(const Output& output, const ExplainedJob& job) {
+  output.stream << job.type << ": " << output.shown(job.description) << "\n";
+  for (const auto& [name, value] : job.settings) {
+    output.stream << "setting  " << output.shown(name) << "=" << output.shown(value) << "\n";
+  }
+  output.stream << "table    " << job.plan.values << (job.plan.removes ? ", keys may go" : "") << "\n";
+  if (!job.plan.rank.empty()) {
+    output.stream << "rank     " << job.plan.rank << ", the highest " << job.plan.rank_size
+                  << (job.plan.rank_all ? "; the sink's holds every key" : "") << "\n";
+  }
+  output.stream << "batches  " << (job.plan.needs_time ? "at every interval" : "where there are records") << "\n";
+}
+
+Status explain(Session& session, const Arguments& arguments) {
+  session.invalid_is_usage = true;
+  const auto request = finish_request(arguments.job);
+  if (!request) return std::unexpected(request.error());
+  JobToExplain job{.type = request->type,
+                   .library = "",
+                   .settings = request->settings,
+                   .batch_interval_ms = request->batch_interval_ms,
+                   .max_record_bytes = request->max_record_bytes};
+  if (is_library_path(job.type)) job.library = std::exchange(job.type, arguments.job.library_job);
+  const auto explained = job.library.empty() || arguments.here ? session.explain(job) : explain_library(job);
+  if (!explained) return std::unexpected(explained.error());
+  if (session.json) {
+    print_json(session.output(), json_of(*explained));
+  } else {
+    print(session.output(), *explained);
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_explain_command(CLI::App& app, Session& session) {
+  const auto [command, arguments] = add_command<Arguments>(app, session, "explain", "Show what a job is made of",
+                                                           "  millrace explain word_count --set rank=all\n"
+                                                           "  millrace explain ./libmy_jobs.so --job long_words",
+                                                           explain);
+  add_job_type(command, arguments->job);
+  add_job_options(command, arguments->job);
+  command->add_flag("--here", arguments->here)->group("");
+}
+
+}  // namespace millrace::client
