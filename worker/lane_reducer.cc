@@ -33,9 +33,11 @@ void LaneReducer::assign(const LaneAssignment& assignment) {
   deps_.wake();
 }
 
-// What another epoch planned beyond the durable batches never was; its open checkpoint and its flags are void.
+// What another epoch planned beyond the durable batches never was; its open checkpoint and its flags are void. So are
+// plans that are not known to have become durable: a master that nothing was heard of may have planned those batches
+// anew. All that were durable are told again.
 void LaneReducer::enter_epoch(BatchId durable) {
-  plans_.erase(plans_.upper_bound(durable), plans_.end());
+  plans_.erase(plans_.upper_bound(std::min(durable, watermarks_.durable)), plans_.end());
   for (auto& [partition, slot] : slots_) slot.queue.forget_beyond(durable);
   rank_.forget_beyond(durable);
   watermarks_.durable = durable;

@@ -458,6 +458,33 @@ TEST_F(ExecutorTest, ANewMasterPlansAnewWhatWasNotDurable) {
   EXPECT_EQ(nodes_.at(one).exit_reason, "");
 }
 
+TEST_F(ExecutorTest, ABatchThatAMasterItNeverHeardPlannedAnewIsNotTakenForTheOneItKnows) {
+  const ProcessId one = add_executor(1);
+  accept(one);
+  assign(1, {one});
+  append("a");
+  run_through(1, cut());
+  const std::map<int32_t, int64_t> durable_to = planned_to_;
+  append("a");
+  run(2, cut());  // mapped, but never durable
+  world_.run_for(seconds(1));
+
+  // The master of epoch 2 made a batch 2 without records durable, and ended.
+  new_master(3);
+  accept(one);
+  planned_to_ = durable_to;
+  assign(2, {one}, 2);
+  wire::RunBatch durable;
+  durable.replay = true;
+  run(2, durable);
+  progress(2);
+  ASSERT_TRUE(wait([&] { return all_applied(2); }));
+  progress(2, 2);
+  EXPECT_EQ(get("a", 2), "2");
+  run_through(3, cut());
+  EXPECT_EQ(get("a", 3), "4");
+}
+
 TEST_F(ExecutorTest, WithoutTheCheckpointStoreItSaysSo) {
   disk_->files.clear();
   const ProcessId one = add_executor(1);
