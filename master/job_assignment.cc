@@ -217,6 +217,7 @@ void JobController::send_assign(const Member& to) {
   assign.published = published_.value();
   assign.checkpoint = coordinator_.newest_batch().value();
   if (coordinator_.newest() != nullptr) {
+    assign.checkpoint_tick_ms = coordinator_.newest()->manifest.tick_ms;
     for (const wire::CheckpointFile& file : coordinator_.newest()->manifest.files) {
       if (!file.name.empty()) assign.files.push_back(file);
     }
@@ -238,6 +239,7 @@ void JobController::send_replayed_plans(const Member& member) {
     if (BatchId(batch.record.batch) <= oldest) continue;
     wire::RunBatch plan;
     plan.time_ms = batch.record.time_ms;
+    plan.tick = batch.record.tick;
     plan.ranges = batch.record.ranges;
     plan.replay = true;
     wire::Body body;

@@ -112,9 +112,10 @@ bool JobController::is_current(ProcessId from, const wire::OwnedPartition& repor
 void JobController::schedule_tick() {
   if (ticking_) return;
   ticking_ = true;
+  const MonotonicTime now = clock_.now();
   const Duration interval = std::chrono::microseconds(record_.spec.batch_interval_us);
-  next_tick_ = std::max(next_tick_ + interval, clock_.now());
-  loop_.schedule(next_tick_ - clock_.now(), lifetime_.guard([this] {
+  next_tick_ = batch_clock_ ? now + batch_clock_->until_tick(now) : std::max(next_tick_ + interval, now);
+  loop_.schedule(next_tick_ - now, lifetime_.guard([this] {
     ticking_ = false;
     tick();
   }));
@@ -123,6 +124,7 @@ void JobController::schedule_tick() {
 void JobController::tick() {
   if (!needs_executors()) return;
   cut_missed_ = !may_cut();
+  tick_due_ = needs_time();
   try_cut();
   check_stopped();
   schedule_tick();
@@ -153,20 +155,32 @@ bool JobController::wants_checkpoint() const {
          ledger_->newest().value() - coordinator_.newest_batch().value() > many_empty_batches;
 }
 
+// A stopping job's time stands still. Where no checkpoint becomes complete, ticks without records leave the bound of
+// the batches that follow it to those that have some.
+bool JobController::wants_tick() const {
+  const int64_t uncheckpointed = ledger_->newest().value() - coordinator_.newest_batch().value();
+  return tick_due_ && phase_ == Phase::kRunning && uncheckpointed < options_.max_uncheckpointed / 2;
+}
+
 void JobController::try_cut() {
   if (!may_cut()) return;
   // At the bound only a batch that may end it: an empty one with a checkpoint, and no next one while that is open.
   const bool full = ledger_->newest().value() - coordinator_.newest_batch().value() >= options_.max_uncheckpointed;
   const bool records = !full && phase_ == Phase::kRunning && cutter_.has_records();
-  if (records || (!full && wants_publication()) || may_checkpoint()) cut(records);
+  if (records || wants_tick() || (!full && wants_publication()) || may_checkpoint()) cut(records);
 }
 
 void JobController::cut(bool take_records) {
   wire::BatchRecord record;
   record.batch = ledger_->newest().value() + 1;
   record.epoch = epoch_.value();
-  last_time_ms_ = std::max(last_time_ms_, clock_.wall_now().unix_ms);
-  record.time_ms = last_time_ms_;
+  if (batch_clock_) {
+    record.tick = std::exchange(tick_due_, false) && phase_ == Phase::kRunning;
+    record.time_ms = batch_clock_->take(record.tick, clock_.now());
+  } else {
+    recorded_times_.time_ms = std::max(recorded_times_.time_ms, clock_.wall_now().unix_ms);
+    record.time_ms = recorded_times_.time_ms;
+  }
   record.topic_id = record_.spec.topic_id;
   if (take_records) {
     const int64_t most = std::max<int64_t>(1, record_.spec.max_batch_records);
@@ -199,6 +213,7 @@ void JobController::cut(bool take_records) {
 
   wire::RunBatch plan;
   plan.time_ms = batch.record.time_ms;
+  plan.tick = batch.record.tick;
   plan.ranges = batch.record.ranges;
   plan.checkpoint = batch.checkpoint;
   plan.publish = batch.publish;
@@ -369,10 +384,14 @@ void JobController::on_applied(ProcessId from, const wire::Applied& applied) {
     state.applied = std::max(state.applied, BatchId(report.applied));
     if (state.restoring && state.applied >= state.target) state.restoring = false;
   }
+  const BatchId changed = std::min(BatchId(applied.changed), ledger_->newest_durable());
+  const bool changed_by_time = needs_time() && changed > last_changed_;
+  if (changed_by_time) last_changed_ = changed;
   advance_applied();
   if (!replays_.empty()) issue_replays();
   if (reload || !restoring()) evaluate_assignment();
-  if (cut_missed_ && may_cut()) {
+  // What time alone has changed is published at once: the batch that did it was cut before anybody knew.
+  if ((cut_missed_ || (changed_by_time && wants_publication())) && may_cut()) {
     cut_missed_ = false;
     try_cut();
   }

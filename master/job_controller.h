@@ -28,6 +28,7 @@
 #include "common/seams/sink.h"
 #include "common/seams/task_loop.h"
 #include "master/assignment.h"
+#include "master/batch_clock.h"
 #include "master/checkpoint_coordinator.h"
 #include "master/cutter.h"
 #include "master/job_store.h"
@@ -177,6 +178,8 @@ class JobController {
   void tick();
   void try_cut();
   [[nodiscard]] bool may_cut() const;
+  [[nodiscard]] bool wants_tick() const;
+  [[nodiscard]] bool needs_time() const { return record_.spec.plan.needs_time; }
   [[nodiscard]] bool reader_fills_up(ProcessId owner, LogPartition partition) const;
   void cut(bool take_records);
   void commit_batch(BatchId batch);
@@ -277,13 +280,15 @@ class JobController {
 
   bool ticking_ = false;
   bool cut_missed_ = false;  // a cut was due and too many batches were in flight
+  bool tick_due_ = false;    // of a job that needs time: the next batch is one
   MonotonicTime next_tick_;
-  int64_t last_time_ms_ = 0;
-  BatchId restart_floor_;  // newest batch that was durable when this master began
-  BatchId applied_;        // by every partition, as told; never lowered
-  bool answers_ = false;   // applied_ has reached the floor
-  BatchId last_changed_;   // newest batch with records
-  BatchId published_;      // newest complete round
+  BatchClock::Recorded recorded_times_;    // of the batch log
+  std::optional<BatchClock> batch_clock_;  // of a job that needs time, once it runs
+  BatchId restart_floor_;                  // newest batch that was durable when this master began
+  BatchId applied_;                        // by every partition, as told; never lowered
+  bool answers_ = false;                   // applied_ has reached the floor
+  BatchId last_changed_;                   // newest batch with records, or that changed something without any
+  BatchId published_;                      // newest complete round
   std::optional<Round> round_;
   bool force_round_ = false;
   std::map<StatePartition, Generation> fenced_;  // out of the sink, although this is the owner's generation

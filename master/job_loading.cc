@@ -115,13 +115,17 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
   const wire::Manifest* manifest = kept.empty() ? nullptr : &kept.front().manifest;
   const auto& offsets = manifest != nullptr ? manifest->offsets : record_.spec.start_offsets;
   for (size_t i = 0; i < offsets.size(); ++i) next[LogPartition(static_cast<int32_t>(i))] = Offset(offsets[i]);
-  for (const KeptCheckpoint& checkpoint : kept) last_time_ms_ = std::max(last_time_ms_, checkpoint.manifest.time_ms);
+  for (const KeptCheckpoint& checkpoint : kept) {
+    recorded_times_.time_ms = std::max(recorded_times_.time_ms, checkpoint.manifest.time_ms);
+    recorded_times_.tick_ms = std::max(recorded_times_.tick_ms, checkpoint.manifest.tick_ms);
+  }
   for (wire::BatchRecord& record : *batches) {
     for (wire::PlannedRange& range : record.ranges) {
       next[LogPartition(range.partition)] = Offset(range.to_offset);
       range.mapper = 0;  // whoever mapped it did so for another master
     }
-    last_time_ms_ = std::max(last_time_ms_, record.time_ms);
+    recorded_times_.time_ms = std::max(recorded_times_.time_ms, record.time_ms);
+    if (record.tick) recorded_times_.tick_ms = record.time_ms;
     if (!record.ranges.empty()) last_changed_ = BatchId(record.batch);
     ledger_->add(std::move(record), true);
   }
@@ -179,6 +183,10 @@ void JobController::begin_running() {
                                       [](const StateOwnership& state) { return state.process != kNoProcess; });
   hold_until_ = clock_.now() + (had_owners ? options_.return_grace : options_.settle);
   last_checkpoint_ = last_rank_ = clock_.now();
+  if (needs_time()) {
+    const Duration interval = std::chrono::microseconds(record_.spec.batch_interval_us);
+    batch_clock_.emplace(interval, recorded_times_, clock_.wall_now(), clock_.now());
+  }
   for (const auto& [process, member] : members_) credit_owned(member);
   watch_log();
   if (phase_ == Phase::kStopping) schedule_tick();

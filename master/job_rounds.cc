@@ -176,6 +176,7 @@ void JobController::begin_checkpoint(const Ledger::Batch& batch) {
   draft.batch = batch.record.batch;
   draft.offsets = offsets_after(BatchId(batch.record.batch));
   draft.time_ms = batch.record.time_ms;
+  draft.tick_ms = batch_clock_ ? batch_clock_->newest_tick_ms() : 0;
   draft.job_type = record_.spec.type;
   draft.state_partitions = record_.spec.state_partitions;
   std::map<ProcessId, std::vector<StatePartition>> owned;

@@ -87,19 +87,20 @@ void Oracle::on_job(const wire::JobRecord& record) {
     job.id = id;
     job.spec = record.spec;
     job.next = record.spec.start_offsets;
-    job.ranges.emplace_back();
+    job.records.emplace_back();
     job.totals.emplace_back();
   }
   if (!record.checkpoints.empty()) check_checkpoint(job, record.checkpoints.back());
 }
 
 void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
-  std::ostringstream ranges;
+  std::ostringstream written;
   for (const wire::PlannedRange& range : record.ranges) {
-    ranges << range.partition << ":" << range.from_offset << "-" << range.to_offset << " ";
+    written << range.partition << ":" << range.from_offset << "-" << range.to_offset << " ";
   }
+  written << record.time_ms << (record.tick ? " tick" : "");
   if (record.batch <= job.newest()) {
-    if (ranges.str() != job.ranges[static_cast<size_t>(record.batch)]) {
+    if (written.str() != job.records[static_cast<size_t>(record.batch)]) {
       breach(job, "the durable batch " + std::to_string(record.batch) + " was rewritten");
     }
     return;
@@ -108,14 +109,28 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
     return breach(job,
                   "batch " + std::to_string(record.batch) + " became durable after " + std::to_string(job.newest()));
   }
+  check_time(job, record);
   Totals totals = job.totals.back();
   for (const wire::PlannedRange& range : record.ranges) fold_range(job, record.batch, range, totals);
   totals.offsets.clear();
   for (size_t l = 0; l < job.next.size(); ++l) {
     totals.offsets += (l == 0 ? "" : ",") + std::to_string(l) + ":" + std::to_string(job.next[l]);
   }
-  job.ranges.push_back(ranges.str());
+  job.records.push_back(written.str());
   job.totals.push_back(std::move(totals));
+}
+
+void Oracle::check_time(Job& job, const wire::BatchRecord& record) {
+  const std::string place = at_batch(record.batch) + ", of " + std::to_string(record.time_ms);
+  if (record.time_ms < job.time_ms) breach(job, "batch time went back from " + std::to_string(job.time_ms) + place);
+  job.time_ms = record.time_ms;
+  // A batch after a tick belongs to the next one, tick or not.
+  if (job.tick_ms > 0 && record.time_ms <= job.tick_ms) {
+    breach(job, "the tick at " + std::to_string(job.tick_ms) + " had been" + place);
+  }
+  if (!record.tick) return;
+  job.tick_ms = record.time_ms;
+  if (record.time_ms * 1000 % job.spec.batch_interval_us != 0) breach(job, "a tick is at no multiple" + place);
 }
 
 void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range, Totals& totals) {

@@ -2,7 +2,8 @@
 // itself with its own splitting, learns the batches from what the master made durable, and compares everything that
 // anybody can see with the fold of exactly those records:
 //
-//   batch log     ranges tile the offsets of each log partition; a durable batch is never rewritten
+//   batch log     ranges tile the offsets of each log partition; a durable batch is never rewritten; batch time never
+//                 goes back, and ticks are at multiples of the batch interval, each later than the one before
 //   sink          each value is the fold at the batch it was published for; when a partition is done at a batch, all of
 //                 its values are; a round's rank and status are those of its batch, and all partitions have reached
 //                 it; generations and batches never go back; nothing is written of a batch that is not durable
@@ -75,7 +76,9 @@ class Oracle {
     JobId id;
     wire::JobSpec spec;
     std::vector<int64_t> next;                                           // offset, by log partition
-    std::vector<std::string> ranges;                                     // by batch; [0] is empty
+    std::vector<std::string> records;                                    // by batch, as written; [0] is empty
+    int64_t time_ms = 0;                                                 // of the newest batch
+    int64_t tick_ms = 0;                                                 // the newest tick
     std::vector<Totals> totals;                                          // by batch
     std::map<std::string, std::vector<std::pair<int64_t, Sums>>> words;  // ascending by batch
     std::map<StatePartition, std::pair<Generation, BatchId>> published;  // newest seen
@@ -88,6 +91,7 @@ class Oracle {
 
   void on_job(const wire::JobRecord& record);
   void on_batch(Job& job, const wire::BatchRecord& record);
+  void check_time(Job& job, const wire::BatchRecord& record);
   void fold_range(Job& job, int64_t batch, const wire::PlannedRange& range, Totals& totals);
   void check_value(Job& job, const FakeSinkServer::Event& event);
   void check_done(Job& job, const FakeSinkServer::Event& event);

@@ -52,7 +52,7 @@ MonotonicTime SimClock::now() const {
   return MonotonicTime(kStart + world_.now());
 }
 WallTime SimClock::wall_now() const {
-  return {kWallStartMs + to_ms(world_.now())};
+  return {kWallStartMs + to_ms(world_.now() + world_.wall_skew())};
 }
 
 SimLoop::SimLoop(World& world, SimProcess& process, std::string name, uint32_t id)

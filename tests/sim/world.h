@@ -186,6 +186,9 @@ class World {
   [[nodiscard]] const FrameTap& frame_tap() const { return frame_tap_; }
 
   [[nodiscard]] Duration now() const { return now_; }  // since the beginning
+  // Sets all wall clocks forward, or back.
+  void skew_wall(Duration by) { wall_skew_ += by; }
+  [[nodiscard]] Duration wall_skew() const { return wall_skew_; }
   [[nodiscard]] Clock& clock() { return clock_; }
   // The stream of a domain; the same object each time.
   [[nodiscard]] SimRandom& random(const std::string& domain);
@@ -221,6 +224,7 @@ class World {
   bool faults_on_ = true;
   SimClock clock_{*this};
   Duration now_{};
+  Duration wall_skew_{};
   uint64_t next_sequence_ = 1;
   uint64_t events_ = 0;
   uint64_t trace_ = 0;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "master/assignment.h"
+#include "master/batch_clock.h"
 #include "master/checkpoint_coordinator.h"
 #include "master/control_service.h"
 #include "master/cutter.h"
@@ -75,6 +76,66 @@ TEST(Cutter, announcements_of_an_earlier_reader_and_repeats_are_ignored) {
   const auto ranges = cutter.cut(1000);
   ASSERT_EQ(ranges.size(), 1u);
   EXPECT_EQ(ranges[0].records, 10);
+}
+
+// --- BatchClock ------------------------------------------------------------------------------------------------------
+
+constexpr Duration kSecond = std::chrono::seconds(1);
+constexpr MonotonicTime kStart(std::chrono::hours(5));
+constexpr bool kTick = true;
+constexpr bool kBetween = false;
+
+Duration ms(int64_t milliseconds) {
+  return std::chrono::milliseconds(milliseconds);
+}
+
+TEST(BatchClock, ticks_come_at_multiples_of_the_interval) {
+  BatchClock clock(kSecond, {}, {10'300}, kStart);
+  EXPECT_EQ(clock.until_tick(kStart), ms(700));
+  EXPECT_EQ(clock.take(kTick, kStart + ms(700)), 11'000);
+  EXPECT_EQ(clock.until_tick(kStart + ms(700)), kSecond);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(1700)), 12'000);
+  EXPECT_EQ(clock.newest_tick_ms(), 12'000);
+}
+
+TEST(BatchClock, a_late_tick_has_the_time_of_then_and_the_next_one_comes_in_its_time) {
+  BatchClock clock(kSecond, {}, {10'000}, kStart);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(1000)), 11'000);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(4900)), 14'000);
+  EXPECT_EQ(clock.until_tick(kStart + ms(4900)), ms(100));
+  EXPECT_EQ(clock.take(kTick, kStart + ms(5000)), 15'000);
+}
+
+TEST(BatchClock, a_tick_that_is_a_little_early_is_the_one_it_was_meant_to_be) {
+  BatchClock clock(kSecond, {}, {10'000}, kStart);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(1000)), 11'000);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(1999)), 12'000);
+  EXPECT_EQ(clock.until_tick(kStart + ms(1999)), ms(1));
+}
+
+TEST(BatchClock, a_batch_between_two_ticks_has_the_time_of_the_one_to_come) {
+  BatchClock clock(kSecond, {}, {10'000}, kStart);
+  EXPECT_EQ(clock.take(kBetween, kStart + ms(200)), 11'000);
+  EXPECT_EQ(clock.take(kBetween, kStart + ms(999)), 11'000);
+  EXPECT_EQ(clock.newest_tick_ms(), 0);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(1000)), 11'000);
+  EXPECT_EQ(clock.take(kBetween, kStart + ms(1000)), 12'000);
+  // Ticks were passed over; the one to come is then.
+  EXPECT_EQ(clock.take(kBetween, kStart + ms(5500)), 16'000);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(5999)), 16'000) << "a timer that goes off early";
+}
+
+TEST(BatchClock, a_wall_clock_that_was_set_back_while_no_master_ran_does_not_take_time_back) {
+  BatchClock clock(kSecond, {.time_ms = 3'600'000, .tick_ms = 3'599'000}, {10'300}, kStart);
+  EXPECT_EQ(clock.take(kBetween, kStart), 3'600'000);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(1000)), 3'600'000);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(2000)), 3'601'000);
+}
+
+TEST(BatchClock, a_batch_that_was_promised_a_tick_before_a_restart_gets_none_before_it) {
+  BatchClock clock(kSecond, {.time_ms = 12'000, .tick_ms = 10'000}, {11'100}, kStart);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(10)), 12'000);
+  EXPECT_EQ(clock.take(kTick, kStart + ms(1900)), 13'000);
 }
 
 // --- spread ----------------------------------------------------------------------------------------------------------
