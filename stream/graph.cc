@@ -315,6 +315,16 @@ void Graph::rank(StateId state, std::string name, size_t size, bool all) {
   rank_size_ = size;
 }
 
+int64_t Graph::expire_keys(std::chrono::milliseconds time_to_live) {
+  if (time_to_live <= std::chrono::milliseconds::zero() || time_to_live > std::chrono::years(1000)) {
+    throw JobError("a time to live of " + std::to_string(time_to_live.count()) +
+                   " ms is none; give one from a millisecond to 1000 years, or none at all");
+  }
+  need_time();
+  remove_keys();
+  return time_to_live.count();
+}
+
 void Graph::check(const JobContext& context) const {
   if (!published_) throw JobError("the job publishes nothing; end a table with publish(\"NAME\")");
   if (needs_time_ && context.batch_interval_us % 1000 != 0) {

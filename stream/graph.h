@@ -12,6 +12,7 @@
 // In checkpoints a key of a state begins with the state's number (varint).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -149,6 +150,8 @@ class Graph {
   // Some state changes with batch time, or its keys may go: see Job.
   void need_time() { needs_time_ = true; }
   void remove_keys() { removes_keys_ = true; }
+  // Both. Gives the milliseconds; JobError where they are none to live for.
+  int64_t expire_keys(std::chrono::milliseconds time_to_live);
 
   // Throws JobError where the graph is no job, or none for this context.
   void check(const JobContext& context) const;

@@ -1,49 +1,200 @@
-// KeyedStateTable: per key all values since the start, merged.
+// Running aggregations: per key all values since the start, folded.
+//
+//   KeyedStateTable      keys stay
+//   ExpiringStateTable   a key goes when it had no input for so long (by batch time)
+//
+// A Fold says how. It has the types Value (of the pairs) and State, and
+//
+//   void begin(State& into, Value& first)        the first value of a key
+//   void add(State& into, const Value& value)    every other one
+//   kFirstStays                                  add() does nothing
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <span>
+#include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "stream/pair_section.h"
 #include "stream/versioned_table.h"
 
 namespace millrace::internal {
 
-// `Merge`: void(Value& into, const Value& from), associative; commutative too where the edge combines.
-template <typename Value, typename Merge>
-class KeyedStateTable final : public VersionedTable<Value> {
+// `Merge`: void(V& into, const V& from), associative; commutative too where the edge combines.
+template <typename V, typename Merge>
+struct ReduceFold {
+  using Value = V;
+  using State = V;
+  static constexpr bool kFirstStays = false;
+  [[no_unique_address]] Merge merge;
+
+  void begin(V& into, V& first) const { into = std::move(first); }
+  void add(V& into, const V& value) const { merge(into, value); }
+};
+
+// `Create`: S(const V&). `Add`: void(S& into, const V&).
+template <typename V, typename S, typename Create, typename Add>
+struct CombineFold {
+  using Value = V;
+  using State = S;
+  static constexpr bool kFirstStays = false;
+  [[no_unique_address]] Create create;
+  [[no_unique_address]] Add add_value;
+
+  void begin(S& into, const V& first) const { into = create(first); }
+  void add(S& into, const V& value) const { add_value(into, value); }
+};
+
+// That a key was there.
+struct FirstFold {
+  using Value = int64_t;
+  using State = int64_t;
+  static constexpr bool kFirstStays = true;
+
+  static void begin(int64_t& into, int64_t first) { into = first; }
+  static void add(int64_t&, int64_t) {}
+};
+struct FirstStays {
+  void operator()(int64_t&, const int64_t&) const {}
+};
+
+template <typename Fold>
+class KeyedStateTable final : public VersionedTable<typename Fold::State> {
+  using Value = typename Fold::Value;
+  using State = typename Fold::State;
+
  public:
-  explicit KeyedStateTable(size_t rank_size, Merge merge = {})
-      : VersionedTable<Value>(rank_size), merge_(std::move(merge)) {}
+  explicit KeyedStateTable(size_t rank_size, Fold fold = {})
+      : VersionedTable<State>(rank_size), fold_(std::move(fold)) {}
 
   Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
     this->begin_batch(context.batch);
-    for (size_t index = 0; index < sections.size(); ++index) {
-      const char* const begin = sections[index].data();
-      const char* at = begin;
-      if (!read_pairs<Value>(
-              at, begin + sections[index].size(), [this](const HashedKey& key) { this->prefetch(key); },
-              [this](const HashedKey& key, Value& by) { merge(key, by); })) {
-        return unreadable_section(index, context.batch, static_cast<size_t>(at - begin));
-      }
-    }
-    this->end_batch();
-    return {};
+    Status status = read_sections<Value>(
+        context.batch, sections, [this](const HashedKey& key) { this->prefetch(key); },
+        [this](const HashedKey& key, Value& value) { add(key, value); });
+    if (status) this->end_batch();
+    return status;
   }
 
  private:
-  [[gnu::noinline]] void merge(const HashedKey& key, Value& by) {
-    this->change(this->open(key), [&](Value& value, bool fresh) {
+  [[gnu::noinline]] void add(const HashedKey& key, Value& value) {
+    const ByteSlot slot = this->open(key);
+    if constexpr (Fold::kFirstStays) {
+      if (this->live(slot)) return;
+    }
+    this->change(slot, [&](State& state, bool fresh) {
       if (fresh) {
-        value = std::move(by);
+        fold_.begin(state, value);
       } else {
-        merge_(value, by);
+        fold_.add(state, value);
       }
     });
   }
 
-  [[no_unique_address]] const Merge merge_;
+  [[no_unique_address]] const Fold fold_;
+};
+
+// A value, and when its key had input last.
+template <typename V>
+struct Timed {
+  V value;
+  int64_t touched_ms;
+  MILLRACE_FIELDS(Timed, value, touched_ms)
+
+  [[nodiscard]] std::string text() const
+    requires kTextual<V>
+  {
+    return text_of(value);
+  }
+  [[nodiscard]] double score() const { return score_of(value); }
+};
+
+// When to look at which cells.
+class DueQueue {
+ public:
+  void add(int64_t due_ms, ByteSlot slot) { due_[due_ms].push_back(slot); }
+  // Calls function(slot) for each that is due; it may add others.
+  template <typename Function>
+  void take_due(int64_t now_ms, Function&& function) {
+    while (!due_.empty() && due_.begin()->first <= now_ms) {
+      const std::vector<ByteSlot> slots = std::move(due_.extract(due_.begin()).mapped());
+      for (const ByteSlot slot : slots) function(slot);
+    }
+  }
+  void remap(std::span<const ByteSlot> moved) {
+    for (auto& [due, slots] : due_) {
+      for (ByteSlot& slot : slots) slot = moved[slot];
+    }
+  }
+
+ private:
+  std::map<int64_t, std::vector<ByteSlot>> due_;
+};
+
+// Each live cell stands in the queue once, at the time that it had when it was put there; when that comes, the cell is
+// removed, or put back if it was touched since.
+template <typename Fold>
+class ExpiringStateTable final : public VersionedTable<Timed<typename Fold::State>> {
+  using Value = typename Fold::Value;
+  using Cell = Timed<typename Fold::State>;
+
+ public:
+  ExpiringStateTable(size_t rank_size, int64_t time_to_live_ms, Fold fold = {})
+      : VersionedTable<Cell>(rank_size), fold_(std::move(fold)), time_to_live_ms_(time_to_live_ms) {}
+
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+    this->begin_batch(context.batch);
+    Status status = read_sections<Value>(
+        context.batch, sections, [this](const HashedKey& key) { this->prefetch(key); },
+        [&](const HashedKey& key, Value& value) { add(key, value, context.time_ms); });
+    if (!status) return status;
+    if (context.tick) expire(context.time_ms);
+    this->end_batch();
+    return {};
+  }
+
+  void finish_restore(int64_t /*tick_ms*/) override {
+    this->for_each_live([this](ByteSlot slot) { due_.add(due_of(slot), slot); });
+  }
+
+ private:
+  void add(const HashedKey& key, Value& value, int64_t time_ms) {
+    const ByteSlot slot = this->open(key);
+    const bool fresh = !this->live(slot);
+    if constexpr (Fold::kFirstStays) {
+      if (!fresh && this->value(slot).touched_ms == time_ms) return;
+    }
+    this->change(slot, [&](Cell& cell, bool) {
+      if (fresh) {
+        fold_.begin(cell.value, value);
+      } else {
+        fold_.add(cell.value, value);
+      }
+      cell.touched_ms = time_ms;
+    });
+    if (fresh) due_.add(due_of(slot), slot);
+  }
+
+  void expire(int64_t now_ms) {
+    due_.take_due(now_ms, [&](ByteSlot slot) {
+      if (due_of(slot) <= now_ms) {
+        this->remove(slot);
+      } else {
+        due_.add(due_of(slot), slot);
+      }
+    });
+  }
+
+  [[nodiscard]] int64_t due_of(ByteSlot slot) const { return this->value(slot).touched_ms + time_to_live_ms_; }
+  void slots_moved(std::span<const ByteSlot> moved) override { due_.remap(moved); }
+
+  [[no_unique_address]] const Fold fold_;
+  const int64_t time_to_live_ms_;
+  DueQueue due_;
 };
 
 }  // namespace millrace::internal

@@ -1,13 +1,9 @@
 // PairEdge: the end of a chain of pairs: equal keys are combined at once, so that what leaves the map is one pair per
 // distinct key. Owned by one lane and used by its thread only.
 //
-// A piece of a section (numbers are unsigned varints):
-//
-//   number of pairs, then for each pair:
-//     size of the key, the key's bytes, the value as Codec<Value> encodes it
-//
-// Each key occurs once in a piece. Pairs stand in the order in which the map saw their keys first, so that the bytes
-// depend on the records alone: not on the borders of chunks, nor on how large the map's table had grown before.
+// A piece of a section is drawn in stream/pair_section.h. Each key occurs once in a piece. Pairs stand in the order in
+// which the map saw their keys first, so that the bytes depend on the records alone: not on the borders of chunks, nor
+// on how large the map's table had grown before.
 #pragma once
 
 #include <array>
@@ -25,12 +21,12 @@
 
 namespace millrace::internal {
 
-// A merge function in the form that changes its first argument: void(V&, const V&) as it is, V(V, V) adapted.
-template <typename V, typename F>
+// A function in the form that changes its first argument: void(V&, const From&) as it is, V(V, From) adapted.
+template <typename V, typename F, typename From = V>
 struct MergeInto {
   [[no_unique_address]] F function;
 
-  void operator()(V& into, const V& from) const {
+  void operator()(V& into, const From& from) const {
     if constexpr (requires {
                     { function(into, from) } -> std::same_as<void>;
                   }) {

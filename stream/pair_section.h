@@ -6,13 +6,18 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string_view>
 
 #include "stream/byte_table.h"
 #include "stream/codec.h"
+#include "stream/job.h"
 #include "stream/varint.h"
 
 namespace millrace::internal {
+
+// kCorrupt.
+Status unreadable_section(size_t index, BatchId batch, size_t position);
 
 // Reads pairs in groups: first all of one are parsed and `prefetch(HashedKey)` is called, then `take(HashedKey,
 // Value&)`. False: the section ends early or late, or a value does not parse; `at` is then near the place.
@@ -41,6 +46,19 @@ bool read_pairs(const char*& at, const char* end, Prefetch&& prefetch, Take&& ta
     pairs -= size;
   }
   return at == end;
+}
+
+// The same for all sections of a batch, in order.
+template <typename Value, typename Prefetch, typename Take>
+Status read_sections(BatchId batch, std::span<const std::string_view> sections, Prefetch&& prefetch, Take&& take) {
+  for (size_t index = 0; index < sections.size(); ++index) {
+    const char* const begin = sections[index].data();
+    const char* at = begin;
+    if (!read_pairs<Value>(at, begin + sections[index].size(), prefetch, take)) {
+      return unreadable_section(index, batch, static_cast<size_t>(at - begin));
+    }
+  }
+  return {};
 }
 
 }  // namespace millrace::internal

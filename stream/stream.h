@@ -13,9 +13,11 @@
 // give need not be held back until the record is through.
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -27,7 +29,9 @@
 #include "stream/job_error.h"
 #include "stream/keyed_state.h"
 #include "stream/pair_edge.h"
+#include "stream/pair_list.h"
 #include "stream/record.h"
+#include "stream/update_state.h"
 
 namespace millrace {
 
@@ -45,6 +49,20 @@ struct SaturatingSum {
     if (__builtin_add_overflow(into, from, &into)) [[unlikely]]
       into = std::numeric_limits<int64_t>::max();
   }
+};
+
+template <typename T>
+concept StateName = std::convertible_to<const T&, std::string>;
+// In place of a state's name, where there is more to say.
+struct StateOptions {
+  std::string name;  // none: that of the operator
+  // A key without input for so long goes, by batch time: at the end of the first tick that is so much later. Zero:
+  // never.
+  std::chrono::milliseconds time_to_live{};
+};
+struct UpdateOptions {
+  std::string name;
+  bool only_changed = false;  // keys without new values are left alone
 };
 
 template <typename K, typename V>
@@ -143,53 +161,195 @@ class Stream {
   // and without exceptions. Mind the range of V: a sum since the start may grow beyond an int.
   template <typename F>
     requires PairOf<T>::value
-  auto reduce_by_key(F function, std::string state = "reduce_by_key") const {
-    using K = typename PairOf<T>::Key;
+  auto reduce_by_key(F function, StateOptions options = {}) const {
     using V = Owned<typename PairOf<T>::Value>;
-    using Merge = internal::MergeInto<V, F>;
     require_codec<V>();
     static_assert(
         std::invocable<const F&, V&, const V&>,
         "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
         "of its own");
-    static_assert(std::is_trivially_copyable_v<V>, "millrace: reduce_by_key() needs a trivially copyable value so far");
     static_assert(!std::is_floating_point_v<V>,
                   "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
+    using Merge = internal::MergeInto<V, F>;
     const Merge merge{std::move(function)};
-    graph_->add_node(
-        [origin = origin_, chain = chain_, merge](internal::MapInstance& instance) {
-          const int32_t partitions = instance.state_partitions();
-          if constexpr (Chain::kDirect && std::same_as<In, Record>) {
-            if (instance.direct() && origin == internal::Graph::kSource) {
-              auto edge = std::make_unique<internal::DirectPairs<Chain, K, V, Merge>>(partitions, chain, merge);
-              instance.set_direct_consumer(*edge);
-              instance.add_edge(*edge);
-              return instance.add(std::move(edge));
-            }
-          }
-          auto edge = std::make_unique<internal::HeldPairs<In, Chain, K, V, Merge>>(partitions, chain, merge);
-          instance.origin<In>(origin).attach(*edge);
-          instance.add_edge(*edge);
-          instance.add(std::move(edge));
-        },
-        origin_ == internal::Graph::kSource, Chain::kDirect);
-    const auto id = graph_->add_state(std::move(state), [merge](size_t rank_size) -> std::unique_ptr<StateTable> {
-      return std::make_unique<internal::KeyedStateTable<V, Merge>>(rank_size, merge);
-    });
-    return Table<Owned<K>, V>(graph_, id);
+    close<V>(merge);
+    return running(internal::ReduceFold<V, Merge>{merge}, std::move(options), "reduce_by_key");
+  }
+  template <typename F>
+    requires PairOf<T>::value
+  auto reduce_by_key(F function, const StateName auto& state) const {
+    return reduce_by_key(std::move(function), StateOptions{.name = state});
+  }
+
+  // Per key what create(first value) makes, changed by add(S& into, value) or S(S, value) with every other value: of
+  // one batch in the order of the log's partitions and their records.
+  template <typename S, typename Create, typename Add>
+    requires PairOf<T>::value
+  auto combine_by_key(Create create, Add add, StateOptions options = {}) const {
+    using V = Owned<typename PairOf<T>::Value>;
+    require_codec<V>();
+    require_codec<S>();
+    static_assert(std::is_invocable_r_v<S, const Create&, const V&>,
+                  "millrace: combine_by_key<S>() needs a function S(V) that changes nothing of its own");
+    static_assert(std::invocable<const Add&, S&, const V&>,
+                  "millrace: combine_by_key<S>() needs a function S(S, V) or void(S& into, const V&) that changes "
+                  "nothing of its own");
+    close<V>();
+    using Into = internal::MergeInto<S, Add, V>;
+    return running(internal::CombineFold<V, S, Create, Into>{std::move(create), Into{std::move(add)}},
+                   std::move(options), "combine_by_key");
+  }
+  template <typename S, typename Create, typename Add>
+    requires PairOf<T>::value
+  auto combine_by_key(Create create, Add add, const StateName auto& state) const {
+    return combine_by_key<S>(std::move(create), std::move(add), StateOptions{.name = state});
+  }
+
+  // Per key a state that `function` makes anew, none: the key goes.
+  //
+  //   std::optional<S>(key, std::span<const V> values, std::optional<S> state, BatchTime time)
+  //
+  // The key and the time may be left out. It is called for each key with values in a batch, and at each tick (batch
+  // interval) for all others, with no values; `only_changed` leaves these alone. Mind what a state of many keys costs
+  // then. The values stand in the order of the log's partitions and their records.
+  template <typename S, typename F>
+    requires PairOf<T>::value
+  auto update_state_by_key(F function, UpdateOptions options = {}) const {
+    using K = Owned<typename PairOf<T>::Key>;
+    using V = Owned<typename PairOf<T>::Value>;
+    using Function = internal::StateFunction<K, V, S, F>;
+    require_codec<V>();
+    require_codec<S>();
+    static_assert(Function::kValid,
+                  "millrace: update_state_by_key<S>() needs a function std::optional<S>(const K& key, "
+                  "std::span<const V> values, std::optional<S> state, millrace::BatchTime time); the key and the time "
+                  "may be left out");
+    close<V>();
+    graph_->remove_keys();
+    if (!options.only_changed) graph_->need_time();
+    return state<S>(options.name, "update_state_by_key",
+                    [function = Function{std::move(function)},
+                     only_changed = options.only_changed](size_t rank_size) -> std::unique_ptr<StateTable> {
+                      return std::make_unique<internal::UpdateTable<V, S, Function>>(rank_size, only_changed, function);
+                    });
+  }
+  template <typename S, typename F>
+    requires PairOf<T>::value
+  auto update_state_by_key(F function, const StateName auto& state) const {
+    return update_state_by_key<S>(std::move(function), UpdateOptions{.name = state});
   }
 
   // How often each value came since the start.
-  auto count_by_value(std::string state = "count_by_value") const {
+  auto count_by_value(StateOptions options = {}) const {
+    if (options.name.empty()) options.name = "count_by_value";
+    return with_one().reduce_by_key(SaturatingSum{}, std::move(options));
+  }
+  auto count_by_value(const StateName auto& state) const { return count_by_value(StateOptions{.name = state}); }
+
+  // Each value that came since the start, once; what stands behind it is 1.
+  auto distinct(StateOptions options = {}) const {
+    const auto ones = with_one();
+    ones.template close<int64_t>(internal::FirstStays());
+    return ones.running(internal::FirstFold(), std::move(options), "distinct");
+  }
+  auto distinct(const StateName auto& state) const { return distinct(StateOptions{.name = state}); }
+
+  // How many values came since the start, under the key "all".
+  auto count(StateOptions options = {}) const {
+    if (options.name.empty()) options.name = "count";
+    return map([](const T&) noexcept { return std::pair<std::string_view, int64_t>(kAll, 1); })
+        .reduce_by_key(SaturatingSum{}, std::move(options));
+  }
+  auto count(const StateName auto& state) const { return count(StateOptions{.name = state}); }
+
+  // All values since the start, merged as by reduce_by_key, under the key "all".
+  template <typename F>
+  auto reduce(F function, StateOptions options = {}) const {
+    if (options.name.empty()) options.name = "reduce";
     return map([](const T& value) noexcept(std::is_nothrow_copy_constructible_v<T>) {
-             return std::pair<T, int64_t>(value, 1);
+             return std::pair<std::string_view, T>(kAll, value);
            })
-        .reduce_by_key(SaturatingSum{}, std::move(state));
+        .reduce_by_key(std::move(function), std::move(options));
+  }
+  template <typename F>
+  auto reduce(F function, const StateName auto& state) const {
+    return reduce(std::move(function), StateOptions{.name = state});
   }
 
  private:
   template <typename, typename, typename>
   friend class Stream;
+
+  static constexpr std::string_view kAll = "all";  // the one key of count() and reduce()
+
+  auto with_one() const {
+    return map([](const T& value) noexcept(std::is_nothrow_copy_constructible_v<T>) {
+      return std::pair<T, int64_t>(value, 1);
+    });
+  }
+
+  // Closes a chain of pairs with an edge. One that combines needs values of a fixed size.
+  template <typename V, typename Merge>
+  void close(const Merge& merge) const {
+    using K = typename PairOf<T>::Key;
+    if constexpr (!std::is_trivially_copyable_v<V>) {
+      close<V>();
+    } else {
+      graph_->add_node(
+          [origin = origin_, chain = chain_, merge](internal::MapInstance& instance) {
+            const int32_t partitions = instance.state_partitions();
+            if constexpr (Chain::kDirect && std::same_as<In, Record>) {
+              if (instance.direct() && origin == internal::Graph::kSource) {
+                auto edge = std::make_unique<internal::DirectPairs<Chain, K, V, Merge>>(partitions, chain, merge);
+                instance.set_direct_consumer(*edge);
+                instance.add_edge(*edge);
+                return instance.add(std::move(edge));
+              }
+            }
+            add_edge(instance, origin,
+                     std::make_unique<internal::HeldPairs<In, Chain, K, V, Merge>>(partitions, chain, merge));
+          },
+          origin_ == internal::Graph::kSource, Chain::kDirect);
+    }
+  }
+  // ...and with one that does not combine.
+  template <typename V>
+  void close() const {
+    using K = typename PairOf<T>::Key;
+    graph_->add_node(
+        [origin = origin_, chain = chain_](internal::MapInstance& instance) {
+          add_edge(instance, origin,
+                   std::make_unique<internal::ListedPairs<In, Chain, K, V>>(instance.state_partitions(), chain));
+        },
+        origin_ == internal::Graph::kSource, false);
+  }
+  template <typename Edge>
+  static void add_edge(internal::MapInstance& instance, internal::NodeId origin, std::unique_ptr<Edge> edge) {
+    instance.template origin<In>(origin).attach(*edge);
+    instance.add_edge(*edge);
+    instance.add(std::move(edge));
+  }
+
+  // The state behind the edge that was made last.
+  template <typename S, typename Make>
+  auto state(const std::string& name, const char* operator_name, Make make) const {
+    const auto id = graph_->add_state(name.empty() ? operator_name : name, std::move(make));
+    return Table<Owned<typename PairOf<T>::Key>, S>(graph_, id);
+  }
+  template <typename Fold>
+  auto running(Fold fold, StateOptions options, const char* operator_name) const {
+    using S = typename Fold::State;
+    if (options.time_to_live.count() == 0) {
+      return state<S>(options.name, operator_name, [fold](size_t rank_size) -> std::unique_ptr<StateTable> {
+        return std::make_unique<internal::KeyedStateTable<Fold>>(rank_size, fold);
+      });
+    }
+    const int64_t time_to_live_ms = graph_->expire_keys(options.time_to_live);
+    return state<S>(options.name, operator_name,
+                    [fold, time_to_live_ms](size_t rank_size) -> std::unique_ptr<StateTable> {
+                      return std::make_unique<internal::ExpiringStateTable<Fold>>(rank_size, time_to_live_ms, fold);
+                    });
+  }
 
   [[nodiscard]] internal::NodeId collected(size_t branches) const {
     static_assert(

@@ -1,6 +1,7 @@
 #include "stream/versioned_table.h"
 
 #include "common/base/text.h"
+#include "stream/pair_section.h"
 
 namespace millrace::internal {
 

@@ -34,8 +34,7 @@
 
 namespace millrace::internal {
 
-// Errors of state tables (kCorrupt).
-Status unreadable_section(size_t index, BatchId batch, size_t position);
+// kCorrupt.
 Status unreadable_value(const StateRun::Entry& entry);
 
 // A value in its cell, and one that was replaced.

@@ -20,7 +20,7 @@ using testing::IsEmpty;
 struct Sum {
   void operator()(int64_t& into, const int64_t& from) const { into += from; }
 };
-using Table = internal::KeyedStateTable<int64_t, Sum>;
+using Table = internal::KeyedStateTable<internal::ReduceFold<int64_t, Sum>>;
 using Pairs = std::vector<std::pair<std::string, int64_t>>;
 using Model = std::map<std::string, int64_t>;
 

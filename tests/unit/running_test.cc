@@ -1,0 +1,310 @@
+// Running aggregations and state functions: each against plain code on the same input, through crashes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <set>
+#include <sstream>
+
+#include "job_model.h"
+
+namespace millrace {
+namespace {
+
+using namespace std::chrono_literals;
+using millrace::testing::TestJob;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+std::vector<std::string> words_of(const std::string& line) {
+  std::istringstream stream(line);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
+template <typename State>
+using Model = std::map<std::string, State>;
+
+template <typename State>
+ModelTable texts(const Model<State>& model) {
+  ModelTable table;
+  for (const auto& [key, state] : model) table[key] = text_of(state);
+  return table;
+}
+
+// (first two letters, word)
+auto words_by_beginning(const JobBuilder& job) {
+  return job.lines()
+      .flat_map([](std::string_view line) { return words_of(std::string(line)); })
+      .key_by([](const std::string& word) { return word.substr(0, 2); });
+}
+
+// Each word of a batch, with a model's state of its beginning.
+template <typename State>
+auto per_word(std::function<void(State&, bool fresh, const std::string& word)> fold) {
+  return [fold] {
+    return [fold, model = Model<State>()](const ModelBatch& batch) mutable {
+      for (const std::string& line : batch.lines) {
+        for (const std::string& word : words_of(line)) {
+          const std::string key = word.substr(0, 2);
+          const bool fresh = !model.contains(key);
+          fold(model[key], fresh, word);
+        }
+      }
+      return texts(model);
+    };
+  };
+}
+
+MILLRACE_TEST_JOB(longest_words) {
+  words_by_beginning(job)
+      .reduce_by_key([](const std::string& a, const std::string& b) { return b.size() > a.size() ? b : a; })
+      .publish("longest");
+}
+TEST(Running, reduce_by_key_takes_values_of_any_type_in_their_order) {
+  expect_model(longest_words, {}, per_word<std::string>([](std::string& longest, bool fresh, const std::string& word) {
+                 if (fresh || word.size() > longest.size()) longest = word;
+               }));
+}
+
+struct Sizes {
+  int64_t words;
+  double mean;
+  std::vector<std::string> last;
+  MILLRACE_FIELDS(Sizes, words, mean, last)
+  [[nodiscard]] std::string text() const { return text_of(std::tuple(words, mean, last)); }
+};
+void add_word(Sizes& sizes, const std::string& word) {
+  ++sizes.words;
+  sizes.mean += (static_cast<double>(word.size()) - sizes.mean) / static_cast<double>(sizes.words);
+  if (sizes.last.size() == 3) sizes.last.erase(sizes.last.begin());
+  sizes.last.push_back(word);
+}
+MILLRACE_TEST_JOB(sizes_of_words) {
+  words_by_beginning(job)
+      .combine_by_key<Sizes>([](const std::string& word) { return Sizes{1, static_cast<double>(word.size()), {word}}; },
+                             [](Sizes& sizes, const std::string& word) { add_word(sizes, word); })
+      .publish("sizes");
+}
+TEST(Running, combine_by_key_folds_in_order) {
+  expect_model(sizes_of_words, {}, per_word<Sizes>([](Sizes& sizes, bool fresh, const std::string& word) {
+                 if (fresh) sizes = {};
+                 add_word(sizes, word);
+               }));
+}
+
+MILLRACE_TEST_JOB(distinct_words) {
+  job.lines().flat_map(split_words).distinct().publish("words");
+}
+TEST(Running, distinct) {
+  expect_model(distinct_words, {}, [] {
+    return [table = ModelTable()](const ModelBatch& batch) mutable {
+      for (const std::string& line : batch.lines) {
+        for (const std::string& word : words_of(line)) table[word] = "1";
+      }
+      return table;
+    };
+  });
+}
+
+MILLRACE_TEST_JOB(number_of_lines) {
+  job.records().count().publish("lines");
+}
+MILLRACE_TEST_JOB(longest_line) {
+  job.lines()
+      .map([](std::string_view line) { return line.size(); })
+      .reduce([](size_t a, size_t b) { return std::max(a, b); }, "longest")
+      .publish("longest");
+}
+TEST(Running, count_and_reduce_have_one_key) {
+  expect_model(number_of_lines, {}, [] {
+    return [lines = size_t{0}](const ModelBatch& batch) mutable {
+      lines += batch.lines.size();
+      return lines == 0 ? ModelTable() : ModelTable{{"all", std::to_string(lines)}};
+    };
+  });
+  expect_model(longest_line, {}, [] {
+    return [longest = std::optional<size_t>()](const ModelBatch& batch) mutable {
+      for (const std::string& line : batch.lines) longest = std::max(longest.value_or(0), line.size());
+      return longest ? ModelTable{{"all", std::to_string(*longest)}} : ModelTable();
+    };
+  });
+}
+
+// --- time to live ------------------------------------------------------------------------------------------------
+
+MILLRACE_TEST_JOB(recent_counts) {
+  job.lines().flat_map(split_words).count_by_value({.time_to_live = 300ms}).publish("recent");
+}
+MILLRACE_TEST_JOB(recent_words) {
+  job.lines().flat_map(split_words).distinct({.name = "seen", .time_to_live = 300ms}).publish("recent");
+}
+// Keys go at the first tick that is 300 ms later than their last input.
+auto recent(const std::function<std::string(int64_t)>& show) {
+  return [show] {
+    struct Entry {
+      int64_t count = 0;
+      int64_t touched_ms = 0;
+    };
+    return [show, model = std::map<std::string, Entry>()](const ModelBatch& batch) mutable {
+      for (const std::string& line : batch.lines) {
+        for (const std::string& word : words_of(line)) {
+          ++model[word].count;
+          model[word].touched_ms = batch.time_ms;
+        }
+      }
+      if (batch.tick)
+        std::erase_if(model, [&](const auto& each) { return each.second.touched_ms + 300 <= batch.time_ms; });
+      ModelTable table;
+      for (const auto& [word, entry] : model) table[word] = show(entry.count);
+      return table;
+    };
+  };
+}
+TEST(Running, keys_without_input_for_their_time_to_live_go) {
+  const ModelOptions options{.needs_time = true, .batches = 60, .distinct = 60, .most_lines = 8};
+  expect_model(recent_counts, options, recent([](int64_t count) { return std::to_string(count); }));
+  expect_model(recent_words, options, recent([](int64_t) { return "1"; }));
+}
+
+TEST(Running, a_time_to_live_that_is_none_is_refused) {
+  const auto error_of = [](void (*define)(JobBuilder&)) {
+    const auto refused = make_job({"test", "", define}, {});
+    return refused ? "" : refused.error().message;
+  };
+  EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count({.time_to_live = -5ms}).publish("a"); }),
+              HasSubstr("a time to live of -5 ms"));
+}
+
+// --- state functions ---------------------------------------------------------------------------------------------
+
+// Sums word sizes; a key's sum halves at each tick without input, and it goes at zero.
+std::optional<int64_t> decay(std::span<const std::string> words, std::optional<int64_t> sum) {
+  int64_t next = sum.value_or(0);
+  for (const std::string& word : words) next += static_cast<int64_t>(word.size());
+  if (words.empty()) next /= 2;
+  return next == 0 ? std::nullopt : std::optional(next);
+}
+MILLRACE_TEST_JOB(decaying_sums) {
+  words_by_beginning(job)
+      .update_state_by_key<int64_t>(
+          [](std::span<const std::string> words, std::optional<int64_t> sum) { return decay(words, sum); })
+      .publish("sums")
+      .rank("top", 3);
+}
+TEST(Running, update_state_by_key_is_called_for_all_keys_at_each_tick) {
+  expect_model(decaying_sums, {.needs_time = true, .distinct = 100, .most_lines = 6}, [] {
+    return [model = Model<int64_t>()](const ModelBatch& batch) mutable {
+      std::map<std::string, std::vector<std::string>> values;
+      for (const std::string& line : batch.lines) {
+        for (const std::string& word : words_of(line)) values[word.substr(0, 2)].push_back(word);
+      }
+      if (batch.tick) {
+        for (const auto& [key, sum] : model) values[key];
+      }
+      for (const auto& [key, words] : values) {
+        const auto before = model.find(key);
+        const auto after = decay(words, before == model.end() ? std::nullopt : std::optional(before->second));
+        model.erase(key);
+        if (after) model[key] = *after;
+      }
+      return texts(model);
+    };
+  });
+}
+
+// The key, the last words, and when the first of them came; forgotten at every fifth word.
+using Last = std::tuple<std::string, std::vector<std::string>, int64_t>;
+std::optional<Last> last_of(const std::string& key, std::span<const std::string> words, std::optional<Last> last,
+                            int64_t time_ms) {
+  if (!last) last = Last{key, {}, time_ms};
+  for (const std::string& word : words) std::get<1>(*last).push_back(word);
+  if (std::get<1>(*last).size() >= 5) return std::nullopt;
+  return last;
+}
+MILLRACE_TEST_JOB(last_words) {
+  words_by_beginning(job)
+      .update_state_by_key<Last>(
+          [](const std::string& key, std::span<const std::string> words, std::optional<Last> last, BatchTime time) {
+            return last_of(key, words, last, time.time_since_epoch().count());
+          },
+          {.name = "last", .only_changed = true})
+      .publish("last");
+}
+TEST(Running, update_state_by_key_of_changed_keys_is_given_key_order_and_time) {
+  expect_model(last_words, {.distinct = 100, .most_lines = 6}, [] {
+    return [model = Model<Last>()](const ModelBatch& batch) mutable {
+      std::map<std::string, std::vector<std::string>> values;
+      for (const std::string& line : batch.lines) {
+        for (const std::string& word : words_of(line)) values[word.substr(0, 2)].push_back(word);
+      }
+      for (const auto& [key, words] : values) {
+        const auto before = model.find(key);
+        const auto after =
+            last_of(key, words, before == model.end() ? std::nullopt : std::optional(before->second), batch.time_ms);
+        model.erase(key);
+        if (after) model[key] = *after;
+      }
+      return texts(model);
+    };
+  });
+}
+
+MILLRACE_TEST_JOB(flags) {
+  job.lines()
+      .map([](std::string_view line) { return std::pair(line.substr(0, 1), line.size() > 1); })
+      .update_state_by_key<bool>([](std::span<const bool> values, std::optional<bool> state) {
+        for (const bool value : values) state = value;
+        return state;
+      })
+      .publish("flags");
+}
+TEST(Running, a_state_that_stays_the_same_changes_nothing) {
+  TestJob job(flags);
+  for (const char* line : {"ab", "b", "a", "cc"}) job.push(line);
+  job.run_batch();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("a", "false"), Pair("b", "false"), Pair("c", "true")));
+  const auto definition = make_job(flags, {});
+  ASSERT_TRUE(definition);
+  EXPECT_TRUE((*definition)->needs_time());
+  EXPECT_TRUE((*definition)->removes_keys());
+  const auto table = (*definition)->make_state_table();
+  table->finish_restore(0);
+  const std::string exact = std::string("\x00\x04", 2) + std::string("\x01\x01x\x01", 4);
+  const std::string_view view = exact;
+  ASSERT_TRUE(table->apply({BatchId(1), 100, true}, std::span(&view, 1)));
+  EXPECT_TRUE(table->changed());
+  ASSERT_TRUE(table->apply({BatchId(2), 200, true}, {}));
+  EXPECT_FALSE(table->changed());
+  ASSERT_TRUE(table->apply({BatchId(3), 300, true}, std::span(&view, 1)));
+  EXPECT_FALSE(table->changed());
+  EXPECT_EQ(table->read("x", BatchId(3)), "true");
+}
+
+TEST(Running, refused_records_leave_nothing_in_a_list_of_pairs) {
+  const JobDefinition definition{"test", "", [](JobBuilder& job) {
+                                   job.lines()
+                                       .flat_map(emitting<std::pair<std::string, std::string>>(
+                                           [](std::string_view line, auto& emit) -> RecordProblem {
+                                             for (const char each : line) {
+                                               if (each == '!') return "it has a '!'";
+                                               emit(std::pair("k", std::string(1, each)));
+                                             }
+                                             return std::nullopt;
+                                           }))
+                                       .reduce_by_key([](std::string& all, const std::string& next) { all += next; })
+                                       .publish("all");
+                                 }};
+  TestJob job(definition, {.piece_records = 2});
+  for (const char* line : {"ab", "cd!", "", "e!f", "gh"}) job.push(line);
+  job.run_batch();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("k", "abgh")));
+  EXPECT_THAT(job.dead_letters(), ::testing::SizeIs(2));
+  job.crash();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("k", "abgh")));
+}
+
+}  // namespace
+}  // namespace millrace
