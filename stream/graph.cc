@@ -270,6 +270,19 @@ class GraphStateTable final : public StateTable {
   std::vector<std::vector<std::string_view>> pieces_;  // of the batch that is being applied, by edge
 };
 
+void check_window(const WindowSize& window, int64_t interval_ms) {
+  constexpr int64_t kLongest = std::chrono::milliseconds(std::chrono::years(10)).count();
+  const std::string name = "a window of " + std::to_string(window.length_ms) + " ms that slides by " +
+                           std::to_string(window.slide_ms) + " ms";
+  for (const int64_t size : {window.length_ms, window.slide_ms}) {
+    if (size <= 0 || size > kLongest) throw JobError(name + " is none; both go from the batch interval to ten years");
+    if (size % interval_ms != 0) {
+      throw JobError(name + " does not fit batches of " + std::to_string(interval_ms) +
+                     " ms; make both whole multiples of the batch interval, or give the job another one");
+    }
+  }
+}
+
 // The sink keeps its own notes beside a job's outputs.
 void check_output(const std::string& name) {
   if (name.empty()) throw JobError("an output has no name; give publish() and rank() one");
@@ -325,12 +338,25 @@ int64_t Graph::expire_keys(std::chrono::milliseconds time_to_live) {
   return time_to_live.count();
 }
 
+WindowSize Graph::add_window(std::chrono::milliseconds length, std::chrono::milliseconds slide) {
+  need_time();
+  remove_keys();
+  windows_.push_back({length.count(), slide.count()});
+  return windows_.back();
+}
+
+WindowSize Graph::add_batch_window() {
+  const auto interval = std::chrono::floor<std::chrono::milliseconds>(batch_interval_);
+  return add_window(interval, interval);
+}
+
 void Graph::check(const JobContext& context) const {
   if (!published_) throw JobError("the job publishes nothing; end a table with publish(\"NAME\")");
   if (needs_time_ && context.batch_interval_us % 1000 != 0) {
     throw JobError("the job goes by batch time, which is in milliseconds, but its batch interval is " +
                    std::to_string(context.batch_interval_us) + " microseconds; give it one of whole milliseconds");
   }
+  for (const WindowSize& window : windows_) check_window(window, context.batch_interval_us / 1000);
 }
 
 std::unique_ptr<MapInstance> Graph::make_map(int32_t state_partitions, std::unique_ptr<MapNode> source) const {

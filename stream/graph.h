@@ -23,6 +23,7 @@
 
 #include "stream/job.h"
 #include "stream/record.h"
+#include "stream/window_size.h"
 
 namespace millrace::internal {
 
@@ -138,6 +139,9 @@ class Graph {
  public:
   static constexpr NodeId kSource = 0;
 
+  explicit Graph(std::chrono::microseconds batch_interval = std::chrono::milliseconds(100))
+      : batch_interval_(batch_interval) {}
+
   // `make` adds exactly one node. `source_chain`: it consumes the source itself; `direct`: as Chain::kDirect says.
   NodeId add_node(std::function<void(MapInstance&)> make, bool source_chain, bool direct);
   // An edge that the node made last writes, into a new state. In checkpoints a state is its number, for now: a change
@@ -152,6 +156,11 @@ class Graph {
   void remove_keys() { removes_keys_ = true; }
   // Both. Gives the milliseconds; JobError where they are none to live for.
   int64_t expire_keys(std::chrono::milliseconds time_to_live);
+
+  // A window, which goes by time and removes keys; check() looks at its size.
+  WindowSize add_window(std::chrono::milliseconds length, std::chrono::milliseconds slide);
+  // One batch long.
+  WindowSize add_batch_window();
 
   // Throws JobError where the graph is no job, or none for this context.
   void check(const JobContext& context) const;
@@ -169,7 +178,9 @@ class Graph {
     std::string name;
     std::function<std::unique_ptr<StateTable>(size_t rank_size)> make;
   };
+  const std::chrono::microseconds batch_interval_;
   std::vector<std::function<void(MapInstance&)>> nodes_;
+  std::vector<WindowSize> windows_;
   size_t source_chains_ = 0;
   bool direct_ = true;
   std::vector<State> states_;

@@ -49,7 +49,8 @@ inline constexpr auto kHasValue = [](const Record& record) noexcept { return rec
 // Collects what a job does. Errors of the definition, and of its settings, are thrown as JobError.
 class JobBuilder {
  public:
-  explicit JobBuilder(const JobContext& context) : context_(context) {}
+  explicit JobBuilder(const JobContext& context)
+      : context_(context), graph_(std::make_shared<internal::Graph>(batch_interval())) {}
 
   // A setting of the job (--set NAME=VALUE).
   std::string setting(const std::string& name, std::string default_value, std::string description);
@@ -78,7 +79,7 @@ class JobBuilder {
  private:
   const JobContext& context_;  // outlives this
   std::vector<JobSetting> settings_;
-  std::shared_ptr<internal::Graph> graph_ = std::make_shared<internal::Graph>();
+  const std::shared_ptr<internal::Graph> graph_;
 };
 
 struct JobDefinition {

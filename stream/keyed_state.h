@@ -58,9 +58,6 @@ struct FirstFold {
   static void begin(int64_t& into, int64_t first) { into = first; }
   static void add(int64_t&, int64_t) {}
 };
-struct FirstStays {
-  void operator()(int64_t&, const int64_t&) const {}
-};
 
 template <typename Fold>
 class KeyedStateTable final : public VersionedTable<typename Fold::State> {

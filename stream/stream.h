@@ -32,16 +32,9 @@
 #include "stream/pair_list.h"
 #include "stream/record.h"
 #include "stream/update_state.h"
+#include "stream/windowed.h"
 
 namespace millrace {
-
-template <typename T>
-struct PairOf : std::false_type {};
-template <typename K, typename V>
-struct PairOf<std::pair<K, V>> : std::true_type {
-  using Key = std::remove_cv_t<K>;
-  using Value = V;
-};
 
 // Adds counts. At the largest int64 it stays there, which keeps it commutative and associative.
 struct SaturatingSum {
@@ -51,8 +44,6 @@ struct SaturatingSum {
   }
 };
 
-template <typename T>
-concept StateName = std::convertible_to<const T&, std::string>;
 // In place of a state's name, where there is more to say.
 struct StateOptions {
   std::string name;  // none: that of the operator
@@ -103,6 +94,8 @@ class Table {
 template <typename T, typename In = Record, typename Chain = internal::BeginStage<Record>>
 class Stream {
  public:
+  using Value = T;
+
   Stream(std::shared_ptr<internal::Graph> graph, internal::NodeId origin, Chain chain = {})
       : graph_(std::move(graph)), origin_(origin), chain_(std::move(chain)) {}
 
@@ -156,6 +149,15 @@ class Stream {
     return map([function = std::move(function)](const T& value) mutable noexcept(
                    std::is_nothrow_invocable_v<F&, const T&>) { return std::pair<K, T>(function(value), value); });
   }
+
+  // What came in the last `length` up to each multiple of `slide`, by batch time; see Windowed. Both are multiples of
+  // the batch interval. Without a slide windows follow one another.
+  auto window(std::chrono::milliseconds length, std::chrono::milliseconds slide) const {
+    return Windowed<Stream, T>(*this, graph_->add_window(length, slide));
+  }
+  auto window(std::chrono::milliseconds length) const { return window(length, length); }
+  // What came in the newest batch alone (all batches of a batch interval).
+  auto each_batch() const { return Windowed<Stream, T>(*this, graph_->add_batch_window()); }
 
   // Per key all values since the start, merged: V(V, V) or void(V& into, const V& from), associative and commutative,
   // and without exceptions. Mind the range of V: a sum since the start may grow beyond an int.
@@ -257,8 +259,7 @@ class Stream {
   // How many values came since the start, under the key "all".
   auto count(StateOptions options = {}) const {
     if (options.name.empty()) options.name = "count";
-    return map([](const T&) noexcept { return std::pair<std::string_view, int64_t>(kAll, 1); })
-        .reduce_by_key(SaturatingSum{}, std::move(options));
+    return under_one_key_as_one().reduce_by_key(SaturatingSum{}, std::move(options));
   }
   auto count(const StateName auto& state) const { return count(StateOptions{.name = state}); }
 
@@ -266,10 +267,7 @@ class Stream {
   template <typename F>
   auto reduce(F function, StateOptions options = {}) const {
     if (options.name.empty()) options.name = "reduce";
-    return map([](const T& value) noexcept(std::is_nothrow_copy_constructible_v<T>) {
-             return std::pair<std::string_view, T>(kAll, value);
-           })
-        .reduce_by_key(std::move(function), std::move(options));
+    return under_one_key().reduce_by_key(std::move(function), std::move(options));
   }
   template <typename F>
   auto reduce(F function, const StateName auto& state) const {
@@ -279,6 +277,8 @@ class Stream {
  private:
   template <typename, typename, typename>
   friend class Stream;
+  template <typename, typename>
+  friend class Windowed;
 
   static constexpr std::string_view kAll = "all";  // the one key of count() and reduce()
 
@@ -286,6 +286,15 @@ class Stream {
     return map([](const T& value) noexcept(std::is_nothrow_copy_constructible_v<T>) {
       return std::pair<T, int64_t>(value, 1);
     });
+  }
+
+  auto under_one_key() const {
+    return map([](const T& value) noexcept(std::is_nothrow_copy_constructible_v<T>) {
+      return std::pair<std::string_view, T>(kAll, value);
+    });
+  }
+  auto under_one_key_as_one() const {
+    return map([](const T&) noexcept { return std::pair<std::string_view, int64_t>(kAll, 1); });
   }
 
   // Closes a chain of pairs with an edge. One that combines needs values of a fixed size.

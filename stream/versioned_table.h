@@ -65,7 +65,8 @@ struct OnHeap {
   static const V& old(const Old& old) { return *old; }
 };
 
-template <typename V>
+// `kCheckpointed` false: what derives keeps something else in checkpoints, of which the values can be made anew.
+template <typename V, bool kCheckpointed = true>
 class VersionedTable : public StateTable {
   using Stored = std::conditional_t<std::is_trivially_copyable_v<V>, InCell<V>, OnHeap<V>>;
 
@@ -252,6 +253,14 @@ class VersionedTable : public StateTable {
     note_change(slot);
   }
 
+  // Before the first batch: as it was when the checkpoint was made.
+  void set_restored(ByteSlot slot, V&& value) {
+    Cell& cell = table_.value(slot);
+    begin_life(cell);
+    cell.stored.get() = std::move(value);
+    note_rank(slot);
+  }
+
   template <typename Function>
   void for_each_live(Function&& function) const {
     for (size_t index = 0; index < table_.capacity(); ++index) {
@@ -336,9 +345,9 @@ class VersionedTable : public StateTable {
   }
 
   void note_change(ByteSlot slot) {
-    constexpr uint64_t kBoth = kChanged | kUnpublished;
+    constexpr uint64_t kBoth = kCheckpointed ? kChanged | kUnpublished : kUnpublished;
     if ((table_.value(slot).bits & kBoth) != kBoth) {
-      mark(slot, kChanged, changed_);
+      if constexpr (kCheckpointed) mark(slot, kChanged, changed_);
       mark(slot, kUnpublished, unpublished_);
     }
     note_rank(slot);

@@ -1,0 +1,165 @@
+// Windowed: a stream seen through windows of time (Stream::window()). Each of its tables shows what the newest window
+// holds, and changes when the next one comes to its end. A key of which the window holds nothing is not there.
+//
+//   stream.window(1h, 1s).count_by_value().publish("recent")
+//
+// From Spark Streaming: reduceByKeyAndWindow(f, inverse, length, slide) is window(length, slide).reduce_by_key(f,
+// inverse); countByValueAndWindow, countByWindow, reduceByWindow and groupByKeyAndWindow likewise. What a DStream does
+// with each batch alone, stream.each_batch() does.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "stream/codec.h"
+#include "stream/pair_edge.h"
+#include "stream/window_table.h"
+
+namespace millrace {
+
+template <typename T>
+struct PairOf : std::false_type {};
+template <typename K, typename V>
+struct PairOf<std::pair<K, V>> : std::true_type {
+  using Key = std::remove_cv_t<K>;
+  using Value = V;
+};
+
+template <typename T>
+concept StateName = std::convertible_to<const T&, std::string>;
+
+namespace internal {
+
+// Counts that can be taken off again.
+struct WrappingSum {
+  void operator()(int64_t& into, const int64_t& from) const {
+    into = static_cast<int64_t>(static_cast<uint64_t>(into) + static_cast<uint64_t>(from));
+  }
+};
+struct WrappingDifference {
+  void operator()(int64_t& into, const int64_t& from) const {
+    into = static_cast<int64_t>(static_cast<uint64_t>(into) - static_cast<uint64_t>(from));
+  }
+};
+struct FirstStays {
+  void operator()(int64_t&, const int64_t&) const {}
+};
+
+}  // namespace internal
+
+// `S`: a Stream<T>.
+template <typename S, typename T>
+class Windowed {
+ public:
+  Windowed(S stream, internal::WindowSize size) : stream_(std::move(stream)), size_(size) {}
+
+  // Per key the window's values, merged as by Stream::reduce_by_key.
+  template <typename F>
+    requires PairOf<T>::value
+  auto reduce_by_key(F function, std::string name = "reduce_by_key") const {
+    using V = Owned<typename PairOf<T>::Value>;
+    using Merge = internal::MergeInto<V, F>;
+    check_reduce<V, F>();
+    return table<V>(Merge{function}, internal::PlainWindow<V, Merge>{{Merge{function}}}, std::move(name));
+  }
+  // The same for a merge that can be undone: `inverse` takes the values that leave off again, V(V, V) or
+  // void(V& into, const V& leaving), exactly. It spares little for values that are cheap to merge.
+  template <typename F, typename Inverse>
+    requires(PairOf<T>::value && !StateName<Inverse>)
+  auto reduce_by_key(F function, Inverse inverse, std::string name = "reduce_by_key") const {
+    using V = Owned<typename PairOf<T>::Value>;
+    check_reduce<V, F>();
+    static_assert(std::invocable<const Inverse&, V&, const V&>,
+                  "millrace: the inverse of reduce_by_key() is a function V(V, V) or void(V& into, const V& leaving)");
+    return inverted<V, false>(std::move(function), std::move(inverse), std::move(name));
+  }
+
+  // Per key the window's values: by batches, in each in the order of the log's partitions and their records. Each slide
+  // costs as much as the keys that changed have values.
+  auto group_by_key(std::string name = "group_by_key") const
+    requires PairOf<T>::value
+  {
+    using V = Owned<typename PairOf<T>::Value>;
+    require_codec<V>();
+    stream_.template close<V>();
+    return behind(internal::GroupWindow<V>{}, std::move(name));
+  }
+
+  // How often each value came in the window.
+  auto count_by_value(std::string name = "count_by_value") const {
+    return of(stream_.with_one())
+        .template inverted<int64_t, false>(internal::WrappingSum(), internal::WrappingDifference(), std::move(name));
+  }
+  // Each value of the window, once; what stands behind it is 1.
+  auto distinct(std::string name = "distinct") const {
+    return of(stream_.with_one())
+        .template inverted<int64_t, false>(internal::FirstStays(), internal::FirstStays(), std::move(name));
+  }
+  // How many values came in the window, under the key "all"; from the first value on, 0 for an empty window.
+  auto count(std::string name = "count") const {
+    return of(stream_.under_one_key_as_one())
+        .template inverted<int64_t, true>(internal::WrappingSum(), internal::WrappingDifference(), std::move(name));
+  }
+  // The window's values, merged, under the key "all".
+  template <typename F>
+  auto reduce(F function, std::string name = "reduce") const {
+    return of(stream_.under_one_key()).reduce_by_key(std::move(function), std::move(name));
+  }
+  template <typename F, typename Inverse>
+    requires(!StateName<Inverse>)
+  auto reduce(F function, Inverse inverse, std::string name = "reduce") const {
+    return of(stream_.under_one_key()).reduce_by_key(std::move(function), std::move(inverse), std::move(name));
+  }
+
+ private:
+  template <typename, typename>
+  friend class Windowed;
+
+  template <typename V, typename F>
+  static consteval void check_reduce() {
+    require_codec<V>();
+    static_assert(
+        std::invocable<const F&, V&, const V&>,
+        "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
+        "of its own");
+    static_assert(!std::is_floating_point_v<V>,
+                  "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
+  }
+
+  template <typename Other>
+  auto of(Other stream) const {
+    return Windowed<Other, typename Other::Value>(std::move(stream), size_);
+  }
+
+  template <typename V, bool kZero, typename F, typename Inverse>
+  auto inverted(F function, Inverse inverse, std::string name) const {
+    using Merge = internal::MergeInto<V, F>;
+    using Undo = internal::MergeInto<V, Inverse>;
+    const Merge merge{std::move(function)};
+    return table<V>(merge, internal::InverseWindow<V, Merge, Undo, kZero>{{merge}, Undo{std::move(inverse)}},
+                    std::move(name));
+  }
+
+  template <typename V, typename Merge, typename Kind>
+  auto table(const Merge& merge, Kind kind, std::string name) const {
+    stream_.template close<V>(merge);
+    return behind(std::move(kind), std::move(name));
+  }
+
+  template <typename Kind>
+  auto behind(Kind kind, std::string name) const {
+    return stream_.template state<typename Kind::View>(
+        name, "window", [kind = std::move(kind), size = size_](size_t rank_size) -> std::unique_ptr<StateTable> {
+          return std::make_unique<internal::WindowTable<Kind>>(rank_size, size, kind);
+        });
+  }
+
+  S stream_;
+  internal::WindowSize size_;
+};
+
+}  // namespace millrace
