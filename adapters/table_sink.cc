@@ -46,9 +46,14 @@ std::vector<Offset> ResultTable::offsets() const {
   return offsets;
 }
 
-std::vector<std::pair<std::string, ResultTable::Value>> ResultTable::values() const {
-  std::vector<std::pair<std::string, Value>> all;
-  for (const auto& [partition, values] : values_) all.insert(all.end(), values.begin(), values.end());
+std::vector<const ResultTable::Entry*> ResultTable::entries() const {
+  size_t size = 0;
+  for (const auto& [partition, values] : values_) size += values.size();
+  std::vector<const Entry*> all;
+  all.reserve(size);
+  for (const auto& [partition, values] : values_) {
+    for (const Entry& entry : values) all.push_back(&entry);
+  }
   return all;
 }
 

@@ -26,6 +26,7 @@ class ResultTable {
     double score = 0;
   };
   using Values = std::unordered_map<std::string, Value>;
+  using Entry = Values::value_type;
 
   // After each round.
   void on_round(std::function<void()> changed) { changed_ = std::move(changed); }
@@ -36,8 +37,8 @@ class ResultTable {
   [[nodiscard]] const std::map<std::string, std::string>& status() const { return status_; }
   // Of the status: the next offset of each log partition. Empty before the first round.
   [[nodiscard]] std::vector<Offset> offsets() const;
-  // Every key, in no order.
-  [[nodiscard]] std::vector<std::pair<std::string, Value>> values() const;
+  // Every key, in no order. Valid until the next round ends.
+  [[nodiscard]] std::vector<const Entry*> entries() const;
 
  private:
   friend class TableSink;

@@ -44,7 +44,7 @@ struct BadRecord {
 // Used by one thread, append() and end_input() by another one.
 class LocalRun {
  public:
-  virtual ~LocalRun() = default;  // ends it; nobody may wait in append() any more
+  virtual ~LocalRun() = default;  // after end(), or as it
 
   // Takes lines, in their order. Waits while enough is under way. False: the run ends, no more is taken.
   virtual bool append(std::span<const std::string_view> lines) = 0;
@@ -53,9 +53,12 @@ class LocalRun {
   virtual void refuse_input() = 0;
 
   virtual LocalRunState state(size_t top) = 0;
-  // Every key with its value: the highest first where the job has a rank, else by key.
-  virtual std::vector<std::pair<std::string, std::string>> values() = 0;
   virtual std::vector<BadRecord> bad_records(int32_t limit) = 0;
+
+  // Ends the work; from then on there is nothing but the values. Nobody may wait in append() any more.
+  virtual void end() = 0;
+  // Every key with its value: the highest first where the job has a rank, else by key. After end() only.
+  virtual void for_each_value(const std::function<void(const std::string& key, const std::string& value)>& use) = 0;
 };
 
 // kInvalid: the job, a setting or a URI is wrong.

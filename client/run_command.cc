@@ -1,4 +1,6 @@
 // run: a job within this process, until its input is counted.
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -102,35 +104,26 @@ class Progress {
   const Clock::time_point begin_ = Clock::now();
 };
 
-// What is left when a run has ended.
-struct Outcome {
-  LocalRunState state;
-  std::vector<std::pair<std::string, std::string>> values;
-  std::vector<BadRecord> bad;
-};
-
-void print_values(const Output& output, const Outcome& outcome) {
+void print_values(const Output& output, const LocalRunState& state, LocalRun& run) {
   if (!output.json) {
-    for (const auto& [key, value] : outcome.values) {
+    run.for_each_value([&output](const std::string& key, const std::string& value) {
       output.stream << output.shown(key) << "\t" << output.shown(value) << "\n";
-    }
+    });
     return;
   }
-  const LocalRunState& state = outcome.state;
   nlohmann::ordered_json object = {{"records", state.records}, {"dead_letters", state.dead_letters}};
   object["values"] = nlohmann::ordered_json::array();
-  for (const auto& [key, value] : outcome.values) {
+  run.for_each_value([&object](const std::string& key, const std::string& value) {
     object["values"].push_back({{"word", key}, {"count", json_value(value)}});
-  }
+  });
   print_json(output, object);
 }
 
-void tell_bad_records(std::ostream& err, const Outcome& outcome) {
-  const int64_t all = outcome.state.dead_letters;
+void tell_bad_records(std::ostream& err, int64_t all, const std::vector<BadRecord>& shown) {
   if (all == 0) return;
   err << "millrace: " << all << (all == 1 ? " record was" : " records were") << " not counted:\n";
-  for (const BadRecord& record : outcome.bad) err << "  " << record.place << ": " << printable(record.reason) << "\n";
-  const int64_t more = all - static_cast<int64_t>(outcome.bad.size());
+  for (const BadRecord& record : shown) err << "  " << record.place << ": " << printable(record.reason) << "\n";
+  const int64_t more = all - static_cast<int64_t>(shown.size());
   if (more > 0) err << "  and " << more << " more\n";
 }
 
@@ -184,22 +177,17 @@ class Watcher {
     const bool whole = state.finished || endless;  // what has no end is ended by an interrupt
     // The table shows the highest; who wants all of them pipes. A job without a rank has no table.
     const bool prints = whole && (!live_ || !state.has_rank);
-    Outcome outcome{state, {}, run_->bad_records(kBadRecordsShown)};
-    if (prints) outcome.values = run_->values();
-    end();
-    if (prints) print_values(output_, outcome);
+    const std::vector<BadRecord> bad = run_->bad_records(kBadRecordsShown);
+    pump_.reset();
+    run_->end();
+    // Nobody but the output can mean it now: a reader of the results who leaves ends this without a word.
+    std::signal(SIGPIPE, SIG_DFL);
+    if (prints) print_values(output_, state, *run_);
     if (output_.terminal) output_.stream.flush();  // what follows stands below it
-    tell_bad_records(session_.err, outcome);
+    tell_bad_records(session_.err, state.dead_letters, bad);
     if (whole) return {};
     return fail(ErrorCode::kUnavailable, "interrupted after " + std::to_string(state.records) + " records; " +
                                              (live_ ? "the counts are of those" : "no counts are printed"));
-  }
-
-  void end() {
-    pump_.reset();
-    run_.reset();
-    // Nobody but the output can mean it now: a reader of the results who leaves ends this without a word.
-    std::signal(SIGPIPE, SIG_DFL);
   }
 
   // On a terminal it stands in the line of progress.
@@ -213,7 +201,9 @@ class Watcher {
   const RunArguments& arguments_;
   const Interrupts& interrupts_;
   const Output output_ = session_.output();
-  const bool live_ = output_.terminal && !output_.json;
+  // Not where somebody types the input: what is drawn and what is typed would stand in each other's lines.
+  const bool live_ =
+      output_.terminal && !output_.json && (arguments_.source != kStandardInput || isatty(session_.input) == 0);
   Screen screen_{output_};
   Progress progress_;
   std::string told_;

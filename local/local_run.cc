@@ -10,6 +10,7 @@
 #include "adapters/open_log.h"
 #include "adapters/open_sink.h"
 #include "adapters/table_sink.h"
+#include "common/base/check.h"
 #include "local/local_cluster.h"
 #include "stream/job.h"
 
@@ -23,16 +24,6 @@ using client::LocalRunState;
 constexpr char kInput[] = "log://input";  // what the engine calls the lines of append()
 // Of input that is not counted yet: enough for what is read ahead, in flight, and fetched meanwhile.
 constexpr size_t kInputBytes = 128 << 20;
-
-using Values = std::vector<std::pair<std::string, ResultTable::Value>>;
-
-// As a rank orders: the highest first, ties by bytes.
-void sort_values(Values& values, bool by_score) {
-  std::ranges::sort(values, [by_score](const auto& left, const auto& right) {
-    if (by_score && left.second.score != right.second.score) return left.second.score > right.second.score;
-    return left.first < right.first;
-  });
-}
 
 // Lines of the input, and the log partition and offsets they went to.
 class InputLines {
@@ -72,15 +63,17 @@ class LocalRunOnCluster final : public client::LocalRun {
         topic_(std::make_shared<MemoryTopic>(spec.lanes, kInputBytes)),
         bounds_(std::make_shared<LogBounds>()),
         table_(std::make_shared<ResultTable>()),
-        cluster_(spec.lanes, {.make_log = [this](const auto& job, TaskLoop& loop) { return make_log(job, loop); },
-                              .make_sink = [this](const auto& job, TaskLoop& loop) { return make_sink(job, loop); }}) {
+        cluster_(std::make_unique<LocalCluster>(
+            spec.lanes, LocalCluster::Seams{
+                            .make_log = [this](const auto& job, TaskLoop& loop) { return make_log(job, loop); },
+                            .make_sink = [this](const auto& job, TaskLoop& loop) { return make_sink(job, loop); }})) {
     if (from_input_) table_->on_round([this] { forget_counted(); });
   }
 
   Status start() {
     api::SubmitRequest request = spec_.request;
     if (from_input_) request.source = kInput;
-    const auto job = cluster_.submit(request);
+    const auto job = cluster_->submit(request);
     if (!job) return std::unexpected(job.error());
     return {};
   }
@@ -94,40 +87,39 @@ class LocalRunOnCluster final : public client::LocalRun {
   }
   void end_input() override {
     const LogDescription all = topic_->describe();
-    cluster_.run([&] { input_end_ = all; });
+    cluster_->run([&] { input_end_ = all; });
   }
   void refuse_input() override { topic_->close(); }
 
   LocalRunState state(size_t top) override {
     LocalRunState state;
-    cluster_.run([&] { fill_state(state, top); });
+    cluster_->run([&] { fill_state(state, top); });
     return state;
-  }
-
-  std::vector<std::pair<std::string, std::string>> values() override {
-    Values values;
-    bool by_score = false;
-    cluster_.run([&] {
-      values = table_->values();
-      by_score = table_->has_rank();
-    });
-    sort_values(values, by_score);
-    std::vector<std::pair<std::string, std::string>> texts;
-    texts.reserve(values.size());
-    for (auto& [key, value] : values) texts.emplace_back(std::move(key), std::move(value.text));
-    return texts;
   }
 
   std::vector<BadRecord> bad_records(int32_t limit) override {
     std::vector<BadRecord> bad;
-    cluster_.run([&] {
+    cluster_->run([&] {
       // What it asks is in memory, so that it is answered at once.
-      cluster_.service().dead_letters(spec_.request.name, limit, 0, 0, [&](Result<api::DeadLetters> letters) {
+      cluster_->service().dead_letters(spec_.request.name, limit, 0, 0, [&](Result<api::DeadLetters> letters) {
         if (!letters) return;
         for (const api::DeadLetter& letter : letters->letters) bad.push_back({place_of(letter), letter.reason});
       });
     });
     return bad;
+  }
+
+  void end() override { cluster_.reset(); }
+
+  // As a rank orders: ties by bytes.
+  void for_each_value(const std::function<void(const std::string&, const std::string&)>& use) override {
+    CHECK(cluster_ == nullptr);
+    std::vector<const ResultTable::Entry*> entries = table_->entries();
+    std::ranges::sort(entries, [by_score = table_->has_rank()](const auto* left, const auto* right) {
+      if (by_score && left->second.score != right->second.score) return left->second.score > right->second.score;
+      return left->first < right->first;
+    });
+    for (const ResultTable::Entry* entry : entries) use(entry->first, entry->second.text);
   }
 
  private:
@@ -167,10 +159,10 @@ class LocalRunOnCluster final : public client::LocalRun {
   }
 
   void fill_state(LocalRunState& state, size_t top) {
-    const JobController* job = cluster_.find_job(spec_.request.name);
+    const JobController* job = cluster_->find_job(spec_.request.name);
     const api::JobSummary summary = job == nullptr ? api::JobSummary() : job->summary();
     state.problem = summary.problem;
-    state.failure = summary.state == "failed" ? summary.problem : cluster_.failure();
+    state.failure = summary.state == "failed" ? summary.problem : cluster_->failure();
     state.records = status_number("records");
     state.dead_letters = status_number("dead_letters");
     state.has_rank = table_->has_rank();
@@ -216,7 +208,7 @@ class LocalRunOnCluster final : public client::LocalRun {
   const std::shared_ptr<ResultTable> table_;
   std::optional<LogDescription> input_end_;
 
-  LocalCluster cluster_;  // last: its loops end first
+  std::unique_ptr<LocalCluster> cluster_;  // last: its loops end first; null after end()
 };
 
 }  // namespace

@@ -178,6 +178,16 @@ def test_ctrl_c_on_a_terminal_leaves_what_was_counted_so_far(endless):
         terminal.end()
 
 
+def test_what_is_typed_is_counted_when_it_ends():
+    terminal = Terminal(RUN)
+    try:
+        os.write(terminal.master, b"a b a\n\x04")
+        assert terminal.wait() == 0
+        assert terminal.read().splitlines()[-2:] == ["a\t2", "b\t1"] and "\x1b" not in terminal.text
+    finally:
+        terminal.end()
+
+
 def test_words_cannot_steer_the_terminal():
     read, write = os.pipe()
     os.write(write, b"\x1b[31mred\n")

@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -87,10 +87,10 @@ class TableSinkTest : public testing::Test {
         loop_, [&](auto done) { sink.end_round(identity_, std::move(end), std::move(done)); }));
   }
   [[nodiscard]] std::string values() const {
-    auto values = table_->values();
-    std::ranges::sort(values, {}, [](const auto& each) { return each.first; });
+    std::map<std::string, std::string> values;
+    for (const auto* entry : table_->entries()) values[entry->first] = entry->second.text;
     std::string text;
-    for (const auto& [key, value] : values) text += key + "=" + value.text + " ";
+    for (const auto& [key, value] : values) text += key + "=" + value + " ";
     return text;
   }
 

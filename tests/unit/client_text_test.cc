@@ -42,6 +42,16 @@ TEST(ArgumentsTest, SettingsAreKeyAndValueOnceEach) {
   EXPECT_THAT(parse_settings("--set", {"a=1", "a=2"}).error().message, HasSubstr("'a' twice"));
 }
 
+TEST(OutputTest, RatesAndDurationsAreShort) {
+  EXPECT_EQ(rate_text(12), "12/s");
+  EXPECT_EQ(rate_text(1536), "1.5 k/s");
+  EXPECT_EQ(rate_text(3'210'000), "3.2 M/s");
+  EXPECT_EQ(duration_text(0.25), "0.2 s");
+  EXPECT_EQ(duration_text(59.9), "59 s");
+  EXPECT_EQ(duration_text(75), "1 min 15 s");
+  EXPECT_EQ(duration_text(7265), "2 h 1 min");
+}
+
 class ConfigFileTest : public testing::Test {
  protected:
   void write(const std::string& text) const { std::ofstream(path_, std::ios::trunc) << text; }
