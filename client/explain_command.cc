@@ -51,6 +51,11 @@ Status explain(Session& session, const Arguments& arguments) {
                    .batch_interval_ms = request->batch_interval_ms,
                    .max_record_bytes = request->max_record_bytes};
   if (is_library_path(job.type)) job.library = std::exchange(job.type, arguments.job.library_job);
+  if (!job.library.empty()) {
+    auto bytes = read_library(arguments.here ? "/dev/stdin" : job.library);
+    if (!bytes) return std::unexpected(bytes.error());
+    job.bytes = std::move(*bytes);
+  }
   const auto explained = job.library.empty() || arguments.here ? session.explain(job) : explain_library(job);
   if (!explained) return std::unexpected(explained.error());
   if (session.json) {

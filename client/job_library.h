@@ -22,6 +22,7 @@ struct ExplainedJob {
 struct JobToExplain {
   std::string type;     // of a built-in job, or of the library's; empty: the library's only one
   std::string library;  // its path; empty: a built-in job
+  std::string bytes;    // of the library
   std::map<std::string, std::string> settings;
   int64_t batch_interval_ms = 100;
   int64_t max_record_bytes = 1 << 20;
@@ -32,6 +33,9 @@ using ExplainJob = std::function<Result<ExplainedJob>(const JobToExplain& job)>;
 
 // True for what is meant as the path of a library: "./libjobs.so", not "word_count".
 bool is_library_path(const std::string& type);
+
+// kInvalid: it cannot be read, or is larger than a master takes.
+Result<std::string> read_library(const std::string& path);
 
 // In a process of its own. kInvalid: as ExplainJob, and where that process ends without an answer.
 Result<ExplainedJob> explain_library(const JobToExplain& job);

@@ -60,15 +60,13 @@ std::string names_of(const std::vector<millrace::JobType>& types) {
 
 Result<millrace::client::ExplainedJob> explain(const millrace::client::JobToExplain& wanted) {
   std::vector<millrace::JobType> types = millrace::builtin_job_types();
-  millrace::JobFactory make = millrace::make_builtin_job;
+  millrace::JobLibrary code{"", nullptr, millrace::builtin_job_settings, millrace::make_builtin_job};
   std::string name = wanted.type;
   if (!wanted.library.empty()) {
-    const auto library = millrace::load_job_library(wanted.library);
+    const auto library = millrace::load_job_library(wanted.bytes, wanted.library);
     if (!library) return std::unexpected(library.error());
-    auto found = (*library)->types();
-    if (!found) return std::unexpected(found.error());
-    types = std::move(*found);
-    make = (*library)->make;
+    code = **library;
+    types = code.types();
     if (name.empty() && types.size() != 1) {
       return millrace::fail(millrace::ErrorCode::kInvalid, "'" + wanted.library + "' has " +
                                                                std::to_string(types.size()) +
@@ -80,13 +78,14 @@ Result<millrace::client::ExplainedJob> explain(const millrace::client::JobToExpl
   context.settings = wanted.settings;
   context.batch_interval_us = wanted.batch_interval_ms * 1000;
   context.max_record_bytes = wanted.max_record_bytes;
-  const auto job = make(name, context);
+  const auto job = code.make(name, context);
   if (!job) return millrace::fail(millrace::ErrorCode::kInvalid, job.error().message);
+  const auto settings = code.settings(name, context);
+  if (!settings) return std::unexpected(settings.error());
   millrace::client::ExplainedJob explained{.type = name, .settings = wanted.settings};
   explained.plan = millrace::plan_as<millrace::api::JobPlan>(plan_of(**job));
-  const auto type = std::ranges::find(types, name, &millrace::JobType::name);
-  explained.description = type->description;
-  for (const auto& setting : type->settings) explained.settings.try_emplace(setting.name, setting.default_value);
+  explained.description = std::ranges::find(types, name, &millrace::JobType::name)->description;
+  for (const auto& setting : *settings) explained.settings.try_emplace(setting.name, setting.default_value);
   return explained;
 }
 

@@ -7,11 +7,10 @@
 
 namespace millrace {
 
-// Runs the library's initialisers: what they do to the process (crash, hang) they do to this one. Loaded once, it
-// stays. kInvalid: no library, one of another version or compiler, or none of jobs.
-Result<const JobLibrary*> load_job_library(const std::string& path);
-
-// The same of a library's bytes, from memory, so that nothing is left behind.
-Result<JobFactory> load_job_library_of(const std::string& bytes);
+// Of the bytes of a library, from memory, so that nothing is left behind. Runs its initialisers: what they do to the
+// process (crash, hang) they do to this one. It stays loaded. kInvalid: no library, one of another version or compiler,
+// or none of jobs; `name` stands for it in what is said.
+Result<const JobLibrary*> load_job_library(const std::string& bytes, const std::string& name);
+Result<JobFactory> load_job_factory(const std::string& bytes, const std::string& name);
 
 }  // namespace millrace

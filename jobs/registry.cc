@@ -16,9 +16,17 @@ constexpr std::array kBuiltins = {&millrace_job_two_sum, &millrace_job_word_coun
 }  // namespace
 
 std::vector<JobType> builtin_job_types() {
-  auto types = types_of(kBuiltins);
-  CHECK(types.has_value()) << types.error().message;
-  return *std::move(types);
+  std::vector<JobType> types = types_of(kBuiltins);
+  for (JobType& type : types) {
+    auto settings = builtin_job_settings(type.name, {});
+    CHECK(settings.has_value()) << settings.error().message;
+    type.settings = std::move(*settings);
+  }
+  return types;
+}
+
+Result<std::vector<JobSetting>> builtin_job_settings(const std::string& type, const JobContext& context) {
+  return settings_of(kBuiltins, type, context);
 }
 
 Result<std::shared_ptr<const Job>> make_builtin_job(const std::string& type, const JobContext& context) {

@@ -118,7 +118,7 @@ void LocalCluster::launch(const LaunchRequest& request, std::move_only_function<
       *executor_network_,
       *checkpoints_,
       make_builtin_job,
-      load_job_library_of,
+      load_job_factory,
       [this](const wire::JobSpec& spec) { return seams_.make_sink(spec, control_); },
       [this](size_t index) {
         LaneSeams seams;

@@ -41,11 +41,10 @@ class ControlService : public ApiService {
   Result<JobController*> find(const std::string& name);
   void describe_log(const std::shared_ptr<Submission>& held);
   void claim_sink(const std::shared_ptr<Submission>& held);
-  [[nodiscard]] Result<JobPlan> builtin_plan(const wire::JobSpec& spec) const;
-  [[nodiscard]] Result<JobPlan> library_plan(const api::SubmitRequest& request) const;
+  [[nodiscard]] Status check_library(const api::SubmitRequest& request) const;
+  void store_library(const std::shared_ptr<Submission>& submission);
   void save_job(const std::shared_ptr<Submission>& submission);
-  void save_record(const std::shared_ptr<Submission>& submission);
-  void give_up_saving(const std::shared_ptr<Submission>& submission, Status status);
+  void take_back(const std::shared_ptr<Submission>& submission, Status failed);
   // Takes back a claim that may have been, or will be, carried out, so that the name is free for the next submit.
   void release_sink(const std::shared_ptr<Submission>& held);
   void finish_submission(const std::shared_ptr<Submission>& submission, Status status);

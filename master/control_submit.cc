@@ -34,6 +34,7 @@ struct ControlService::Submission {
   std::unique_ptr<Log> log;
   std::unique_ptr<Sink> sink;
   std::string library;  // the bytes
+  bool stands_among_killed = false;
   MonotonicTime described_first;
   int tries = 0;  // of claiming the sink, and of releasing it
   MonotonicTime claimed_first;
@@ -41,7 +42,7 @@ struct ControlService::Submission {
 
   [[nodiscard]] JobId id() const { return JobId(static_cast<uint64_t>(record.job)); }
   [[nodiscard]] SinkIdentity sink_identity() const {
-    return {record.spec.name, id(), Incarnation(record.incarnation), layout_of(record.spec.plan)};
+    return {record.spec.name, id(), Incarnation(record.incarnation), layout_of(plan_from(record.spec.plan))};
   }
 };
 
@@ -141,8 +142,15 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
     return done(
         fail(ErrorCode::kExists, "there is a job '" + request.name + "' already; kill it first or take another name"));
   }
-  auto plan = request.library.empty() ? builtin_plan(*spec) : library_plan(request);
-  if (!plan.has_value()) return done(fail(ErrorCode::kInvalid, plan.error().message));
+  const JobId id(master_.deps().random.next_id());
+  if (!request.library.empty()) {
+    if (Status good = check_library(request); !good.has_value()) return done(std::unexpected(good.error()));
+    spec->plan = plan_as<wire::JobPlan>(plan_from(request.plan));
+    spec->library = job_folder(spec->name, id) + "/job.so";
+    spec->library_hash = static_cast<int64_t>(hash_of(request.library));
+  }
+  auto plan = master_.plan_of_job(*spec);
+  if (!plan.has_value()) return done(std::unexpected(plan.error()));
   spec->plan = plan_as<wire::JobPlan>(*plan);
   auto log = master_.deps().make_log(*spec);
   if (!log.has_value()) return done(std::unexpected(log.error()));
@@ -150,7 +158,7 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   if (!sink.has_value()) return done(std::unexpected(sink.error()));
 
   auto submission = std::make_shared<Submission>();
-  submission->record.job = static_cast<int64_t>(master_.deps().random.next_id());
+  submission->record.job = static_cast<int64_t>(id.value());
   submission->record.incarnation = 1;
   submission->record.state = wire::JobState::RUNNING;
   submission->record.created_ms = master_.deps().clock.wall_now().unix_ms;
@@ -166,28 +174,17 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   describe_log(submission);
 }
 
-Result<JobPlan> ControlService::builtin_plan(const wire::JobSpec& spec) const {
-  const auto job = master_.deps().make_job(spec.type, context_of(spec));
-  if (!job.has_value()) return std::unexpected(job.error());
-  return plan_of(**job);
-}
-
-// The code of others runs in the job's executors only, so its plan is what the client says; they compare it.
-Result<JobPlan> ControlService::library_plan(const api::SubmitRequest& request) const {
-  if (!master_.options().allow_job_libraries) {
-    return fail(ErrorCode::kInvalid,
-                "this master takes no job libraries, because they run as its workers' user; start it with "
-                "--allow_job_libraries if everybody who reaches --api may do that");
-  }
+Status ControlService::check_library(const api::SubmitRequest& request) const {
   if (request.library.size() > kMaxLibraryBytes) {
     return fail(ErrorCode::kInvalid, "the job library has " + std::to_string(request.library.size()) +
                                          " bytes; up to " + std::to_string(kMaxLibraryBytes) +
                                          " are taken: build it with optimisation, and strip it");
   }
   const JobPlan plan = plan_from(request.plan);
-  for (const std::string& name : {plan.values, plan.rank}) {
-    if (name.empty() && &name != &plan.values) continue;
-    if (Status named = check_name("an output's name", name); !named.has_value()) return std::unexpected(named.error());
+  std::vector<std::string> names = {plan.values};
+  if (!plan.rank.empty()) names.push_back(plan.rank);
+  for (const std::string& name : names) {
+    if (Status named = check_name("an output's name", name); !named.has_value()) return named;
     if (name == "fence" || name == "status") {
       return fail(ErrorCode::kInvalid, "no output can be named '" + name + "'; the sink uses that");
     }
@@ -196,7 +193,7 @@ Result<JobPlan> ControlService::library_plan(const api::SubmitRequest& request) 
   if (plan.rank_size < 0 || (plan.rank_size == 0) != plan.rank.empty()) {
     return fail(ErrorCode::kInvalid, "a rank needs a name and a size, and no rank has neither");
   }
-  return plan;
+  return {};
 }
 
 void ControlService::describe_log(const std::shared_ptr<Submission>& held) {
@@ -218,8 +215,28 @@ void ControlService::describe_log(const std::shared_ptr<Submission>& held) {
     for (const LogDescription::Partition& partition : described->partitions) {
       spec.start_offsets.push_back((submission->start == "latest" ? partition.end : partition.begin).value());
     }
+    store_library(submission);
+  }));
+}
+
+// The library is in the store before the sink is claimed. Until the job is in the registry it stands among the killed
+// ones, so that this master or the next one removes the library of a submit that ends half way.
+void ControlService::store_library(const std::shared_ptr<Submission>& submission) {
+  const auto claim = [this, submission] {
     submission->claimed_first = master_.deps().clock.now();
     claim_sink(submission);
+  };
+  if (submission->library.empty()) return claim();
+  submission->stands_among_killed = true;
+  WriteSet set;
+  JobStore::put_killed(set, submission->id(), submission->record.spec.name);
+  master_.store().commit(std::move(set), lifetime_.guard([this, submission, claim](Status status) {
+    if (!status.has_value()) return finish_submission(submission, std::move(status));
+    master_.deps().checkpoints.create(submission->record.spec.library, std::move(submission->library),
+                                      lifetime_.guard([this, submission, claim](Result<bool> created) {
+                                        if (created.has_value()) return claim();
+                                        finish_submission(submission, std::unexpected(created.error()));
+                                      }));
   }));
 }
 
@@ -253,31 +270,13 @@ void ControlService::release_sink(const std::shared_ptr<Submission>& held) {
   held->sink->purge(held->sink_identity(), lifetime_.guard(std::move(released)));
 }
 
-// A library is in the store before the job is in the registry. Until then the job stands among the killed ones: so
-// whatever ends here half way, by this master or the next one nothing is left of it.
 void ControlService::save_job(const std::shared_ptr<Submission>& submission) {
-  wire::JobSpec& spec = submission->record.spec;
-  if (submission->library.empty()) return save_record(submission);
-  spec.library = job_folder(spec.name, submission->id()) + "/job.so";
-  spec.library_hash = static_cast<int64_t>(hash_of(submission->library));
-  WriteSet set;
-  JobStore::put_killed(set, submission->id(), spec.name);
-  master_.store().commit(std::move(set), lifetime_.guard([this, submission](Status status) {
-    if (!status.has_value()) return give_up_saving(submission, std::move(status));
-    master_.deps().checkpoints.create(submission->record.spec.library, std::move(submission->library),
-                                      lifetime_.guard([this, submission](Result<bool> created) {
-                                        if (created.has_value()) return save_record(submission);
-                                        give_up_saving(submission, std::unexpected(created.error()));
-                                      }));
-  }));
-}
-
-void ControlService::save_record(const std::shared_ptr<Submission>& submission) {
   WriteSet set;
   JobStore::put_job(set, submission->record);
   JobStore::remove_killed(set, submission->id());
   master_.store().commit(std::move(set), lifetime_.guard([this, submission](Status status) {
-    if (!status.has_value()) return give_up_saving(submission, std::move(status));
+    if (!status.has_value()) return take_back(submission, std::move(status));
+    submission->stands_among_killed = false;
     status = master_.adopt_job(submission->record, false);
     const bool adopted = status.has_value();
     finish_submission(submission, std::move(status));
@@ -285,17 +284,27 @@ void ControlService::save_record(const std::shared_ptr<Submission>& submission) 
   }));
 }
 
-void ControlService::give_up_saving(const std::shared_ptr<Submission>& submission, Status status) {
-  if (!submission->record.spec.library.empty()) master_.clear_away(submission->id(), submission->record.spec.name);
-  finish_submission(submission, std::move(status));
-  release_sink(submission);
+// A commit that failed may be durable all the same, and the next master would take the job for one of its own.
+void ControlService::take_back(const std::shared_ptr<Submission>& submission, Status failed) {
+  submission->stands_among_killed = true;
+  WriteSet set;
+  JobStore::remove_job(set, submission->record.spec.name);
+  JobStore::put_killed(set, submission->id(), submission->record.spec.name);
+  master_.store().commit(std::move(set),
+                         lifetime_.guard([this, submission, failed = std::move(failed)](Status) mutable {
+                           finish_submission(submission, std::move(failed));
+                           release_sink(submission);
+                         }));
 }
 
 void ControlService::finish_submission(const std::shared_ptr<Submission>& submission, Status status) {
   const std::string name = submission->record.spec.name;
   busy_.erase(name);
   submissions_.erase(submission);
-  if (!status.has_value()) return submission->done(std::unexpected(status.error()));
+  if (!status.has_value()) {
+    if (submission->stands_among_killed) master_.clear_away(submission->id(), name);
+    return submission->done(std::unexpected(status.error()));
+  }
   LOG(INFO) << "job " << name << " (" << to_string(JobId(static_cast<uint64_t>(submission->record.job)))
             << ") is submitted";
   answer_when_settled(name, submission->record.job, master_.deps().clock.now() + kSettleLimit,

@@ -14,7 +14,7 @@ ProcessId process_of(int64_t number) {
 
 }  // namespace
 
-SinkLayout layout_of(const wire::JobPlan& plan) {
+SinkLayout layout_of(const JobPlan& plan) {
   return {plan.values, plan.rank, plan.rank_all};
 }
 
@@ -97,11 +97,23 @@ Status Master::adopt_job(wire::JobRecord record, bool executors_may_return) {
   return made;
 }
 
-Status Master::make_parts(const wire::JobSpec& spec, JobController::Deps& deps) {
-  if (spec.library.empty()) {
-    if (auto job = deps_.make_job(spec.type, context_of(spec)); !job.has_value()) return std::unexpected(job.error());
+// The code of others runs in the job's executors only, so its plan is what the client said; they compare it.
+Result<JobPlan> Master::plan_of_job(const wire::JobSpec& spec) const {
+  if (!spec.library.empty()) {
+    if (options_.allow_job_libraries) return plan_from(spec.plan);
+    return fail(ErrorCode::kInvalid,
+                "this master takes no job libraries, because they run as its workers' user; start it with "
+                "--allow_job_libraries if everybody who reaches --api may do that");
   }
-  deps.layout = layout_of(spec.plan);
+  const auto job = deps_.make_job(spec.type, context_of(spec));
+  if (!job.has_value()) return fail(ErrorCode::kInvalid, job.error().message);
+  return plan_of(**job);
+}
+
+Status Master::make_parts(const wire::JobSpec& spec, JobController::Deps& deps) {
+  Result<JobPlan> plan = plan_of_job(spec);
+  if (!plan.has_value()) return std::unexpected(plan.error());
+  deps.layout = layout_of(*plan);
   auto sink = deps_.make_sink(spec);
   if (!sink.has_value()) return std::unexpected(sink.error());
   deps.sink = std::move(*sink);

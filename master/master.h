@@ -32,7 +32,7 @@
 
 namespace millrace {
 
-SinkLayout layout_of(const wire::JobPlan& plan);
+SinkLayout layout_of(const JobPlan& plan);
 // What a job's code is given of how it was submitted.
 JobContext context_of(const wire::JobSpec& spec);
 
@@ -100,6 +100,8 @@ class Master : public MessengerHandler, public JobHost {
   // it cannot.
   void start(std::move_only_function<void(Status)> ready);
 
+  // What a job's code is known by. kInvalid: it is not known here, or not allowed.
+  [[nodiscard]] Result<JobPlan> plan_of_job(const wire::JobSpec& spec) const;
   // Makes a controller for a record that is durable, and starts it. An error: the job cannot be run; it is listed as
   // failed.
   Status adopt_job(wire::JobRecord record, bool executors_may_return);

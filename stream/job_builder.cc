@@ -40,6 +40,10 @@ Status check_context(const JobContext& context) {
   return {};
 }
 
+std::unexpected<Error> threw(const JobDefinition& definition, const std::exception& problem) {
+  return fail(ErrorCode::kInvalid, "job type '" + std::string(definition.name) + "': " + problem.what());
+}
+
 }  // namespace
 
 std::string JobBuilder::setting(const std::string& name, std::string default_value, std::string description) {
@@ -82,11 +86,14 @@ std::shared_ptr<const internal::Graph> JobBuilder::finish() const {
   return graph_;
 }
 
-std::vector<JobSetting> settings_of(const JobDefinition& definition) {
-  const JobContext none;
-  JobBuilder builder(none);
-  definition.define(builder);
-  return builder.settings();
+Result<std::vector<JobSetting>> settings_of(const JobDefinition& definition, const JobContext& context) {
+  try {
+    JobBuilder builder(context);
+    definition.define(builder);
+    return builder.settings();
+  } catch (const std::exception& problem) {
+    return threw(definition, problem);
+  }
 }
 
 Result<std::shared_ptr<const Job>> make_job(const JobDefinition& definition, const JobContext& context) {
@@ -96,7 +103,7 @@ Result<std::shared_ptr<const Job>> make_job(const JobDefinition& definition, con
     definition.define(builder);
     return std::make_shared<internal::GraphJob>(builder.finish(), context);
   } catch (const std::exception& problem) {
-    return fail(ErrorCode::kInvalid, "job type '" + std::string(definition.name) + "': " + problem.what());
+    return threw(definition, problem);
   }
 }
 

@@ -89,7 +89,7 @@ struct JobDefinition {
 };
 
 // The settings of a job, with their defaults.
-std::vector<JobSetting> settings_of(const JobDefinition& definition);
+Result<std::vector<JobSetting>> settings_of(const JobDefinition& definition, const JobContext& context);
 // kInvalid where the definition refuses its settings, or the context is none.
 Result<std::shared_ptr<const Job>> make_job(const JobDefinition& definition, const JobContext& context);
 

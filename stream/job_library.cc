@@ -10,29 +10,36 @@ std::vector<const JobDefinition*>& registered() {
   return definitions;
 }
 
+Result<const JobDefinition*> find(std::span<const JobDefinition* const> definitions, const std::string& type) {
+  std::string known;
+  for (const JobDefinition* each : definitions) {
+    if (each->name == type) return each;
+    known += (known.empty() ? "" : ", ") + std::string(each->name);
+  }
+  return fail(ErrorCode::kNotFound, "there is no job type '" + type + "'; there are: " + known);
+}
+
 }  // namespace
 
-Result<std::vector<JobType>> types_of(std::span<const JobDefinition* const> definitions) {
+std::vector<JobType> types_of(std::span<const JobDefinition* const> definitions) {
   std::vector<JobType> types;
-  for (const JobDefinition* each : definitions) {
-    try {
-      types.push_back({each->name, each->description, settings_of(*each)});
-    } catch (const std::exception& problem) {
-      return fail(ErrorCode::kInvalid, "job type '" + std::string(each->name) + "': " + problem.what());
-    }
-  }
+  for (const JobDefinition* each : definitions) types.push_back({each->name, each->description, {}});
   std::ranges::sort(types, {}, &JobType::name);
   return types;
 }
 
+Result<std::vector<JobSetting>> settings_of(std::span<const JobDefinition* const> definitions, const std::string& type,
+                                            const JobContext& context) {
+  const auto definition = find(definitions, type);
+  if (!definition) return std::unexpected(definition.error());
+  return settings_of(**definition, context);
+}
+
 Result<std::shared_ptr<const Job>> make_job_of(std::span<const JobDefinition* const> definitions,
                                                const std::string& type, const JobContext& context) {
-  std::string known;
-  for (const JobDefinition* each : definitions) {
-    if (each->name == type) return make_job(*each, context);
-    known += (known.empty() ? "" : ", ") + std::string(each->name);
-  }
-  return fail(ErrorCode::kNotFound, "there is no job type '" + type + "'; there are: " + known);
+  const auto definition = find(definitions, type);
+  if (!definition) return std::unexpected(definition.error());
+  return make_job(**definition, context);
 }
 
 namespace internal {
@@ -44,6 +51,7 @@ RegisteredJob::RegisteredJob(const JobDefinition& definition) {
 const JobLibrary& this_job_library() {
   static constexpr JobLibrary kLibrary{
       kJobInterface, [] { return types_of(registered()); },
+      [](const std::string& type, const JobContext& context) { return settings_of(registered(), type, context); },
       [](const std::string& type, const JobContext& context) { return make_job_of(registered(), type, context); }};
   return kLibrary;
 }

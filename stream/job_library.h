@@ -16,8 +16,10 @@ namespace millrace {
 struct JobLibrary {
   // First for all times: what else is here may be used where this is kJobInterface only.
   const char* interface;
-  // Ascending by name. kInvalid: the code of one of them fails even with its default settings.
-  Result<std::vector<JobType>> (*types)();
+  // Names and descriptions, ascending by name; runs no code of the jobs.
+  std::vector<JobType> (*types)();
+  // The settings that a job reads where it is given these. Errors as a JobFactory's.
+  Result<std::vector<JobSetting>> (*settings)(const std::string& type, const JobContext& context);
   // A JobFactory.
   Result<std::shared_ptr<const Job>> (*make)(const std::string& type, const JobContext& context);
 };
@@ -25,18 +27,26 @@ struct JobLibrary {
 // The version of the interface between engine and jobs, and the compiler: both must be the same on its two sides.
 #define MILLRACE_TEXT_OF(x) #x
 #define MILLRACE_TEXT(x) MILLRACE_TEXT_OF(x)
-#ifdef __clang__
-inline constexpr char kJobInterface[] =
-    MILLRACE_INTERFACE ", clang " MILLRACE_TEXT(__clang_major__) ", libstdc++ " MILLRACE_TEXT(_GLIBCXX_RELEASE);
+#ifdef _GLIBCXX_DEBUG
+#define MILLRACE_DEBUG_TEXT ", debug mode"
 #else
-inline constexpr char kJobInterface[] =
-    MILLRACE_INTERFACE ", gcc " MILLRACE_TEXT(__GNUC__) ", libstdc++ " MILLRACE_TEXT(_GLIBCXX_RELEASE);
+#define MILLRACE_DEBUG_TEXT ""
 #endif
+#ifdef __clang__
+inline constexpr char kJobInterface[] = MILLRACE_INTERFACE
+    ", clang " MILLRACE_TEXT(__clang_major__) ", libstdc++ " MILLRACE_TEXT(_GLIBCXX_RELEASE) MILLRACE_DEBUG_TEXT;
+#else
+inline constexpr char kJobInterface[] = MILLRACE_INTERFACE
+    ", gcc " MILLRACE_TEXT(__GNUC__) ", libstdc++ " MILLRACE_TEXT(_GLIBCXX_RELEASE) MILLRACE_DEBUG_TEXT;
+#endif
+#undef MILLRACE_DEBUG_TEXT
 #undef MILLRACE_TEXT
 #undef MILLRACE_TEXT_OF
 
 // As JobLibrary says, of these.
-Result<std::vector<JobType>> types_of(std::span<const JobDefinition* const> definitions);
+std::vector<JobType> types_of(std::span<const JobDefinition* const> definitions);
+Result<std::vector<JobSetting>> settings_of(std::span<const JobDefinition* const> definitions, const std::string& type,
+                                            const JobContext& context);
 Result<std::shared_ptr<const Job>> make_job_of(std::span<const JobDefinition* const> definitions,
                                                const std::string& type, const JobContext& context);
 

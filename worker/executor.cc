@@ -134,7 +134,8 @@ void Executor::load_job(const wire::Header& head, const wire::JobSpec& spec) {
       problem_ = "cannot read the job's library: " + bytes.error().message;
     } else if (hash_of(*bytes) != static_cast<uint64_t>(spec.library_hash)) {
       problem_ = "the job's library " + spec.library + " in the checkpoint store is damaged; submit the job again";
-    } else if (const Result<JobFactory> library = deps_.load_library(*bytes); !library) {
+    } else if (const Result<JobFactory> library = deps_.load_library(*bytes, "the library of job " + spec.name);
+               !library) {
       problem_ = library.error().message;
     } else {
       start(spec, *library);
@@ -153,8 +154,10 @@ Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec, 
   Result<std::shared_ptr<const Job>> job = make_job(spec.type, context);
   if (!job) return std::unexpected(job.error());
   if (!spec.plan.values.empty() && plan_of(**job) != plan_from(spec.plan)) {
-    return fail(ErrorCode::kInvalid, "this worker's program makes another job of type '" + spec.type +
-                                         "' than the one that was submitted; run the same version everywhere");
+    const std::string remedy = spec.library.empty() ? "run the same version everywhere"
+                                                    : "its library was changed meanwhile: kill it and submit it again";
+    return fail(ErrorCode::kInvalid,
+                "this worker makes another job of type '" + spec.type + "' than the one that was submitted; " + remedy);
   }
   Result<std::unique_ptr<Sink>> sink = deps_.make_sink(spec);
   if (!sink) return std::unexpected(sink.error());

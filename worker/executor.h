@@ -52,8 +52,8 @@ class Executor : public MessengerHandler, private LaneHandler {
     Network& network;
     CheckpointStore& checkpoints;
     JobFactory make_job;  // of the built-in types
-    // Of the types in a shared library, given its bytes.
-    std::function<Result<JobFactory>(const std::string& bytes)> load_library;
+    // Of the types in a shared library, given its bytes, and its name for people.
+    std::function<Result<JobFactory>(const std::string& bytes, const std::string& name)> load_library;
     std::function<Result<std::unique_ptr<Sink>>(const wire::JobSpec&)> make_sink;  // lives on `loop`
     std::function<LaneSeams(size_t index)> lane_seams;
     std::function<void(int exit_code, const std::string& reason)> exit;  // called once; nothing is done after it

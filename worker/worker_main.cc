@@ -112,7 +112,7 @@ Status open_executor(const Options& options, EventLoop& loop, Clock& clock,
   executor.master = Endpoint{options.master};
   executor.lanes = lanes.size();
   executor.version = MILLRACE_VERSION;
-  Executor::Deps deps{loop, clock, *server.network, *server.checkpoints, make_builtin_job, load_job_library_of,
+  Executor::Deps deps{loop, clock, *server.network, *server.checkpoints, make_builtin_job, load_job_factory,
                       [&loop](const wire::JobSpec& spec) {
                         return open_sink(loop, {spec.sink, spec.sink_config},
                                          [partitions = spec.state_partitions](auto key) {

@@ -119,7 +119,7 @@ def test_libraries_are_refused_with_cause_and_remedy(project, cluster):
     assert "there are: crashing" in refusal(good, "--job", "other")
     assert "no setting 'most'" in refusal(good, "--set", "most=1")
     assert "MILLRACE_JOB" in refusal(str(project / "build/libno_jobs.so"))
-    assert "cannot be loaded" in refusal("./absent.so")
+    assert "'./absent.so' cannot be read" in refusal("./absent.so")
     assert "--job goes with a library" in refusal("word_count", "--job", "other")
 
 

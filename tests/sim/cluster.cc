@@ -339,7 +339,7 @@ void SimCluster::launch(WorkerNode& worker, const LaunchRequest& request,
       control, world_.clock(), process.network(), *node->checkpoints,
       [this](const std::string& type, const JobContext& context) { return make_job(type, context); },
       // A library is the name of the type that it holds.
-      [this](const std::string& bytes) {
+      [this](const std::string& bytes, const std::string&) {
         return Result<JobFactory>([this, bytes](const std::string& type, const JobContext& context) {
           if (type != bytes) return Result<std::shared_ptr<const Job>>(fail(ErrorCode::kNotFound, "no type " + type));
           return make_job(type, context);

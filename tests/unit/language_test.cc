@@ -285,7 +285,7 @@ TEST(Language, settings_are_checked_and_captured) {
   EXPECT_THAT(error_of({{"how", "thrice"}}), HasSubstr("setting 'how' must be once or twice, not 'thrice'"));
   EXPECT_THAT(error_of({{"whom", "x"}}),
               HasSubstr("no setting 'whom'; its settings: only=a (the word that is counted)"));
-  EXPECT_THAT(settings_of(counts_of_a_setting), SizeIs(2));
+  EXPECT_THAT(settings_of(counts_of_a_setting, {}).value(), SizeIs(2));
 }
 
 TEST(Language, a_definition_that_is_no_job_is_refused) {
