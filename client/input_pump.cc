@@ -31,6 +31,7 @@ InputPump::InputPump(int descriptor) : descriptor_(descriptor) {
 
 InputPump::~InputPump() {
   if (!thread_.joinable()) return;
+  over_ = true;
   run_->refuse_input();
   pthread_kill(thread_.native_handle(), SIGUSR1);
   thread_.join();
@@ -49,16 +50,20 @@ void InputPump::pump() {
   LineReader reader(descriptor_, mask);
   while (true) {
     const auto group = reader.next();
-    if (!group) {
-      const std::scoped_lock lock(mutex_);
-      failure_ = group.error();
-      return;
+    if (!group) return fail(group.error());
+    if (group->end && reader.interrupted() && !over_) {
+      return fail({ErrorCode::kIo, "standard input was given up, because SIGUSR1 came"});
     }
     if (!group->lines.empty() && !run_->append(group->lines)) return;
     lines_ += static_cast<int64_t>(group->lines.size());
     bytes_ = reader.bytes_read();
     if (group->end) return run_->end_input();
   }
+}
+
+void InputPump::fail(Error error) {
+  const std::scoped_lock lock(mutex_);
+  failure_ = std::move(error);
 }
 
 std::optional<Error> InputPump::failure() const {

@@ -31,6 +31,7 @@ class InputPump {
 
  private:
   void pump();
+  void fail(Error error);
 
   // Constant after construction.
   const int descriptor_;
@@ -38,6 +39,7 @@ class InputPump {
   int64_t size_ = 0;  // from where it stood; 0: no file
 
   LocalRun* run_ = nullptr;  // once it is started
+  std::atomic<bool> over_{false};
   std::atomic<int64_t> lines_{0};
   std::atomic<int64_t> bytes_{0};
   mutable std::mutex mutex_;

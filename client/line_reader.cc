@@ -42,11 +42,15 @@ bool InterruptBlock::pause(int milliseconds) const {
   return ppoll(nullptr, 0, &timeout, &before_) < 0 && errno == EINTR;
 }
 
-LineReader::Input LineReader::wait(int timeout_ms) {
+Result<LineReader::Input> LineReader::wait(int timeout_ms) {
   pollfd watched = {.fd = descriptor_, .events = POLLIN, .revents = 0};
   const timespec timeout = timespec_of(timeout_ms);
   const int ready = ppoll(&watched, 1, timeout_ms < 0 ? nullptr : &timeout, &mask_while_waiting_);
-  if (ready < 0) return Input::kEnd;  // interrupted
+  if (ready < 0 && errno != EINTR) {
+    return fail(ErrorCode::kIo, std::string("standard input cannot be waited for: ") + std::strerror(errno));
+  }
+  interrupted_ = ready < 0;
+  if (interrupted_) return Input::kEnd;
   return ready == 0 ? Input::kNothing : Input::kReady;
 }
 
@@ -110,9 +114,10 @@ Result<LineGroup> LineReader::next() {
       if (left.count() <= 0) return finish(group);
       patience_ms = static_cast<int>(left.count());
     }
-    const Input waited = wait(patience_ms);
-    if (waited == Input::kNothing) return finish(group);
-    if (waited == Input::kReady) {
+    const Result<Input> waited = wait(patience_ms);
+    if (!waited) return std::unexpected(waited.error());
+    if (*waited == Input::kNothing) return finish(group);
+    if (*waited == Input::kReady) {
       const Result<Input> more = read_some();
       if (!more) return std::unexpected(more.error());
       end_ = *more == Input::kEnd;

@@ -33,6 +33,8 @@ class LineReader {
   // Waits for the next group. kInvalid: a line is longer than kMaxLineBytes. kIo: the input cannot be read.
   Result<LineGroup> next();
   [[nodiscard]] int64_t bytes_read() const { return bytes_read_; }
+  // The end that next() told was a signal's, and not the input's own.
+  [[nodiscard]] bool interrupted() const { return interrupted_; }
 
  private:
   enum class Input { kReady, kNothing, kEnd };
@@ -46,7 +48,7 @@ class LineReader {
   // Takes whole lines out of what was read.
   Status split(Gathered& group);
   [[nodiscard]] LineGroup finish(const Gathered& group) const;
-  Input wait(int timeout_ms);  // -1: for ever
+  Result<Input> wait(int timeout_ms);  // -1: for ever
   Result<Input> read_some();
 
   // Constant after construction.
@@ -59,6 +61,7 @@ class LineReader {
   int64_t lines_ = 0;
   int64_t bytes_read_ = 0;
   bool end_ = false;
+  bool interrupted_ = false;
 };
 
 // While it lives SIGINT is blocked in this thread, and handled so that it only interrupts waiting; a second one

@@ -48,10 +48,12 @@ class Interrupts {
     sigaddset(&signals_, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals_, &before_);
   }
-  ~Interrupts() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  ~Interrupts() { end(); }
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
 
+  // They do again what they did before.
+  void end() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
   // Waits; true if one came.
   [[nodiscard]] bool wait(std::chrono::nanoseconds limit) const {
     const timespec timeout{.tv_sec = limit.count() / 1'000'000'000, .tv_nsec = limit.count() % 1'000'000'000};
@@ -130,10 +132,8 @@ void tell_bad_records(std::ostream& err, int64_t all, const std::vector<BadRecor
 // One run and what is seen of it.
 class Watcher {
  public:
-  Watcher(Session& session, const RunArguments& arguments, const Interrupts& interrupts)
-      : session_(session), arguments_(arguments), interrupts_(interrupts), pump_(session.input) {
-    if (live_) follower_.emplace(screen_);
-  }
+  Watcher(Session& session, const RunArguments& arguments, Interrupts& interrupts)
+      : session_(session), arguments_(arguments), interrupts_(interrupts), pump_(session.input) {}
 
   Status run(const LocalRunSpec& spec) {
     auto started = session_.start_local_run(spec);
@@ -180,8 +180,10 @@ class Watcher {
     const std::vector<BadRecord> bad = run_->bad_records(kBadRecordsShown);
     pump_.reset();
     run_->end();
-    // Nobody but the output can mean it now: a reader of the results who leaves ends this without a word.
+    // Nobody but the output can mean it now: a reader of the results who leaves ends this without a word. And so does
+    // who interrupts the printing.
     std::signal(SIGPIPE, SIG_DFL);
+    interrupts_.end();
     if (prints) print_values(output_, state, *run_);
     if (output_.terminal) output_.stream.flush();  // what follows stands below it
     tell_bad_records(session_.err, state.dead_letters, bad);
@@ -199,7 +201,7 @@ class Watcher {
 
   Session& session_;
   const RunArguments& arguments_;
-  const Interrupts& interrupts_;
+  Interrupts& interrupts_;
   const Output output_ = session_.output();
   // Not where somebody types the input: what is drawn and what is typed would stand in each other's lines.
   const bool live_ =
@@ -207,7 +209,6 @@ class Watcher {
   Screen screen_{output_};
   Progress progress_;
   std::string told_;
-  std::optional<WindowFollower> follower_;
   std::unique_ptr<LocalRun> run_;
   std::optional<InputPump> pump_;  // ends before what it feeds
 };
@@ -217,7 +218,7 @@ Status run(Session& session, const RunArguments& arguments) {
   if (!session.start_local_run) return fail(ErrorCode::kInvalid, "this program cannot run jobs itself");
   const auto spec = spec_of(arguments);
   if (!spec) return std::unexpected(spec.error());
-  const Interrupts interrupts;
+  Interrupts interrupts;
   std::signal(SIGPIPE, SIG_IGN);  // of a sink's or broker's connection
   return Watcher(session, arguments, interrupts).run(*spec);
 }

@@ -41,6 +41,16 @@ def endless():
     os.close(write)
 
 
+def threads_wait_in(pid):
+    """The system calls in which the threads of a process wait, as far as they are of interest."""
+    names = {"1": "write", "20": "write", "271": "ppoll"}  # write, writev; as x86-64 numbers them
+    calls = set()
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/syscall", encoding="ascii") as file:
+            calls.add(names.get(file.read().split()[0]))
+    return calls
+
+
 def test_a_pipe_is_counted_and_every_word_printed_the_highest_first():
     done = run("--source", "-", stdin=b"a b a\n")
     assert (done.stdout, done.stderr) == (b"a\t2\nb\t1\n", b"")
@@ -149,6 +159,24 @@ def test_an_interrupt_prints_no_counts_of_a_part_and_leaves_nothing_behind(direc
     assert process.returncode == 1 and printed == b""
     one_line(told.decode(), "interrupted after", "no counts are printed")
     assert os.listdir(directory) == []
+
+
+def test_input_that_is_given_up_is_not_taken_for_all_of_it(endless):
+    process = subprocess.Popen(RUN, stdin=endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for("the input to be waited for", lambda: "ppoll" in threads_wait_in(process.pid))
+    process.send_signal(signal.SIGUSR1)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, b""), err
+    assert b"given up" in err
+
+
+def test_printing_to_a_reader_that_does_not_read_can_be_ended():
+    process = subprocess.Popen(RUN, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdin.write(b"\n".join(b"word-%d" % number for number in range(100_000)))
+    process.stdin.close()
+    wait_for("the pipe to be full", lambda: "write" in threads_wait_in(process.pid))
+    process.terminate()
+    assert process.wait(timeout=20) == -signal.SIGTERM
 
 
 def test_a_terminal_shows_the_highest_and_how_far_it_is(directory):
