@@ -9,6 +9,7 @@
 #include "common/wire/codec.h"
 #include "jobs/registry.h"
 #include "tests/sim/chain_job.h"
+#include "tests/sim/time_jobs.h"
 
 namespace millrace {
 namespace {
@@ -19,6 +20,14 @@ constexpr char kMasterName[] = "master";
 
 StatePartition partition_of(const std::string& key, int partitions) {
   return state_partition_of(key, partitions);
+}
+
+Result<std::shared_ptr<const Job>> make_sim_job(const std::string& type, const JobContext& context) {
+  if (type == kChainJob) return make_chain_job(context);
+  for (const JobDefinition& job : kTimeJobs) {
+    if (type == job.name) return millrace::make_job(job, context);
+  }
+  return make_builtin_job(type, context);
 }
 
 }  // namespace
@@ -66,11 +75,7 @@ SimCluster::SimCluster(uint64_t seed, SimClusterOptions options)
       checkpoint_disk_(std::make_shared<FakeCheckpointDisk>()),
       sink_server_(std::make_shared<FakeSinkServer>(
           [partitions = options.state_partitions](const std::string& key) { return partition_of(key, partitions); })),
-      oracle_({*topic_, *sink_server_, *checkpoint_disk_,
-               [](const std::string& type, const JobContext& context) -> Result<std::shared_ptr<const Job>> {
-                 if (type == kChainJob) return make_chain_job(context);
-                 return make_builtin_job(type, context);
-               }}) {
+      oracle_({*topic_, *sink_server_, *checkpoint_disk_, make_sim_job}) {
   SimRandom& disk = world_.random("disk");
   const auto timing = [&disk](Duration most) {
     return FakeTiming{[&disk, most] { return disk.between(std::chrono::microseconds(50), most); },
@@ -133,8 +138,7 @@ SimCounts SimCluster::counts() const {
 }
 
 Result<std::shared_ptr<const Job>> SimCluster::make_job(const std::string& type, const JobContext& context) {
-  auto job =
-      type == kChainJob ? Result<std::shared_ptr<const Job>>(make_chain_job(context)) : make_builtin_job(type, context);
+  auto job = make_sim_job(type, context);
   if (job.has_value() && options_.plant != nullptr) return options_.plant->job(*job);
   return job;
 }

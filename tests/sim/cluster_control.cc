@@ -73,6 +73,7 @@ api::SubmitRequest SimCluster::request_of(const std::string& name) {
   request.library = request.type;
   JobContext context;
   context.state_partitions = options_.state_partitions;
+  context.batch_interval_us = options_.batch_interval_ms * 1000;
   request.plan = plan_as<api::JobPlan>(plan_of(**make_job(request.type, context)));
   return request;
 }
@@ -259,6 +260,8 @@ bool SimCluster::finish() {
   const bool ended = world_.run_until(over, minutes(10));
   finishing_ = false;
   if (!ended || !oracle_.breach().empty() || failed()) return false;
+  const auto at_rest = [this](const auto& job) { return oracle_.is_at_rest(job.first); };
+  if (!world_.run_until([&] { return std::ranges::all_of(types_, at_rest); }, minutes(10))) return false;
   // A while at rest: what is late must not change anything.
   world_.run_for(seconds(1));
   for (const auto& [name, type] : types_) oracle_.check_rest(name);

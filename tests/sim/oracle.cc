@@ -7,6 +7,7 @@
 #include "common/wire/codec.h"
 #include "master/master.h"
 #include "tests/sim/chain_job.h"
+#include "tests/sim/time_jobs.h"
 
 namespace millrace {
 namespace {
@@ -24,6 +25,10 @@ std::string text_of(const std::string& type, const Oracle::Sums& sums) {
   if (type == "two_sum") return std::to_string(sums.count) + " " + std::to_string(sums.sum);
   if (type == kChainJob) return std::to_string(sums.factor) + " " + std::to_string(sums.summand);
   return std::to_string(sums.count);
+}
+
+bool goes_by_time(const std::string& type) {
+  return std::ranges::any_of(kTimeJobs, [&](const JobDefinition& job) { return job.name == type; });
 }
 
 std::string field(const std::map<std::string, std::string>& status, const std::string& name) {
@@ -112,6 +117,7 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
   check_time(job, record);
   Totals totals = job.totals.back();
   for (const wire::PlannedRange& range : record.ranges) fold_range(job, record.batch, range, totals);
+  if (goes_by_time(job.spec.type)) pass_time(job, record);
   totals.offsets.clear();
   for (size_t l = 0; l < job.next.size(); ++l) {
     totals.offsets += (l == 0 ? "" : ",") + std::to_string(l) + ":" + std::to_string(job.next[l]);
@@ -155,6 +161,11 @@ void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range
     std::istringstream words(text);
     uint64_t position = 0;
     for (std::string word; words >> word; ++position) {
+      if (goes_by_time(job.spec.type)) {
+        ++job.arrived[word];
+        ++totals.emitted;
+        continue;
+      }
       auto& history = job.words[word];
       if (history.empty()) {
         history.emplace_back(batch, Sums{});
@@ -177,7 +188,55 @@ const Oracle::Sums* Oracle::sums_at(const Job& job, const std::string& word, int
   if (found == job.words.end()) return nullptr;
   const auto& history = found->second;
   const auto after = std::ranges::upper_bound(history, batch, {}, [](const auto& entry) { return entry.first; });
-  return after == history.begin() ? nullptr : &std::prev(after)->second;
+  if (after == history.begin()) return nullptr;
+  const Sums& sums = std::prev(after)->second;
+  return sums.count == 0 ? nullptr : &sums;
+}
+
+// --- words that go -----------------------------------------------------------------------------------------------
+
+int64_t Oracle::newest_count(const Job& job, const std::string& word) {
+  const auto found = job.words.find(word);
+  return found == job.words.end() ? 0 : found->second.back().second.count;
+}
+
+void Oracle::set_count(Job& job, const std::string& word, int64_t batch, int64_t count) {
+  auto& history = job.words[word];
+  if (history.empty() || history.back().first != batch) history.emplace_back(batch, Sums{});
+  history.back().second.count = count;
+}
+
+bool Oracle::is_at_rest(const std::string& name) const {
+  const auto id = newest_of_.find(name);
+  if (id == newest_of_.end()) return true;
+  const Job& job = jobs_.at(id->second);
+  return !goes_by_time(job.spec.type) ||
+         std::ranges::all_of(job.words, [](const auto& word) { return word.second.back().second.count == 0; });
+}
+
+void Oracle::pass_time(Job& job, const wire::BatchRecord& record) {
+  const std::map<std::string, int64_t> arrived = std::exchange(job.arrived, {});
+  for (const auto& [word, count] : arrived) {
+    job.arrivals[word].emplace_back(record.time_ms, count);
+    if (job.spec.type == kWindowJob) continue;
+    const int64_t more = job.spec.type == kHeatJob ? count * kHeatOfAWord : count;
+    set_count(job, word, record.batch, newest_count(job, word) + more);
+  }
+  if (!record.tick) return;
+  const int64_t window_end = record.time_ms / kSlide.count() * kSlide.count();
+  for (const auto& [word, times] : job.arrivals) {
+    const int64_t before = newest_count(job, word);
+    int64_t count = before;
+    if (job.spec.type == kFadingJob && times.back().first + kFadingTime.count() <= record.time_ms) count = 0;
+    if (job.spec.type == kHeatJob && before > 0 && !arrived.contains(word)) --count;
+    if (job.spec.type == kWindowJob) {
+      count = 0;
+      for (auto each = times.rbegin(); each != times.rend() && each->first > window_end - kWindow.count(); ++each) {
+        if (each->first <= window_end) count += each->second;
+      }
+    }
+    if (count != before) set_count(job, word, record.batch, count);
+  }
 }
 
 std::map<std::string, std::string> Oracle::values_at(const Job& job, int64_t batch,
@@ -224,12 +283,13 @@ void Oracle::check_value(Job& job, const FakeSinkServer::Event& event) {
     return breach(job, out.str());
   }
   newest = present;
-  if (event.what != FakeSinkServer::What::kValue) return;
+  if (event.what == FakeSinkServer::What::kDone) return;
   const Sums* sums = sums_at(job, event.key, event.batch.value());
   const std::string expected = sums == nullptr ? "nothing" : text_of(job.spec.type, *sums);
-  if (event.text != expected) {
-    breach(job, "the sink was told that '" + event.key + "' is " + event.text + at_batch(event.batch.value()) +
-                    ", it is " + expected);
+  const std::string told = event.what == FakeSinkServer::What::kRemoved ? "nothing" : event.text;
+  if (told != expected) {
+    breach(job, "the sink was told that '" + event.key + "' is " + told + at_batch(event.batch.value()) + ", it is " +
+                    expected);
   }
 }
 
@@ -237,11 +297,20 @@ void Oracle::check_done(Job& job, const FakeSinkServer::Event& event) {
   const auto wanted = [&](const std::string& word) {
     return state_partition_of(word, job.spec.state_partitions) == event.partition;
   };
+  const FakeSinkServer::Keys& keys = *deps_.sink.find(job.spec.name);
   std::map<std::string, std::string> seen;
-  for (const auto& [word, text] : deps_.sink.find(job.spec.name)->values) {
+  for (const auto& [word, text] : keys.values) {
     if (wanted(word)) seen[word] = text;
   }
-  const std::string differs = difference(seen, values_at(job, event.batch.value(), wanted));
+  const auto expected = values_at(job, event.batch.value(), wanted);
+  std::string differs = difference(seen, expected);
+  if (differs.empty() && job.spec.plan.rank_all) {
+    std::map<std::string, std::string> rank;
+    for (const auto& [word, score] : keys.rank) {
+      if (wanted(word)) rank[word] = std::to_string(static_cast<int64_t>(score));
+    }
+    differs = difference(rank, expected);
+  }
   if (differs.empty()) return;
   breach(job, "partition " + std::to_string(event.partition.value()) + " is done" + at_batch(event.batch.value()) +
                   ", but in the sink " + differs);

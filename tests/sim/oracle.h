@@ -11,6 +11,8 @@
 //   answers       of get and top equal the fold at the batch they state, and no client sees an earlier batch after a
 //                 later one
 //
+// The sink has nothing but these values: what is removed is gone there, and nothing is removed that is there.
+//
 // The first breach is kept, as a sentence. Values are exact: word_count's count, two_sum's count and sum of places, and
 // the order of merging for `chain` (tests/sim/chain_job.h).
 #pragma once
@@ -65,6 +67,8 @@ class Oracle {
   void on_values(const std::string& name, const api::Values& values, int64_t floor);
   void on_top(const std::string& name, int n, const api::Values& values, int64_t floor);
 
+  // No word is there any more that time will take away.
+  [[nodiscard]] bool is_at_rest(const std::string& name) const;
   // At rest: everything in the log is in a batch, and the sink shows all of it.
   void check_rest(const std::string& name);
 
@@ -75,13 +79,15 @@ class Oracle {
   struct Job {
     JobId id;
     wire::JobSpec spec;
-    std::vector<int64_t> next;                                           // offset, by log partition
-    std::vector<std::string> records;                                    // by batch, as written; [0] is empty
-    int64_t time_ms = 0;                                                 // of the newest batch
-    int64_t tick_ms = 0;                                                 // the newest tick
-    std::vector<Totals> totals;                                          // by batch
-    std::map<std::string, std::vector<std::pair<int64_t, Sums>>> words;  // ascending by batch
-    std::map<StatePartition, std::pair<Generation, BatchId>> published;  // newest seen
+    std::vector<int64_t> next;               // offset, by log partition
+    std::vector<std::string> records;        // by batch, as written; [0] is empty
+    int64_t time_ms = 0;                     // of the newest batch
+    int64_t tick_ms = 0;                     // the newest tick
+    std::map<std::string, int64_t> arrived;  // of a job of time_jobs.h: with this batch
+    std::map<std::string, std::vector<std::pair<int64_t, int64_t>>> arrivals;  // (batch time, count) of all batches
+    std::vector<Totals> totals;                                                // by batch
+    std::map<std::string, std::vector<std::pair<int64_t, Sums>>> words;        // ascending by batch
+    std::map<StatePartition, std::pair<Generation, BatchId>> published;        // newest seen
     BatchId round;
     int64_t checkpoint = 0;
     int64_t answered[2] = {0, 0};  // by get, by top
@@ -91,6 +97,11 @@ class Oracle {
 
   void on_job(const wire::JobRecord& record);
   void on_batch(Job& job, const wire::BatchRecord& record);
+  // What a job of time_jobs.h makes of the words that have arrived, and of the time.
+  void pass_time(Job& job, const wire::BatchRecord& record);
+  // 0: there is no such word, not yet or no more.
+  [[nodiscard]] static int64_t newest_count(const Job& job, const std::string& word);
+  static void set_count(Job& job, const std::string& word, int64_t batch, int64_t count);
   void check_time(Job& job, const wire::BatchRecord& record);
   void fold_range(Job& job, int64_t batch, const wire::PlannedRange& range, Totals& totals);
   void check_value(Job& job, const FakeSinkServer::Event& event);
@@ -99,7 +110,7 @@ class Oracle {
   void check_checkpoint(Job& job, const wire::CheckpointRef& reference);
   // False: the answer is about no job that is known, or goes back.
   bool check_as_of(Job& job, const api::AsOf& as_of, int64_t floor, bool top);
-  // As of the batch; none: no record up to it has the word.
+  // As of the batch; none: no record up to it has the word, or it is gone again.
   [[nodiscard]] const Sums* sums_at(const Job& job, const std::string& word, int64_t batch) const;
   [[nodiscard]] std::map<std::string, std::string> values_at(
       const Job& job, int64_t batch, const std::function<bool(const std::string&)>& wanted) const;

@@ -299,6 +299,58 @@ TEST(PlantedBug, a_sink_that_fences_everybody_is_survived) {
   }
 }
 
+// An increment that says nothing of keys that are gone.
+class ElidingTable : public PassingTable {
+ public:
+  using PassingTable::PassingTable;
+  void freeze(StatePartition self, StateRun& run) override {
+    StateRun all;
+    real_->freeze(self, all);
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (!all[i].removed) run.add(all[i].partition, all[i].key, all[i].value);
+    }
+  }
+};
+
+TEST(PlantedBug, a_removal_that_is_elided_from_an_increment_is_caught) {
+  expect_caught("words_are_forgotten_with_nothing_happening", plant_table<ElidingTable>);
+}
+
+// Keeps from the sink that keys are gone.
+class KeepingTable : public PassingTable {
+ public:
+  using PassingTable::PassingTable;
+  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override {
+    auto entries = real_->take_unpublished(all);
+    std::erase_if(entries, [](const SinkEntry& entry) { return entry.removed; });
+    return entries;
+  }
+};
+
+TEST(PlantedBug, a_removal_that_is_not_published_is_caught) {
+  expect_caught("words_are_forgotten_with_nothing_happening", plant_table<KeepingTable>);
+}
+
+TEST(PlantedBug, a_replay_without_the_ticks_is_caught) {
+  struct Timeless : Plant {
+    bool message(wire::Envelope& envelope) override {
+      if (!envelope.body.__isset.run_batch || !envelope.body.run_batch.replay) return false;
+      return std::exchange(envelope.body.run_batch.tick, false);
+    }
+  };
+  expect_caught("words_cool_down", [] { return std::make_shared<Timeless>(); });
+}
+
+TEST(PlantedBug, a_change_by_time_alone_that_nobody_is_told_is_caught) {
+  struct Untold : Plant {
+    bool message(wire::Envelope& envelope) override {
+      if (!envelope.body.__isset.applied) return false;
+      return std::exchange(envelope.body.applied.changed, 0) != 0;
+    }
+  };
+  expect_caught("words_are_forgotten_with_nothing_happening", [] { return std::make_shared<Untold>(); });
+}
+
 class BackwardTable : public PassingTable {
  public:
   using PassingTable::PassingTable;

@@ -4,11 +4,13 @@
 
 #include "common/base/check.h"
 #include "tests/sim/chain_job.h"
+#include "tests/sim/time_jobs.h"
 
 namespace millrace {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 
 void restart_a_worker(SimCluster& cluster, SimRandom& fate, double crash, double start) {
   const int index = static_cast<int>(fate.below(static_cast<uint64_t>(2)));
@@ -255,12 +257,52 @@ void add_troubles_of_data(std::vector<Scenario>& all) {
                  }});
 }
 
+// All kinds of trouble, with time to recover in between.
+void anything_happens(SimCluster& cluster, SimRandom& fate) {
+  restart_a_worker(cluster, fate, 0.04, 0.4);
+  restart_the_master(cluster, fate, 0.03, 0.5);
+  kill_executors(cluster, fate, 0.04);
+  if (fate.chance(0.05)) cluster.sink().failure = Error{ErrorCode::kUnavailable, "the sink is away"};
+  if (fate.chance(0.2)) cluster.sink().failure.reset();
+  if (fate.chance(0.02)) cluster.sink().lose_all_data();
+  if (fate.chance(0.02)) cluster.freeze_executor(fate.next(), fate.between(milliseconds(50), milliseconds(2000)));
+  if (fate.chance(0.04)) cluster.drain_worker(static_cast<int>(fate.below(3)));
+  if (fate.chance(0.03)) cluster.ask_to_stop("job");
+  if (fate.chance(0.4)) cluster.ask_to_resume("job");
+  if (fate.chance(0.1)) cluster.world().run_for(fate.between(milliseconds(100), milliseconds(1500)));
+  if (fate.chance(0.05)) cluster.world().skew_wall(fate.between(seconds(-60), seconds(60)));
+  if (fate.chance(0.05)) {
+    cluster.checkpoint_disk().failure = [](auto, const std::string& name) {
+      const bool of_a_job = !name.starts_with("probe/");  // no master starts without one
+      return of_a_job ? std::optional<Error>(Error{ErrorCode::kIo, name + ": the disk is full"}) : std::nullopt;
+    };
+  }
+  if (fate.chance(0.3)) cluster.checkpoint_disk().failure = nullptr;
+}
+
+void add_jobs_that_go_by_time(std::vector<Scenario>& all) {
+  const SimClusterOptions options{.workers = 3, .checkpoint_interval_ms = 30, .base_every = 2};
+  all.push_back({.name = "words_are_forgotten_with_nothing_happening",
+                 .type = kFadingJob,
+                 .options = {.faults = SimFaults::none()}});
+  all.push_back(
+      {.name = "words_are_forgotten", .type = kFadingJob, .options = options, .steps = 60, .strike = anything_happens});
+  all.push_back(
+      {.name = "words_cool_down", .type = kHeatJob, .options = options, .steps = 60, .strike = anything_happens});
+  all.push_back({.name = "words_leave_the_window",
+                 .type = kWindowJob,
+                 .options = options,
+                 .steps = 60,
+                 .strike = anything_happens});
+}
+
 std::vector<Scenario> make_scenarios() {
   std::vector<Scenario> all;
   add_deaths(all);
   add_troubles_of_machines(all);
   add_what_people_do(all);
   add_troubles_of_data(all);
+  add_jobs_that_go_by_time(all);
   return all;
 }
 
