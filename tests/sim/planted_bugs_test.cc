@@ -331,6 +331,21 @@ TEST(PlantedBug, a_removal_that_is_not_published_is_caught) {
   expect_caught("words_are_forgotten_with_nothing_happening", plant_table<KeepingTable>);
 }
 
+// A new owner then publishes what its checkpoint has changed since the last publication, and a key that went in between
+// is in no base.
+TEST(PlantedBug, a_job_that_hides_that_it_removes_keys_is_caught) {
+  struct HidingJob : PassingJob {
+    explicit HidingJob(std::shared_ptr<const Job> real) : PassingJob(std::move(real), nullptr) {}
+    [[nodiscard]] bool removes_keys() const override { return false; }
+  };
+  struct Hiding : Plant {
+    std::shared_ptr<const Job> job(std::shared_ptr<const Job> real) override {
+      return std::make_shared<HidingJob>(std::move(real));
+    }
+  };
+  expect_caught("words_cool_down", [] { return std::make_shared<Hiding>(); });
+}
+
 TEST(PlantedBug, a_replay_without_the_ticks_is_caught) {
   struct Timeless : Plant {
     bool message(wire::Envelope& envelope) override {
