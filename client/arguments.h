@@ -8,11 +8,9 @@
 #include <vector>
 
 #include "common/base/error.h"
+#include "common/model/duration.h"
 
 namespace millrace::client {
-
-// A whole number and a unit: 100ms, 1s, 5m, 1h. In milliseconds, at least 1.
-Result<int64_t> parse_duration_ms(const std::string& text);
 
 // The same, or 0s: not at all.
 Result<int64_t> parse_wait_ms(const std::string& text);

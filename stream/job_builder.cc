@@ -1,7 +1,9 @@
+#include "stream/job_builder.h"
+
 #include <algorithm>
 #include <charconv>
 
-#include "stream/job_builder.h"
+#include "common/model/duration.h"
 
 namespace millrace {
 namespace {
@@ -75,6 +77,13 @@ int64_t JobBuilder::number(const std::string& name, int64_t default_value, int64
   if (problem == std::errc{} && end == text.data() + text.size() && value >= least && value <= most) return value;
   throw JobError("setting '" + name + "' must be a whole number from " + std::to_string(least) + " to " +
                  std::to_string(most) + ", not '" + text + "'; its settings: " + describe_settings(settings_));
+}
+
+std::chrono::milliseconds JobBuilder::duration(const std::string& name, const std::string& default_value,
+                                               std::string description) {
+  const auto parsed = parse_duration_ms(setting(name, default_value, std::move(description)));
+  if (parsed) return std::chrono::milliseconds(*parsed);
+  throw JobError("setting '" + name + "': " + parsed.error().message);
 }
 
 std::shared_ptr<const internal::Graph> JobBuilder::finish() const {

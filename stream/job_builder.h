@@ -65,6 +65,10 @@ class JobBuilder {
   // One that is a whole number, within bounds.
   int64_t number(const std::string& name, int64_t default_value, int64_t least, int64_t most, std::string description);
 
+  // One that is a duration: a whole number and a unit, as 100ms, 1s, 5m, 1h.
+  std::chrono::milliseconds duration(const std::string& name, const std::string& default_value,
+                                     std::string description);
+
   // All records of the source, those without a value (Kafka's tombstones) included.
   [[nodiscard]] auto records() const { return Stream<Record>(graph_, internal::Graph::kSource); }
   // The text of each record that has a value; with `field` that of a field of a JSON object.

@@ -1,0 +1,31 @@
+#include "common/model/duration.h"
+
+#include <charconv>
+#include <limits>
+
+namespace millrace {
+namespace {
+
+int64_t unit_ms(const std::string& unit) {
+  if (unit == "ms") return 1;
+  if (unit == "s") return 1000;
+  if (unit == "m") return 60'000;
+  if (unit == "h") return 3'600'000;
+  return 0;
+}
+
+}  // namespace
+
+Result<int64_t> parse_duration_ms(const std::string& text) {
+  int64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  const int64_t unit = unit_ms(std::string(stop, end));
+  if (error != std::errc() || unit == 0 || number < 1 || number > std::numeric_limits<int64_t>::max() / unit) {
+    return fail(ErrorCode::kInvalid,
+                "'" + text + "' is no duration; write a whole number and a unit: 100ms, 1s, 5m, 1h");
+  }
+  return number * unit;
+}
+
+}  // namespace millrace

@@ -1,0 +1,14 @@
+// Durations as people write them: a whole number and a unit.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/base/error.h"
+
+namespace millrace {
+
+// 100ms, 1s, 5m, 1h; from 1 ms. kInvalid: it is none.
+Result<int64_t> parse_duration_ms(const std::string& text);
+
+}  // namespace millrace
