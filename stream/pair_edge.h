@@ -109,7 +109,8 @@ class PairCombiner {
     insert(HashedKey::of(key), value);
   }
 
-  [[gnu::noinline]] void insert(const HashedKey& key, const Value& value) {
+  // Flattened, since otherwise it depends on the rest of the job how fast this is.
+  [[gnu::noinline, gnu::flatten]] void insert(const HashedKey& key, const Value& value) {
     const auto [slot, inserted] = table_.find_or_insert(key, [this] {
       const std::vector<ByteSlot> moved = table_.rebuild();
       for (ByteSlot& kept : order_) kept = moved[kept];
