@@ -310,15 +310,18 @@ StateId Graph::add_state(std::string name, std::function<std::unique_ptr<StateTa
   return states_.size() - 1;
 }
 
-void Graph::publish(StateId state, std::string name) {
+void Graph::publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show) {
   if (published_) throw JobError("the job publishes two tables, which is not possible yet; publish one of them");
   check_output(name);
   published_ = state;
   layout_.values = std::move(name);
+  show_ = std::move(show);
 }
 
-void Graph::rank(StateId state, std::string name, size_t size, bool all) {
-  if (published_ != state) throw JobError("rank '" + name + "' is of a table that is not published");
+void Graph::rank(StateId state, std::string name, size_t size, bool all, const AnyShow* show) {
+  if (published_ != state || show_.get() != show)
+    throw JobError("rank '" + name +
+                   "' is of a table that is not published; publish what is ranked, after the same map_values()");
   if (rank_size_ != 0) throw JobError("the table has two ranks, '" + layout_.rank + "' and '" + name + "'; keep one");
   if (size == 0) throw JobError("rank '" + name + "' must hold at least one key");
   check_output(name);
@@ -371,6 +374,10 @@ std::vector<std::unique_ptr<StateTable>> Graph::make_states() const {
   std::vector<std::unique_ptr<StateTable>> states;
   for (StateId state = 0; state < states_.size(); ++state) {
     states.push_back(states_[state].make(state == published_ ? rank_size_ : 0));
+    if (state != published_ || show_ == nullptr) continue;
+    auto* table = dynamic_cast<ShowsMapped*>(states.back().get());
+    CHECK(table != nullptr) << "a table whose values are mapped knows how to show them";
+    table->show_by(show_);
   }
   return states;
 }

@@ -23,6 +23,7 @@
 
 #include "stream/job.h"
 #include "stream/record.h"
+#include "stream/show.h"
 #include "stream/window_size.h"
 
 namespace millrace::internal {
@@ -148,9 +149,9 @@ class Graph {
   // of code that reorders states cannot go on from them.
   StateId add_state(std::string name, std::function<std::unique_ptr<StateTable>(size_t rank_size)> make);
 
-  // Shows a state to the sink and to queries.
-  void publish(StateId state, std::string name);
-  void rank(StateId state, std::string name, size_t size, bool all);
+  // Shows a state to the sink and to queries; without `show` its values as they are.
+  void publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show = nullptr);
+  void rank(StateId state, std::string name, size_t size, bool all, const AnyShow* show = nullptr);
   // Some state changes with batch time, or its keys may go: see Job.
   void need_time() { needs_time_ = true; }
   void remove_keys() { removes_keys_ = true; }
@@ -186,6 +187,7 @@ class Graph {
   std::vector<State> states_;
   SinkLayout layout_;
   std::optional<StateId> published_;
+  std::shared_ptr<const AnyShow> show_;  // of the published one
   size_t rank_size_ = 0;
   bool needs_time_ = false;
   bool removes_keys_ = false;

@@ -110,6 +110,12 @@ struct Timed {
   [[nodiscard]] double score() const { return score_of(value); }
 };
 
+template <typename V>
+struct ShownPart<Timed<V>> {
+  using type = V;
+  static const V& of(const Timed<V>& cell) { return cell.value; }
+};
+
 // When to look at which cells.
 class DueQueue {
  public:

@@ -1,7 +1,7 @@
 // Stream and Table: what a job is said in. Both are handles on the graph that is being made; they can be copied.
 //
 //   Stream<T>     values, batch by batch: map, filter, flat_map, ...
-//   Table<K, V>   a view by key that follows the stream: publish, rank
+//   Table<K, V>   a view by key that follows the stream: map_values, publish, rank
 //
 // Functions are copied, at each step of the definition and into each thread that runs them, and called there by one
 // thread only: they may keep buffers (no shared ones), but nothing that influences results. Their results must depend
@@ -16,6 +16,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <string>
@@ -56,30 +57,48 @@ struct UpdateOptions {
   bool only_changed = false;  // keys without new values are left alone
 };
 
-template <typename K, typename V>
+// `Stored` and `F`: what the state holds, and what map_values() makes a V of.
+template <typename K, typename V, typename Stored = V, typename F = std::identity>
 class Table {
  public:
-  Table(std::shared_ptr<internal::Graph> graph, internal::StateId state) : graph_(std::move(graph)), state_(state) {}
+  Table(std::shared_ptr<internal::Graph> graph, internal::StateId state, F function = {},
+        std::shared_ptr<const internal::AnyShow> show = nullptr)
+      : graph_(std::move(graph)), state_(state), function_(std::move(function)), show_(std::move(show)) {}
+
+  // Shows function(value) in place of each value. The function is called by several threads at once, when results are
+  // published or asked for, and throws nothing.
+  template <typename G>
+  auto map_values(G function) const {
+    static_assert(std::invocable<const G&, const V&>,
+                  "millrace: map_values() needs a function of the table's values that changes nothing of its own");
+    using U = std::decay_t<std::invoke_result_t<const G&, const V&>>;
+    const auto both = [first = function_, second = std::move(function)](const Stored& value) {
+      return std::invoke(second, std::invoke(first, value));
+    };
+    using Both = std::remove_const_t<decltype(both)>;
+    return Table<K, U, Stored, Both>(graph_, state_, both, std::make_shared<internal::ShowMapped<Stored, Both>>(both));
+  }
 
   // Every key's value, in the sink as the HASH {JOB}:NAME, and for queries.
   Table publish(std::string name) const {
     static_assert(
         kTextual<V>,
-        "millrace: publish() needs values that have a text. Give the type a member `std::string text() const`");
-    graph_->publish(state_, std::move(name));
+        "millrace: publish() needs values that have a text. Give the type a member `std::string text() const`, or use "
+        "map_values()");
+    graph_->publish(state_, std::move(name), show_);
     return *this;
   }
   // The `size` highest by score (ties by the keys' bytes) as the ZSET {JOB}:NAME. Of a published table; the value is a
   // number or has a member `double score() const`.
   Table rank(std::string name, size_t size) const {
     static_assert(kHasScore, "millrace: rank() needs a number, or a value with a member `double score() const`");
-    graph_->rank(state_, std::move(name), size, false);
+    graph_->rank(state_, std::move(name), size, false, show_.get());
     return *this;
   }
   // Every key in the ZSET; `top` of queries are the first `size`.
   Table rank_all(std::string name, size_t size) const {
     static_assert(kHasScore, "millrace: rank() needs a number, or a value with a member `double score() const`");
-    graph_->rank(state_, std::move(name), size, true);
+    graph_->rank(state_, std::move(name), size, true, show_.get());
     return *this;
   }
 
@@ -88,6 +107,8 @@ class Table {
 
   std::shared_ptr<internal::Graph> graph_;
   internal::StateId state_;
+  [[no_unique_address]] F function_;
+  std::shared_ptr<const internal::AnyShow> show_;  // none: the values as they are
 };
 
 // Values of T that come from an origin of values of In through a chain.

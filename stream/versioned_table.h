@@ -30,6 +30,7 @@
 #include "stream/byte_table.h"
 #include "stream/codec.h"
 #include "stream/job.h"
+#include "stream/show.h"
 #include "stream/top_keys.h"
 
 namespace millrace::internal {
@@ -67,12 +68,16 @@ struct OnHeap {
 
 // `kCheckpointed` false: what derives keeps something else in checkpoints, of which the values can be made anew.
 template <typename V, bool kCheckpointed = true>
-class VersionedTable : public StateTable {
+class VersionedTable : public StateTable, public ShowsMapped {
+  using Part = ShownPart<V>;
   using Stored = std::conditional_t<std::is_trivially_copyable_v<V>, InCell<V>, OnHeap<V>>;
 
  public:
   // `rank_size` 0: no rank.
   explicit VersionedTable(size_t rank_size) : rank_size_(rank_size), top_(rank_size) {}
+  void show_by(std::shared_ptr<const AnyShow> show) override {
+    show_ = std::static_pointer_cast<const Show<typename Part::type>>(std::move(show));
+  }
   ~VersionedTable() override {
     if constexpr (!std::is_trivially_copyable_v<V>) {
       for_each_live([this](ByteSlot slot) { table_.value(slot).stored.drop(); });
@@ -95,7 +100,7 @@ class VersionedTable : public StateTable {
       version = replaced->version;
     }
     if ((version & 1) == 0) return std::nullopt;
-    return text_or_nothing(replaced == nullptr ? cell.stored.get() : Stored::old(replaced->value));
+    return text(replaced == nullptr ? cell.stored.get() : Stored::old(replaced->value));
   }
 
   void forget_undo(BatchId applied) override {
@@ -304,7 +309,7 @@ class VersionedTable : public StateTable {
     VersionedTable& all;
 
     [[nodiscard]] bool live(ByteSlot slot) const { return all.live(slot); }
-    [[nodiscard]] double score(ByteSlot slot) const { return score_of(all.value(slot)); }
+    [[nodiscard]] double score(ByteSlot slot) const { return all.score(all.value(slot)); }
     [[nodiscard]] std::string_view key(ByteSlot slot) const { return all.key(slot); }
     [[nodiscard]] size_t size() const { return all.live_; }
     [[nodiscard]] bool candidate(ByteSlot slot) const { return (all.table_.value(slot).bits & kCandidate) != 0; }
@@ -398,13 +403,17 @@ class VersionedTable : public StateTable {
     slots_moved(moved);
   }
 
-  static std::string text_or_nothing(const V& value) {
+  [[nodiscard]] double score(const V& value) const {
+    return show_ == nullptr ? score_of(value) : show_->score(Part::of(value));
+  }
+  [[nodiscard]] std::string text(const V& value) const {
+    if (show_ != nullptr) return show_->text(Part::of(value));
     if constexpr (kTextual<V>) return text_of(value);
     return {};  // Of a table that cannot be published, see Table::publish().
   }
   [[nodiscard]] SinkEntry sink_entry(ByteSlot slot) const {
     if (!live(slot)) return {.key = std::string(key(slot)), .text = {}, .removed = true};
-    return {std::string(key(slot)), text_or_nothing(value(slot)), score_of(value(slot)), false};
+    return {std::string(key(slot)), text(value(slot)), score(value(slot)), false};
   }
   [[nodiscard]] std::vector<SinkEntry> sink_entries(std::span<const ByteSlot> slots) const {
     std::vector<SinkEntry> entries;
@@ -414,6 +423,7 @@ class VersionedTable : public StateTable {
   }
 
   const size_t rank_size_;
+  std::shared_ptr<const Show<typename Part::type>> show_;  // none: the values themselves
   ByteTable<Cell> table_;
   size_t live_ = 0;
   BatchId newest_;  // applied

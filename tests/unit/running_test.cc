@@ -95,6 +95,48 @@ TEST(Running, combine_by_key_folds_in_order) {
                }));
 }
 
+// No text and no score of its own.
+struct Total {
+  int64_t words;
+  int64_t letters;
+  MILLRACE_FIELDS(Total, words, letters)
+};
+auto totals(const JobBuilder& job) {
+  return words_by_beginning(job)
+      .map([](const auto& pair) { return std::pair(pair.first, Total{1, static_cast<int64_t>(pair.second.size())}); })
+      .reduce_by_key(
+          [](Total& into, const Total& from) { into = {into.words + from.words, into.letters + from.letters}; },
+          {.time_to_live = 1h});
+}
+MILLRACE_TEST_JOB(mean_sizes) {
+  totals(job)
+      .map_values(
+          [](const Total& total) { return static_cast<double>(total.letters) / static_cast<double>(total.words); })
+      .map_values([](double mean) { return 1000 * mean; })
+      .publish("means")
+      .rank("top", 2);
+}
+TEST(Running, map_values_shows_something_else_than_the_state) {
+  TestJob job(mean_sizes);
+  for (const char* line : {"aa aab aacc", "bb", "cccc", "ccc aaa"}) job.push(line);
+  for (int time = 0; time < 2; ++time) {
+    job.run_batch();
+    EXPECT_THAT(job.table(), ElementsAre(Pair("aa", "3000"), Pair("bb", "2000"), Pair("cc", "3500")));
+    EXPECT_THAT(job.top(2), ElementsAre(Pair("cc", "3500"), Pair("aa", "3000")));
+    EXPECT_EQ(job.get("bb"), "2000");
+    job.crash();
+  }
+  const auto refused = make_job({"test", "",
+                                 [](JobBuilder& builder) {
+                                   const auto table = totals(builder).map_values(&Total::words);
+                                   table.publish("words");
+                                   table.map_values([](int64_t words) { return -words; }).rank("fewest", 3);
+                                 }},
+                                {});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("publish what is ranked"));
+}
+
 MILLRACE_TEST_JOB(distinct_words) {
   job.lines().flat_map(split_words).distinct().publish("words");
 }
