@@ -45,6 +45,7 @@ template <typename V>
 struct ShownPart {
   using type = V;
   static const V& of(const V& value) { return value; }
+  static const V& of(const V&& gone) = delete;
 };
 
 }  // namespace millrace::internal

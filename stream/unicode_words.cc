@@ -23,9 +23,9 @@ enum class Break : uint8_t { kOther, kLetter, kDigit, kJoiner, kMidNumber, kMidB
 
 constexpr std::array<Break, 128> kBreaks = [] {
   std::array<Break, 128> breaks{};
-  for (char c = 'a'; c <= 'z'; ++c) breaks[static_cast<size_t>(c)] = Break::kLetter;
-  for (char c = 'A'; c <= 'Z'; ++c) breaks[static_cast<size_t>(c)] = Break::kLetter;
-  for (char c = '0'; c <= '9'; ++c) breaks[static_cast<size_t>(c)] = Break::kDigit;
+  for (uint8_t c = 'a'; c <= 'z'; ++c) breaks[c] = Break::kLetter;
+  for (uint8_t c = 'A'; c <= 'Z'; ++c) breaks[c] = Break::kLetter;
+  for (uint8_t c = '0'; c <= '9'; ++c) breaks[c] = Break::kDigit;
   breaks['@'] = Break::kLetter;  // as CLDR has it since version 42, for addresses
   breaks['_'] = Break::kJoiner;
   breaks[','] = breaks[';'] = Break::kMidNumber;
@@ -34,7 +34,7 @@ constexpr std::array<Break, 128> kBreaks = [] {
 }();
 
 Break break_of(char c) {
-  return kBreaks[static_cast<size_t>(c)];
+  return kBreaks[static_cast<uint8_t>(c)];
 }
 
 bool is_ascii(std::string_view text) {
@@ -54,7 +54,7 @@ bool has_letter_or_digit(std::string_view text) {
   const auto size = static_cast<int32_t>(text.size());
   for (int32_t at = 0; at < size;) {
     UChar32 character = 0;
-    U8_NEXT(text.data(), at, size, character);
+    U8_NEXT(text.data(), at, size, character);  // NOLINT: ICU's own way of writing it
     if (u_isalnum(character)) return true;
   }
   return false;

@@ -51,6 +51,7 @@ struct InCell {
   [[nodiscard]] Old take() const { return value; }
   void drop() {}
   static const V& old(const Old& old) { return old; }
+  static const V& old(const Old&& gone) = delete;
 };
 template <typename V>
 struct OnHeap {
