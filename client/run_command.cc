@@ -129,6 +129,16 @@ void tell_bad_records(std::ostream& err, int64_t all, const std::vector<BadRecor
   if (more > 0) err << "  and " << more << " more\n";
 }
 
+// Whether the job's tables change with time alone.
+bool goes_by_time(const Session& session, const api::SubmitRequest& request) {
+  if (!request.library.empty()) return request.plan.needs_time;
+  const auto explained = session.explain({.type = request.type,
+                                          .settings = request.settings,
+                                          .batch_interval_ms = request.batch_interval_ms,
+                                          .max_record_bytes = request.max_record_bytes});
+  return explained && explained->plan.needs_time;  // what is wrong with it the run itself says
+}
+
 // One run and what is seen of it.
 class Watcher {
  public:
@@ -139,6 +149,7 @@ class Watcher {
     auto started = session_.start_local_run(spec);
     if (!started) return std::unexpected(started.error());
     run_ = std::move(*started);
+    by_time_ = session_.explain && goes_by_time(session_, spec.request);
     if (spec.request.source.empty()) pump_->start(*run_);
     return watch();
   }
@@ -186,6 +197,10 @@ class Watcher {
     interrupts_.end();
     if (prints) print_values(output_, state, *run_);
     if (output_.terminal) output_.stream.flush();  // what follows stands below it
+    if (by_time_ && state.finished) {
+      session_.err << "millrace: this job goes by time: shown is what it held at its last slide, and what came after "
+                      "that is not\n";
+    }
     tell_bad_records(session_.err, state.dead_letters, bad);
     if (whole) return {};
     return fail(ErrorCode::kUnavailable, "interrupted after " + std::to_string(state.records) + " records; " +
@@ -209,6 +224,7 @@ class Watcher {
   Screen screen_{output_};
   Progress progress_;
   std::string told_;
+  bool by_time_ = false;
   std::unique_ptr<LocalRun> run_;
   std::optional<InputPump> pump_;  // ends before what it feeds
 };

@@ -144,7 +144,11 @@ bool JobController::wants_publication() const {
 // True if the next batch shall end with a checkpoint.
 bool JobController::may_checkpoint() const {
   const Duration interval = std::chrono::microseconds(record_.spec.checkpoint_interval_us);
-  const bool due = clock_.now() - last_checkpoint_ >= interval || checkpoint_wanted_ || phase_ == Phase::kStopping;
+  // However long the interval is, the batches that follow a checkpoint must not come to their bound.
+  const bool many = ledger_->newest().value() - coordinator_.newest_batch().value() >= options_.max_uncheckpointed / 4;
+  const Duration waited = clock_.now() - last_checkpoint_;
+  const bool due = waited >= interval || (many && waited >= std::chrono::seconds(1)) || checkpoint_wanted_ ||
+                   phase_ == Phase::kStopping;
   return due && wants_checkpoint() && !coordinator_.open() && !restoring();
 }
 

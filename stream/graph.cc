@@ -22,9 +22,10 @@ constexpr std::array<uint32_t, kChunk> kAscending = [] {
 }();
 
 // What a user's function throws where no record can be refused for it.
-std::unexpected<Error> threw(const std::string& where, const std::exception& problem) {
-  return fail(ErrorCode::kInvalid, "the job's code threw an exception (" + where + "): " + problem.what());
+std::unexpected<Error> threw(const std::string& where, const std::string& what) {
+  return fail(ErrorCode::kInvalid, "the job's code threw an exception (" + where + "): " + what);
 }
+constexpr char kNoException[] = "something that is no std::exception";
 
 // The log's records, in chunks.
 class RecordSource final : public Origin<Record> {
@@ -52,7 +53,7 @@ class GraphMapTask final : public MapTask {
     } catch (const std::bad_alloc&) {
       throw;
     } catch (const std::exception& problem) {
-      status = threw("map", problem);
+      status = threw("map", problem.what());
     }
     if (!status) clear();
     for (EdgeWriter* edge : nodes_->edges()) report.emitted += edge->take_emitted();
@@ -169,6 +170,7 @@ class GraphStateTable final : public StateTable {
       : graph_(std::move(graph)), states_(graph_->make_states()), pieces_(states_.size()) {}
 
   Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+    if (!restored_) return restored_;
     for (auto& pieces : pieces_) pieces.clear();
     for (size_t index = 0; index < sections.size(); ++index) {
       if (!split(sections[index])) {
@@ -184,7 +186,9 @@ class GraphStateTable final : public StateTable {
     } catch (const std::bad_alloc&) {
       throw;
     } catch (const std::exception& problem) {
-      return threw("merge", problem);
+      return threw("merge", problem.what());
+    } catch (...) {
+      return threw("merge", kNoException);
     }
     return {};
   }
@@ -226,7 +230,15 @@ class GraphStateTable final : public StateTable {
     return states_[state]->restore(inner, unpublished && state == graph_->published());
   }
   void finish_restore(int64_t tick_ms) override {
-    for (const auto& state : states_) state->finish_restore(tick_ms);
+    try {
+      for (const auto& state : states_) state->finish_restore(tick_ms);
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& problem) {
+      restored_ = threw("restore", problem.what());
+    } catch (...) {
+      restored_ = threw("restore", kNoException);
+    }
   }
 
   [[nodiscard]] bool must_publish_all() const override { return published().must_publish_all(); }
@@ -267,6 +279,7 @@ class GraphStateTable final : public StateTable {
 
   const std::shared_ptr<const Graph> graph_;
   const std::vector<std::unique_ptr<StateTable>> states_;
+  Status restored_;                                    // what came of finish_restore()
   std::vector<std::vector<std::string_view>> pieces_;  // of the batch that is being applied, by edge
 };
 

@@ -138,6 +138,7 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
   void finish_restore(int64_t tick_ms) override {
     for (KeyNumber number = 0; number < keys_.size(); ++number) {
       for (const Pane<PaneValue>& pane : keys_[number].panes) keys_of_panes_[pane.end_ms].push_back(number);
+      panes_ += keys_[number].panes.size();
       touch(number);
     }
     const int64_t window_ms = size_.window_end(tick_ms);
@@ -153,9 +154,8 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
   [[nodiscard]] int64_t memory_bytes() const override {
     size_t bytes = numbers_.memory_bytes() + keys_.capacity() * sizeof(Keyed) + gone_.memory_bytes() +
                    frozen_gone_.memory_bytes() + (changed_.capacity() + frozen_.capacity()) * sizeof(Change);
-    for (const auto& [end_ms, numbers] : keys_of_panes_) {
-      bytes += numbers.capacity() * (sizeof(KeyNumber) + sizeof(Pane<PaneValue>));
-    }
+    bytes +=
+        panes_ * (sizeof(KeyNumber) + sizeof(Pane<PaneValue>));  // not by walking all of them: it is asked for often
     return static_cast<int64_t>(bytes) + Shown::memory_bytes();
   }
 
@@ -234,6 +234,7 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
       panes.push_back({end_ms, PaneValue{}});
       kind_.begin(panes.back().value, value);
       keys_of_panes_[end_ms].push_back(number);
+      ++panes_;
       if (Kind::kZero && keys_[number].since_ms == 0) {
         keys_[number].since_ms = end_ms;
         changed_.push_back({number, 0});
@@ -256,6 +257,7 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
         leave(keys_[number], left_ms);
         touch(number);
       }
+      panes_ -= keys_of_panes_.begin()->second.size();
       keys_of_panes_.erase(keys_of_panes_.begin());
       panes_changed_ = true;
     }
@@ -326,6 +328,7 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
   ByteTable<KeyNumber> numbers_;  // one more than the place in keys_; 0: it has none now
   std::vector<Keyed> keys_;
   std::vector<KeyNumber> free_;
+  size_t panes_ = 0;                                         // that have not gone
   std::map<int64_t, std::vector<KeyNumber>> keys_of_panes_;  // by their ends; of all panes that have not gone
   int64_t evaluated_ms_ = 0;                                 // the end of the newest window that was evaluated
   bool panes_changed_ = false;                               // by the newest batch

@@ -179,6 +179,12 @@ def test_printing_to_a_reader_that_does_not_read_can_be_ended():
     assert process.wait(timeout=20) == -signal.SIGTERM
 
 
+def test_of_a_job_that_goes_by_time_it_is_said_what_is_shown():
+    done = subprocess.run([f"{BIN}/millrace", "run", "recent_words"], input=b"a b a\n", capture_output=True, timeout=60)
+    assert done.returncode == 0
+    one_line(done.stderr.decode(), "goes by time", "last slide")
+
+
 def test_a_terminal_shows_the_highest_and_how_far_it_is(directory):
     with open(f"{directory}/book", "wb") as book:
         book.write(b"".join(b"word%d " % n * (50 - n) + b"\n" for n in range(50)) * 20_000)
