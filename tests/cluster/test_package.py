@@ -48,7 +48,7 @@ def project(installed, tmp_path_factory):
     with open(source / "CMakeLists.txt", "a", encoding="utf-8") as lists:
         lists.write("millrace_jobs(crashing crashing.cc)\nadd_library(no_jobs MODULE no_jobs.cc)\n")
     (source / "no_jobs.cc").write_text("int main_of_nothing() { return 0; }\n")
-    run("cmake", "-S", str(source), "-B", str(source / "build"), f"-DCMAKE_PREFIX_PATH={installed}")
+    run("cmake", "-S", str(source), "-B", str(source / "build"), f"-DCMAKE_PREFIX_PATH={installed}", "-DCMAKE_BUILD_TYPE=Debug")
     run("cmake", "--build", str(source / "build"))
     return source
 

@@ -63,6 +63,7 @@ def test_whatever_the_input_ends_with_it_is_counted(text, lanes):
     assert (done.stdout, done.stderr) == (counts_of(text.split(b"\n")), b"")
 
 
+@pytest.mark.slow
 def test_a_large_input_is_counted_exactly_in_bounded_memory():
     lines = list(itertools.islice(prose(7), 20_000))
     text = b"\n".join(lines) + b"\n"

@@ -1,6 +1,6 @@
 // Scenarios on the simulated cluster, many seeds each, every seed run twice with equal trace hashes.
 //
-//   MILLRACE_SIM_SEEDS=N   seeds per scenario (default 60)
+//   MILLRACE_SIM_SEEDS=N   seeds per scenario (default 40)
 //   MILLRACE_SIM_SEED=K    only this one, with its events printed if MILLRACE_SIM_TRACE is set
 
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ TEST_P(SimulatedCluster, is_exact_whatever_happens) {
   FLAGS_minloglevel = std::getenv("MILLRACE_SIM_SEED") == nullptr ? 3 : 0;
   const uint64_t only = number_from("MILLRACE_SIM_SEED", 0);
   const uint64_t first = only != 0 ? only : 1;
-  const uint64_t last = only != 0 ? only : number_from("MILLRACE_SIM_SEEDS", 60);
+  const uint64_t last = only != 0 ? only : number_from("MILLRACE_SIM_SEEDS", 40);
   SimCounts counts;
   for (uint64_t seed = first; seed <= last; ++seed) {
     const Outcome outcome = run_scenario(GetParam(), seed);
