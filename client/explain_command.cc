@@ -25,7 +25,8 @@ nlohmann::ordered_json json_of(const ExplainedJob& job) {
             {"rank_all", job.plan.rank_all},
             {"rank_size", job.plan.rank_size},
             {"needs_time", job.plan.needs_time},
-            {"removes", job.plan.removes}}}};
+            {"removes", job.plan.removes},
+            {"levels", job.plan.levels}}}};
 }
 
 void print(const Output& output, const ExplainedJob& job) {
@@ -38,6 +39,7 @@ void print(const Output& output, const ExplainedJob& job) {
     output.stream << "rank     " << job.plan.rank << ", the highest " << job.plan.rank_size
                   << (job.plan.rank_all ? "; the sink's holds every key" : "") << "\n";
   }
+  if (job.plan.levels > 1) output.stream << "levels   " << job.plan.levels << " shuffles, one behind the other\n";
   output.stream << "batches  " << (job.plan.needs_time ? "at every interval" : "where there are records") << "\n";
 }
 

@@ -160,6 +160,7 @@ Result<ExplainedJob> parse(const std::string& answer) {
     job.plan.rank_size = plan.at("rank_size");
     job.plan.needs_time = plan.at("needs_time");
     job.plan.removes = plan.at("removes");
+    job.plan.levels = plan.at("levels");
   } catch (const nlohmann::json::exception& problem) {
     return fail(ErrorCode::kInvalid, std::string("its answer is none: ") + problem.what());
   }

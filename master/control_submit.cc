@@ -193,6 +193,10 @@ Status ControlService::check_library(const api::SubmitRequest& request) const {
   if (plan.rank_size < 0 || (plan.rank_size == 0) != plan.rank.empty()) {
     return fail(ErrorCode::kInvalid, "a rank needs a name and a size, and no rank has neither");
   }
+  if (plan.levels < 1 || plan.levels > JobPlan::kMaxLevels) {
+    return fail(ErrorCode::kInvalid, "the job has " + std::to_string(plan.levels) + " levels; there can be 1 to " +
+                                         std::to_string(JobPlan::kMaxLevels));
+  }
   return {};
 }
 

@@ -79,6 +79,8 @@ struct BatchContext {
   // Of a job that needs time: batch time has come to time_ms, with this batch's input; no two ticks have the same time.
   // Otherwise the batch adds to the input of the tick that is to come, and nothing comes to an end with it.
   bool tick = false;
+  // Which shuffle of the batch has brought the sections: 1 the one behind the map, up to Job::levels().
+  int32_t level = 1;
 };
 
 // The state of one state partition. Owned by one lane and used by its thread only.
@@ -90,9 +92,13 @@ class StateTable {
  public:
   virtual ~StateTable() = default;
 
-  // Merges the sections of a batch in the order given (that of log partitions). Batches come in order, each once.
+  // Merges the sections of a batch in the order given: at level 1 that of log partitions, behind it that of the state
+  // partitions that emitted them. Batches come in order, each once at each level, the levels ascending.
   // kCorrupt: a section does not parse; the table is then worthless and must be restored.
   virtual Status apply(const BatchContext& context, std::span<const std::string_view> sections) = 0;
+  // What the newest apply() has for the next level, as sections ascending by state partition; asked for once after
+  // each apply() at a level below the last. It depends on the state and on the sections applied alone.
+  [[nodiscard]] virtual std::vector<ShuffleBlock::Section> take_emitted() { return {}; }
   // The newest apply() changed something: what is read, published or kept in a checkpoint.
   [[nodiscard]] virtual bool changed() const = 0;
 
@@ -153,6 +159,8 @@ class Job {
   [[nodiscard]] virtual bool needs_time() const = 0;
   // True if keys of the published table may go.
   [[nodiscard]] virtual bool removes_keys() const = 0;
+  // Shuffles that stand one behind the other in a batch, at least 1.
+  [[nodiscard]] virtual int32_t levels() const { return 1; }
   [[nodiscard]] virtual std::unique_ptr<MapTask> make_map_task() const = 0;
   [[nodiscard]] virtual std::unique_ptr<StateTable> make_state_table() const = 0;
 };
@@ -160,7 +168,7 @@ class Job {
 inline JobPlan plan_of(const Job& job) {
   const SinkLayout layout = job.layout();
   return {layout.values,    layout.rank,       layout.rank_all, static_cast<int64_t>(job.rank_size()),
-          job.needs_time(), job.removes_keys()};
+          job.needs_time(), job.removes_keys(), job.levels()};
 }
 
 // What every job is given besides its own settings.

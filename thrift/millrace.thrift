@@ -29,6 +29,7 @@ struct JobPlan {
   4: i64 rank_size = 0
   5: bool needs_time = false
   6: bool removes = false
+  7: i32 levels = 1
 }
 
 struct SubmitRequest {

@@ -88,6 +88,7 @@ struct JobPlan {         // what the engine has to know of a job's code without 
   4: i64 rank_size
   5: bool needs_time
   6: bool removes
+  7: i32 levels = 1
 }
 struct JobSpec {         // what an executor has to know of its job; also the registry's stored form
   1: string name

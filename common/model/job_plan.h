@@ -8,12 +8,15 @@
 namespace millrace {
 
 struct JobPlan {
+  static constexpr int32_t kMaxLevels = 16;
+
   std::string values;  // names of the outputs, as in SinkLayout
   std::string rank;
   bool rank_all = false;
   int64_t rank_size = 0;
   bool needs_time = false;
   bool removes = false;
+  int32_t levels = 1;  // shuffles that stand one behind the other in a batch
 
   bool operator==(const JobPlan&) const = default;
 };
@@ -21,7 +24,7 @@ struct JobPlan {
 // From and to what the Thrift compiler made of the JobPlan of either file in thrift/.
 template <typename Generated>
 JobPlan plan_from(const Generated& said) {
-  return {said.values, said.rank, said.rank_all, said.rank_size, said.needs_time, said.removes};
+  return {said.values, said.rank, said.rank_all, said.rank_size, said.needs_time, said.removes, said.levels};
 }
 template <typename Generated>
 Generated plan_as(const JobPlan& plan) {
@@ -32,6 +35,7 @@ Generated plan_as(const JobPlan& plan) {
   said.rank_size = plan.rank_size;
   said.needs_time = plan.needs_time;
   said.removes = plan.removes;
+  said.levels = plan.levels;
   return said;
 }
 

@@ -21,6 +21,7 @@ class PassingTable : public StateTable {
   Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
     return real_->apply(context, sections);
   }
+  [[nodiscard]] std::vector<ShuffleBlock::Section> take_emitted() override { return real_->take_emitted(); }
   [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
     return real_->read(key, at);
   }
@@ -68,6 +69,7 @@ class PassingJob : public Job {
   [[nodiscard]] size_t rank_size() const override { return real_->rank_size(); }
   [[nodiscard]] bool needs_time() const override { return real_->needs_time(); }
   [[nodiscard]] bool removes_keys() const override { return real_->removes_keys(); }
+  [[nodiscard]] int32_t levels() const override { return real_->levels(); }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override {
     return map_ ? map_(real_->make_map_task()) : real_->make_map_task();
   }
