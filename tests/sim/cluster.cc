@@ -24,9 +24,7 @@ StatePartition partition_of(const std::string& key, int partitions) {
 
 Result<std::shared_ptr<const Job>> make_sim_job(const std::string& type, const JobContext& context) {
   if (type == kChainJob) return make_chain_job(context);
-  for (const JobDefinition& job : kTimeJobs) {
-    if (type == job.name) return millrace::make_job(job, context);
-  }
+  if (is_time_job(type)) return make_time_job(type, context);
   return make_builtin_job(type, context);
 }
 

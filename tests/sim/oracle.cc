@@ -27,10 +27,6 @@ std::string text_of(const std::string& type, const Oracle::Sums& sums) {
   return std::to_string(sums.count);
 }
 
-bool goes_by_time(const std::string& type) {
-  return std::ranges::any_of(kTimeJobs, [&](const JobDefinition& job) { return job.name == type; });
-}
-
 std::string field(const std::map<std::string, std::string>& status, const std::string& name) {
   const auto found = status.find(name);
   return found == status.end() ? "(none)" : found->second;
@@ -117,7 +113,7 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
   check_time(job, record);
   Totals totals = job.totals.back();
   for (const wire::PlannedRange& range : record.ranges) fold_range(job, record.batch, range, totals);
-  if (goes_by_time(job.spec.type)) pass_time(job, record);
+  if (is_time_job(job.spec.type)) pass_time(job, record);
   totals.offsets.clear();
   for (size_t l = 0; l < job.next.size(); ++l) {
     totals.offsets += (l == 0 ? "" : ",") + std::to_string(l) + ":" + std::to_string(job.next[l]);
@@ -161,7 +157,7 @@ void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range
     std::istringstream words(text);
     uint64_t position = 0;
     for (std::string word; words >> word; ++position) {
-      if (goes_by_time(job.spec.type)) {
+      if (is_time_job(job.spec.type)) {
         ++job.arrived[word];
         ++totals.emitted;
         continue;
@@ -210,7 +206,7 @@ bool Oracle::is_at_rest(const std::string& name) const {
   const auto id = newest_of_.find(name);
   if (id == newest_of_.end()) return true;
   const Job& job = jobs_.at(id->second);
-  return !goes_by_time(job.spec.type) ||
+  return !is_time_job(job.spec.type) ||
          std::ranges::all_of(job.words, [](const auto& word) { return word.second.back().second.count == 0; });
 }
 

@@ -1,0 +1,53 @@
+#include "tests/sim/time_jobs.h"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "millrace/job.h"
+
+namespace millrace {
+namespace {
+
+void define_fading(JobBuilder& job) {
+  job.lines()
+      .flat_map(split_words)
+      .count_by_value({.time_to_live = kFadingTime})
+      .publish("counts")
+      .rank_all("top", 1000);
+}
+
+void define_heat(JobBuilder& job) {
+  job.lines()
+      .flat_map(split_words)
+      .map([](std::string_view word) { return std::pair<std::string_view, int64_t>(word, kHeatOfAWord); })
+      .update_state_by_key<int64_t>([](std::span<const int64_t> values, std::optional<int64_t> state) {
+        int64_t heat = state.value_or(0) - (values.empty() ? 1 : 0);
+        for (const int64_t value : values) heat += value;
+        return heat > 0 ? std::optional(heat) : std::nullopt;
+      })
+      .publish("heat")
+      .rank_all("top", 1000);
+}
+
+void define_window(JobBuilder& job) {
+  job.lines().flat_map(split_words).window(kWindow, kSlide).count_by_value().publish("counts").rank_all("top", 1000);
+}
+
+constexpr JobDefinition kTimeJobs[] = {{kFadingJob, "words that are forgotten", &define_fading},
+                                       {kHeatJob, "words that cool down", &define_heat},
+                                       {kWindowJob, "words of late", &define_window}};
+
+}  // namespace
+
+bool is_time_job(const std::string& type) {
+  return std::ranges::find(kTimeJobs, type, &JobDefinition::name) != std::end(kTimeJobs);
+}
+
+Result<std::shared_ptr<const Job>> make_time_job(const std::string& type, const JobContext& context) {
+  return make_job(*std::ranges::find(kTimeJobs, type, &JobDefinition::name), context);
+}
+
+}  // namespace millrace
