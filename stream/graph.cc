@@ -283,10 +283,14 @@ class GraphStateTable final : public StateTable {
   std::vector<std::vector<std::string_view>> pieces_;  // of the batch that is being applied, by edge
 };
 
+std::string name_of(const WindowSize& window) {
+  return "a window of " + std::to_string(window.length_ms) + " ms that slides by " + std::to_string(window.slide_ms) +
+         " ms";
+}
+
 void check_window(const WindowSize& window, int64_t interval_ms) {
   constexpr int64_t kLongest = std::chrono::milliseconds(std::chrono::years(10)).count();
-  const std::string name = "a window of " + std::to_string(window.length_ms) + " ms that slides by " +
-                           std::to_string(window.slide_ms) + " ms";
+  const std::string name = name_of(window);
   for (const int64_t size : {window.length_ms, window.slide_ms}) {
     if (size <= 0 || size > kLongest) throw JobError(name + " is none; both go from the batch interval to ten years");
     if (size % interval_ms != 0) {
@@ -306,6 +310,11 @@ void check_output(const std::string& name) {
 
 std::string too_long(int64_t max_record_bytes) {
   return "longer than " + std::to_string(max_record_bytes) + " bytes";
+}
+
+void check_same_window(const WindowSize& left, const WindowSize& right) {
+  if (left == right) return;
+  throw JobError(name_of(left) + " and " + name_of(right) + " cannot be joined; make both the same");
 }
 
 NodeId Graph::add_node(std::function<void(MapInstance&)> make, bool source_chain, bool direct) {

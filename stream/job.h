@@ -167,7 +167,7 @@ class Job {
 
 inline JobPlan plan_of(const Job& job) {
   const SinkLayout layout = job.layout();
-  return {layout.values,    layout.rank,       layout.rank_all, static_cast<int64_t>(job.rank_size()),
+  return {layout.values,    layout.rank,        layout.rank_all, static_cast<int64_t>(job.rank_size()),
           job.needs_time(), job.removes_keys(), job.levels()};
 }
 

@@ -1,7 +1,11 @@
 // What readers of an output see of a value (text_of), and what orders a rank (score_of); see stream/codec.h.
+//
+// Numbers, strings and types with a text() of their own are shown as they are; a pair, a tuple, a vector and an
+// optional as JSON, e.g. [1,"a",null], in which a type with a text() is a string.
 #pragma once
 
 #include <charconv>
+#include <cmath>
 #include <concepts>
 #include <limits>
 #include <optional>
@@ -23,57 +27,7 @@ concept HasScore = requires(const T& value) {
   { value.score() } -> std::convertible_to<double>;
 };
 
-inline void append_text(std::string& out, std::string_view value) {
-  out += value;
-}
-template <typename T>
-  requires std::is_arithmetic_v<T>
-void append_text(std::string& out, T value) {
-  if constexpr (std::same_as<T, bool>) {
-    out += value ? "true" : "false";
-  } else {
-    char digits[64];
-    const auto end = std::to_chars(digits, digits + sizeof(digits), value);  // floating point: the shortest exact form
-    out.append(digits, end.ptr);
-  }
-}
-template <HasText T>
-void append_text(std::string& out, const T& value) {
-  out += value.text();
-}
-template <typename A, typename B>
-void append_text(std::string& out, const std::pair<A, B>& value);
-template <typename... Fields>
-void append_text(std::string& out, const std::tuple<Fields...>& value);
-template <typename T>
-void append_text(std::string& out, const std::optional<T>& value);
-template <typename T>
-void append_text(std::string& out, const std::vector<T>& values);
-
-template <typename A, typename B>
-void append_text(std::string& out, const std::pair<A, B>& value) {
-  append_text(out, value.first);
-  out += ' ';
-  append_text(out, value.second);
-}
-template <typename... Fields>
-void append_text(std::string& out, const std::tuple<Fields...>& value) {
-  size_t index = 0;
-  std::apply([&](const auto&... field) { ((out += index++ == 0 ? "" : " ", append_text(out, field)), ...); }, value);
-}
-template <typename T>
-void append_text(std::string& out, const std::optional<T>& value) {
-  if (value) append_text(out, *value);
-}
-template <typename T>
-void append_text(std::string& out, const std::vector<T>& values) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (i != 0) out += ' ';
-    append_text(out, values[i]);
-  }
-}
-
-// What append_text() takes, down to the parts.
+// What has a text, down to the parts.
 template <typename T>
 inline constexpr bool kTextual =
     HasText<T> || std::is_arithmetic_v<T> || std::convertible_to<const T&, std::string_view>;
@@ -86,12 +40,84 @@ inline constexpr bool kTextual<std::optional<T>> = kTextual<T>;
 template <typename T>
 inline constexpr bool kTextual<std::vector<T>> = kTextual<T>;
 
+namespace internal {
+
+template <typename T>
+inline constexpr bool kIsOptional = false;
+template <typename T>
+inline constexpr bool kIsOptional<std::optional<T>> = true;
+template <typename T>
+inline constexpr bool kIsVector = false;
+template <typename T>
+inline constexpr bool kIsVector<std::vector<T>> = true;
+
+template <typename T>
+void append_number(std::string& out, T value) {
+  if constexpr (std::same_as<T, bool>) {
+    out += value ? "true" : "false";
+  } else {
+    char digits[64];
+    const auto end = std::to_chars(digits, digits + sizeof(digits), value);  // floating point: the shortest exact form
+    out.append(digits, end.ptr);
+  }
+}
+
+// A JSON string of it; bytes that are no UTF-8 become U+FFFD.
+void append_json_string(std::string& out, std::string_view text);
+
+template <typename T>
+void append_json(std::string& out, const T& value) {
+  if constexpr (HasText<T>) {
+    append_json_string(out, value.text());
+  } else if constexpr (std::convertible_to<const T&, std::string_view>) {
+    append_json_string(out, value);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    if (std::isfinite(value)) {
+      append_number(out, value);
+    } else {
+      out += std::isnan(value) ? "\"nan\"" : value < 0 ? "\"-inf\"" : "\"inf\"";  // JSON has none of them
+    }
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    append_number(out, value);
+  } else if constexpr (kIsOptional<T>) {
+    if (value) {
+      append_json(out, *value);
+    } else {
+      out += "null";
+    }
+  } else if constexpr (kIsVector<T>) {
+    out += '[';
+    for (size_t i = 0; i < value.size(); ++i) {
+      if (i != 0) out += ',';
+      append_json<typename T::value_type>(out, value[i]);
+    }
+    out += ']';
+  } else {
+    out += '[';
+    size_t index = 0;
+    std::apply([&](const auto&... field) { ((out += index++ == 0 ? "" : ",", append_json(out, field)), ...); }, value);
+    out += ']';
+  }
+}
+
+}  // namespace internal
+
 template <typename T>
 std::string text_of(const T& value) {
   static_assert(kTextual<T>, "millrace: this type has no text. Give it a member `std::string text() const`");
-  std::string text;
-  append_text(text, value);
-  return text;
+  if constexpr (HasText<T>) {
+    return value.text();
+  } else if constexpr (std::convertible_to<const T&, std::string_view>) {
+    return std::string(std::string_view(value));
+  } else {
+    std::string text;
+    if constexpr (std::is_arithmetic_v<T>) {
+      internal::append_number(text, value);
+    } else {
+      internal::append_json(text, value);
+    }
+    return text;
+  }
 }
 
 // What is no number ranks last.

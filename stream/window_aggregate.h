@@ -6,7 +6,7 @@
 //   begin(Pane&, Value&), add(Pane&, Value&)      the first value of a pane, the others
 //   enter(Aggregate&, panes)                      the last of `panes` has come into the window, the others were there
 //   leave(Aggregate&, panes)                      the first of `panes` is about to go
-//   show(Aggregate, panes, View&)                 of at least one pane
+//   bool show(Aggregate, panes, View&)            of at least one pane; false: the window shows nothing of the key
 //   kZero                                         a key that had a value once is shown without one too, as View()
 //
 // Panes are given in the order of time.
@@ -58,7 +58,10 @@ struct InverseWindow : ReducePane<V, Merge> {
   void leave(V& sum, Panes panes) const {
     if (panes.size() > 1) inverse(sum, panes.front().value);
   }
-  static void show(const V& sum, Panes, V& view) { view = sum; }
+  static bool show(const V& sum, Panes, V& view) {
+    view = sum;
+    return true;
+  }
 };
 
 // Without one, two stacks: for the older panes what each and all after it make, for the younger ones what they make
@@ -89,13 +92,14 @@ struct StackWindow : ReducePane<V, Merge> {
     }
     sums.older.pop_back();
   }
-  void show(const Aggregate& sums, Panes panes, V& view) const {
+  bool show(const Aggregate& sums, Panes panes, V& view) const {
     if (sums.older.empty()) {
       view = sums.younger;
     } else {
       view = sums.older.back();
       if (panes.size() > sums.older.size()) this->merge(view, sums.younger);
     }
+    return true;
   }
 };
 
@@ -110,9 +114,10 @@ struct FoldWindow : ReducePane<V, Merge> {
 
   static void enter(NoAggregate&, Panes) {}
   static void leave(NoAggregate&, Panes) {}
-  void show(const NoAggregate&, Panes panes, V& view) const {
+  bool show(const NoAggregate&, Panes panes, V& view) const {
     view = panes.front().value;
     for (const auto& pane : panes.subspan(1)) this->merge(view, pane.value);
+    return true;
   }
 };
 
@@ -136,9 +141,10 @@ struct GroupWindow {
   static void add(Pane& into, V& value) { into.push_back(std::move(value)); }
   static void enter(NoAggregate&, Panes) {}
   static void leave(NoAggregate&, Panes) {}
-  static void show(const NoAggregate&, Panes panes, View& view) {
+  static bool show(const NoAggregate&, Panes panes, View& view) {
     view.clear();
     for (const auto& pane : panes) view.insert(view.end(), pane.value.begin(), pane.value.end());
+    return true;
   }
 };
 

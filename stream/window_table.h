@@ -146,7 +146,7 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
       const Keyed& keyed = keys_[number];
       if (keyed.entered == 0 && (!Kind::kZero || keyed.since_ms > window_ms)) return;
       View view{};
-      if (keyed.entered != 0) kind_.show(keyed.aggregate, in_window(keyed), view);
+      if (keyed.entered != 0 && !kind_.show(keyed.aggregate, in_window(keyed), view)) return;
       this->set_restored(this->open(HashedKey::of(numbers_.key(keyed.slot))), std::move(view));
     });
   }
@@ -307,14 +307,15 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
   void show(KeyNumber number) {
     const Keyed& keyed = keys_[number];
     const HashedKey key = HashedKey::of(numbers_.key(keyed.slot));
-    if (keyed.entered == 0 && !Kind::kZero) {
+    bool shown = Kind::kZero;
+    if (keyed.entered != 0) {
+      shown = kind_.show(keyed.aggregate, in_window(keyed), shown_);
+    } else if constexpr (Kind::kZero) {
+      shown_ = View{};
+    }
+    if (!shown) {
       if (const ByteSlot slot = this->find(key); slot != kNoByteSlot) this->remove(slot);
       return;
-    }
-    if (keyed.entered != 0) {
-      kind_.show(keyed.aggregate, in_window(keyed), shown_);
-    } else {
-      shown_ = View{};
     }
     const ByteSlot slot = this->open(key);
     if constexpr (std::is_integral_v<View>) {

@@ -2,6 +2,7 @@
 // holds, and changes when the next one comes to its end. A key of which the window holds nothing is not there.
 //
 //   stream.window(1h, 1s).count_by_value().publish("recent")
+//   left.window(1h, 1s).join(right.window(1h, 1s)).publish("pairs")
 //
 // From Spark Streaming: reduceByKeyAndWindow(f, inverse, length, slide) is window(length, slide).reduce_by_key(f,
 // inverse); countByValueAndWindow, countByWindow, reduceByWindow and groupByKeyAndWindow likewise. What a DStream does
@@ -16,18 +17,11 @@
 #include <utility>
 
 #include "stream/codec.h"
+#include "stream/cogroup.h"
 #include "stream/pair_edge.h"
 #include "stream/window_table.h"
 
 namespace millrace {
-
-template <typename T>
-struct PairOf : std::false_type {};
-template <typename K, typename V>
-struct PairOf<std::pair<K, V>> : std::true_type {
-  using Key = std::remove_cv_t<K>;
-  using Value = V;
-};
 
 template <typename T>
 concept StateName = std::convertible_to<const T&, std::string>;
@@ -89,6 +83,32 @@ class Windowed {
     return behind(internal::GroupWindow<V>{}, std::move(name));
   }
 
+  // Per key the window's values of this stream and those of the other one, each as of group_by_key(). Both windows must
+  // be the same: of one length and slide.
+  template <typename OtherS, typename OtherT>
+  auto cogroup(const Windowed<OtherS, OtherT>& other, std::string name = "cogroup") const {
+    return together(other, false, false, std::move(name));
+  }
+  // Per key each value of this stream with each of the other one, as a vector of pairs, by this stream's values; a key
+  // that has values of one stream alone is not there. Mind keys of which both streams have many.
+  template <typename OtherS, typename OtherT>
+  auto join(const Windowed<OtherS, OtherT>& other, std::string name = "join") const {
+    return pairs<false, false>(other, std::move(name));
+  }
+  // The same, and where the other stream has no value of the key each value of this one with std::nullopt.
+  template <typename OtherS, typename OtherT>
+  auto left_outer_join(const Windowed<OtherS, OtherT>& other, std::string name = "left_outer_join") const {
+    return pairs<false, true>(other, std::move(name));
+  }
+  template <typename OtherS, typename OtherT>
+  auto right_outer_join(const Windowed<OtherS, OtherT>& other, std::string name = "right_outer_join") const {
+    return pairs<true, false>(other, std::move(name));
+  }
+  template <typename OtherS, typename OtherT>
+  auto full_outer_join(const Windowed<OtherS, OtherT>& other, std::string name = "full_outer_join") const {
+    return pairs<true, true>(other, std::move(name));
+  }
+
   // How often each value came in the window.
   auto count_by_value(std::string name = "count_by_value") const {
     return of(stream_.with_one())
@@ -148,6 +168,23 @@ class Windowed {
   auto table(const Merge& merge, Kind kind, std::string name) const {
     stream_.template close<V>(merge);
     return behind(std::move(kind), std::move(name));
+  }
+
+  template <typename OtherS, typename OtherT>
+  auto together(const Windowed<OtherS, OtherT>& other, bool needs_left, bool needs_right, std::string name) const {
+    using J = internal::Joining<T, OtherT>;
+    internal::check_same_window(size_, other.size_);
+    const auto both =
+        of(internal::as_left<T, OtherT>(stream_).union_with(internal::as_right<T, OtherT>(other.stream_)));
+    both.stream_.template close<typename J::Value>();
+    return both.behind(internal::CogroupWindow<typename J::Left, typename J::Right>{needs_left, needs_right},
+                       std::move(name));
+  }
+  template <bool kLeftMayMiss, bool kRightMayMiss, typename OtherS, typename OtherT>
+  auto pairs(const Windowed<OtherS, OtherT>& other, std::string name) const {
+    using J = internal::Joining<T, OtherT>;
+    return together(other, !kLeftMayMiss, !kRightMayMiss, std::move(name))
+        .map_values(internal::AllPairs<typename J::Left, typename J::Right, kLeftMayMiss, kRightMayMiss>());
   }
 
   template <typename Kind>

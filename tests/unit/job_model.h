@@ -36,6 +36,7 @@ struct ModelOptions {
   int distinct = 20;     // words
   int most_lines = 60;   // of a batch
   int most_skipped = 5;  // batch intervals that pass without a batch
+  std::map<std::string, std::string> settings = {};
 };
 
 inline std::string random_words(std::mt19937_64& random, const ModelOptions& options) {
@@ -53,7 +54,9 @@ inline void expect_model(const JobDefinition& definition, const ModelOptions& op
                          const std::function<std::function<ModelTable(const ModelBatch&)>()>& make_model) {
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     std::mt19937_64 random(seed);
-    testing::TestJob job(definition, {.state_partitions = seed % 2 == 0 ? 1 : 8, .piece_records = 1 + random() % 100});
+    testing::TestJob job(
+        definition,
+        {.settings = options.settings, .state_partitions = seed % 2 == 0 ? 1 : 8, .piece_records = 1 + random() % 100});
     const auto model = make_model();
     for (int number = 0; number < options.batches; ++number) {
       std::map<int32_t, std::vector<std::string>> pushed;
