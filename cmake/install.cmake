@@ -21,6 +21,8 @@ install(FILES ${PROJECT_SOURCE_DIR}/common/seams/checkpoint_store.h ${PROJECT_SO
   DESTINATION ${headers}/common/seams)
 install(FILES ${PROJECT_BINARY_DIR}/generated/millrace/interface.h DESTINATION ${headers}/millrace)
 
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/template DESTINATION ${CMAKE_INSTALL_DATADIR}/millrace)
+
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/Millrace)
 install(EXPORT MillraceTargets NAMESPACE Millrace:: DESTINATION ${package})
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/MillraceConfig.cmake.in

@@ -43,7 +43,7 @@ def installed(tmp_path_factory):
 def project(installed, tmp_path_factory):
     """A copy of the template, built."""
     source = tmp_path_factory.mktemp("project") / "my_jobs"
-    shutil.copytree(os.path.join(ROOT, "template"), source)
+    shutil.copytree(installed / "share/millrace/template", source)
     (source / "crashing.cc").write_text(CRASHES_IN_WORKERS)
     with open(source / "CMakeLists.txt", "a", encoding="utf-8") as lists:
         lists.write("millrace_jobs(crashing crashing.cc)\nadd_library(no_jobs MODULE no_jobs.cc)\n")

@@ -1,0 +1,218 @@
+// The code of docs/programming-guide.md, with a test for each job. tests/lint compares the guide with this file.
+#include <gtest/gtest.h>
+#include <millrace/job.h>
+#include <millrace/testing.h>
+
+#include <charconv>
+#include <expected>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+MILLRACE_JOB(word_lengths, "how many words of each length a text has") {
+  job.lines()
+      .flat_map(millrace::split_words)
+      .map([](std::string_view word) noexcept { return static_cast<int64_t>(word.size()); })
+      .count_by_value()
+      .publish("lengths");
+}
+
+TEST(WordLengths, are_counted_through_a_crash) {
+  millrace::testing::TestJob job(millrace_job_word_lengths);
+  job.push("to be or not to be");
+  job.run_batch();
+  job.checkpoint();
+  job.push("that is the question");
+  job.run_batch();
+  job.crash();
+  EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"2", "6"}, {"3", "2"}, {"4", "1"}, {"8", "1"}}));
+}
+
+// "station;tenths of a degree"
+using Reading = std::pair<std::string_view, int64_t>;
+
+std::expected<Reading, std::string> parse_reading(std::string_view line) noexcept {
+  const size_t border = line.find(';');
+  if (border == std::string_view::npos) return std::unexpected("has no ';'");
+  const std::string_view digits = line.substr(border + 1);
+  int64_t tenths = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), tenths);
+  if (error != std::errc() || end != digits.data() + digits.size()) {
+    return std::unexpected("'" + std::string(digits) + "' is no number of tenths");
+  }
+  return Reading(line.substr(0, border), tenths);
+}
+
+MILLRACE_JOB(hottest, "the highest temperature of each station") {
+  job.lines()
+      .map(parse_reading)
+      .reduce_by_key([](int64_t a, int64_t b) { return std::max(a, b); })
+      .publish("hottest")
+      .rank("top", 10);
+}
+
+TEST(Hottest, refuses_what_is_no_reading) {
+  millrace::testing::TestJob job(millrace_job_hottest);
+  job.push("oslo;-35");
+  job.push("oslo");
+  job.push("lima;214");
+  job.push("oslo;12");
+  job.run_batch();
+  EXPECT_EQ(job.top(1), (std::vector<std::pair<std::string, std::string>>{{"lima", "214"}}));
+  EXPECT_EQ(job.get("oslo"), "12");
+  ASSERT_EQ(job.dead_letters().size(), 1U);
+  EXPECT_EQ(job.dead_letters().front().reason, "has no ';'");
+}
+
+struct Mean {
+  int64_t sum;
+  int64_t count;
+  MILLRACE_FIELDS(Mean, sum, count)
+};
+
+MILLRACE_JOB(mean_temperature, "the mean temperature of each station, in tenths of a degree") {
+  job.lines()
+      .map(parse_reading)
+      .map([](const Reading& reading) noexcept { return std::pair(reading.first, Mean{reading.second, 1}); })
+      .reduce_by_key([](Mean& into, const Mean& from) {
+        into.sum += from.sum;
+        into.count += from.count;
+      })
+      .map_values([](const Mean& mean) { return static_cast<double>(mean.sum) / static_cast<double>(mean.count); })
+      .publish("mean");
+}
+
+TEST(MeanTemperature, is_exact) {
+  millrace::testing::TestJob job(millrace_job_mean_temperature);
+  job.push("oslo;10");
+  job.run_batch();
+  job.push("oslo;15", 1);
+  job.run_batch();
+  EXPECT_EQ(job.get("oslo"), "12.5");
+}
+
+MILLRACE_JOB(letter_pairs, "how often two letters stand side by side in long words") {
+  const auto least = static_cast<size_t>(job.number("least", 2, 2, 100, "the least length of a word, in bytes"));
+  job.lines()
+      .flat_map(millrace::split_words)
+      .filter([least](std::string_view word) noexcept { return word.size() >= least; })
+      .flat_map(millrace::emitting<std::string_view>([](std::string_view word, auto& emit) {
+        for (size_t i = 0; i + 2 <= word.size(); ++i) emit(word.substr(i, 2));
+      }))
+      .count_by_value()
+      .publish("pairs")
+      .rank("top", 100);
+}
+
+TEST(LetterPairs, have_a_setting) {
+  millrace::testing::TestJob job(millrace_job_letter_pairs, {.settings = {{"least", "4"}}});
+  job.push("mississippi is it");
+  job.run_batch();
+  EXPECT_EQ(job.get("ss"), "2");
+  EXPECT_EQ(job.get("it"), std::nullopt);
+}
+
+// So many readings above the limit in a row; a reading below it ends the alarm.
+MILLRACE_JOB(heat_alarm, "stations that are too hot, and for how many readings") {
+  const int64_t limit = job.number("limit", 300, -1000, 1000, "tenths of a degree");
+  job.lines()
+      .map(parse_reading)
+      .update_state_by_key<int64_t>(
+          [limit](std::span<const int64_t> readings, std::optional<int64_t> streak) {
+            for (const int64_t reading : readings) {
+              if (reading > limit) {
+                streak = streak.value_or(0) + 1;
+              } else {
+                streak.reset();
+              }
+            }
+            return streak;
+          },
+          {.name = "streaks", .only_changed = true})
+      .publish("alarms");
+}
+
+TEST(HeatAlarm, begins_and_ends) {
+  millrace::testing::TestJob job(millrace_job_heat_alarm);
+  job.push("kairo;310");
+  job.push("kairo;320");
+  job.push("oslo;12");
+  job.run_batch();
+  EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"kairo", "2"}}));
+  job.push("kairo;290");
+  job.run_batch();
+  EXPECT_TRUE(job.table().empty());
+}
+
+using namespace std::chrono_literals;
+
+MILLRACE_JOB(active_users, "users of the last half hour; a record's key is its user") {
+  job.records()
+      .filter([](const millrace::Record& record) noexcept { return record.has_key; })
+      .map([](const millrace::Record& record) noexcept { return record.key; })
+      .distinct({.name = "users", .time_to_live = 30min})
+      .publish("active");
+}
+
+TEST(ActiveUsers, go_after_half_an_hour) {
+  millrace::testing::TestJob job(millrace_job_active_users);
+  job.push({.key = "ann", .value = "opened a page"});
+  job.run_batch();
+  job.advance(20min);
+  job.push({.key = "bob", .value = "opened a page"});
+  job.run_batch();
+  EXPECT_EQ(job.table().size(), 2U);
+  job.advance(20min);
+  job.run_batch();
+  EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"bob", "1"}}));
+}
+
+MILLRACE_JOB(hot_words, "words of the last minute, each second anew") {
+  job.lines().flat_map(millrace::split_words).window(60s, 1s).count_by_value().publish("counts").rank("top", 10);
+}
+
+TEST(HotWords, cool_down) {
+  millrace::testing::TestJob job(millrace_job_hot_words);
+  job.push("fire fire");
+  job.run_batch();
+  job.advance(1s);
+  job.run_batch();
+  EXPECT_EQ(job.get("fire"), "2");
+  job.advance(61s);
+  job.run_batch();
+  EXPECT_EQ(job.get("fire"), std::nullopt);
+}
+
+MILLRACE_JOB(newest_batch, "how many records the newest batch has") {
+  job.records().each_batch().count().publish("newest");
+}
+
+TEST(NewestBatch, forgets_the_one_before) {
+  millrace::testing::TestJob job(millrace_job_newest_batch);
+  job.push("a");
+  job.push("b");
+  job.run_batch();
+  EXPECT_EQ(job.get("all"), "2");
+  job.push("c");
+  job.run_batch();
+  EXPECT_EQ(job.get("all"), "1");
+}
+
+MILLRACE_JOB(mentions, "how often a name is written with @ or with #") {
+  const auto words = job.lines().flat_map(millrace::split_words);
+  const auto marked = [&words](char mark) {
+    return words.filter([mark](std::string_view word) noexcept { return word.size() > 1 && word.front() == mark; })
+        .map([](std::string_view word) { return std::string(word.substr(1)); });
+  };
+  marked('@').union_with(marked('#')).count_by_value().publish("mentions");
+}
+
+TEST(Mentions, of_both_kinds_are_counted_together) {
+  millrace::testing::TestJob job(millrace_job_mentions);
+  job.push("@ann meets #ann and @bob");
+  job.run_batch();
+  EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"ann", "2"}, {"bob", "1"}}));
+}
