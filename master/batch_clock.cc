@@ -19,8 +19,7 @@ BatchClock::BatchClock(Duration interval, Recorded recorded, WallTime wall, Mono
 int64_t BatchClock::take(bool tick, MonotonicTime now) {
   const int64_t interval_ms = to_ms(interval_);
   const int64_t passed_ms = to_ms(since_1970(now)) / interval_ms * interval_ms;
-  const int64_t after_newest_tick_ms = (recorded_.tick_ms / interval_ms + 1) * interval_ms;
-  const int64_t time_ms = std::max(after_newest_tick_ms, tick ? passed_ms : passed_ms + interval_ms);
+  const int64_t time_ms = std::max(after_newest_tick_ms(), tick ? passed_ms : passed_ms + interval_ms);
   // A batch before this one may have been promised a later tick, where a timer goes off a little early.
   recorded_.time_ms = std::max(recorded_.time_ms, time_ms);
   if (tick) recorded_.tick_ms = recorded_.time_ms;
@@ -28,7 +27,9 @@ int64_t BatchClock::take(bool tick, MonotonicTime now) {
 }
 
 Duration BatchClock::until_tick(MonotonicTime now) const {
-  return interval_ - since_1970(now) % interval_;
+  // A timer that went off a little early has given the tick that it was for.
+  const Duration to_next = milliseconds(after_newest_tick_ms()) - since_1970(now);
+  return to_next > Duration::zero() ? to_next : interval_ - since_1970(now) % interval_;
 }
 
 }  // namespace millrace

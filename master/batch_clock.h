@@ -27,11 +27,15 @@ class BatchClock {
   // The time of the batch that is cut now, which is a tick or not.
   int64_t take(bool tick, MonotonicTime now);
   [[nodiscard]] int64_t newest_tick_ms() const { return recorded_.tick_ms; }
-  // Until the next multiple of the interval; never zero.
+  // Until the next tick that there has not been yet; never zero.
   [[nodiscard]] Duration until_tick(MonotonicTime now) const;
 
  private:
   [[nodiscard]] Duration since_1970(MonotonicTime now) const { return begin_ + (now - started_); }
+  [[nodiscard]] int64_t after_newest_tick_ms() const {
+    const int64_t interval_ms = to_ms(interval_);
+    return (recorded_.tick_ms / interval_ms + 1) * interval_ms;
+  }
 
   // Constant after construction.
   const Duration interval_;
