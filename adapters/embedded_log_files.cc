@@ -82,11 +82,6 @@ Result<char*> map_page(const fs::path& path, size_t bytes, bool create) {
 
 }  // namespace
 
-void FileDescriptor::reset() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-  descriptor_ = -1;
-}
-
 std::unexpected<Error> io_error(const std::string& what, const fs::path& path, int error_number) {
   const ErrorCode code = error_number == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
   return fail(code, what + " " + path.string() + ": " + std::strerror(error_number) +

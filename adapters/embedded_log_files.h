@@ -31,33 +31,13 @@
 #include <string>
 #include <vector>
 
+#include "adapters/file_descriptor.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 
 namespace millrace {
 
 inline constexpr int32_t kMostEmbeddedLogPartitions = 1024;
-
-// A file descriptor that is closed by its destructor.
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int descriptor = -1) : descriptor_(descriptor) {}
-  ~FileDescriptor() { reset(); }
-  FileDescriptor(FileDescriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
-    if (this != &other) {
-      reset();
-      descriptor_ = std::exchange(other.descriptor_, -1);
-    }
-    return *this;
-  }
-  [[nodiscard]] int get() const { return descriptor_; }
-  [[nodiscard]] bool valid() const { return descriptor_ >= 0; }
-  void reset();
-
- private:
-  int descriptor_;
-};
 
 // kIo (or kNotFound) with the path and errno's text.
 std::unexpected<Error> io_error(const std::string& what, const std::filesystem::path& path, int error_number);
