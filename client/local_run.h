@@ -18,7 +18,7 @@
 namespace millrace::client {
 
 struct LocalRunSpec {
-  api::SubmitRequest request;  // without a source: append() brings the records
+  api::SubmitRequest request;  // without a source: append() brings the records; it may be a socket or directory, too
   int32_t lanes = 1;
   std::string logs;           // folder of the embedded logs, for a source log://NAME
   bool until_latest = false;  // the source ends where it ended at the beginning
@@ -37,7 +37,7 @@ struct LocalRunState {
 };
 
 struct BadRecord {
-  std::string place;  // "line 17", "partition 2, offset 5"
+  std::string place;  // "line 17", "line 17 of FILE", "partition 2, offset 5"
   std::string reason;
 };
 

@@ -21,6 +21,7 @@ namespace millrace::client {
 namespace {
 
 constexpr char kStandardInput[] = "-";
+constexpr char kSources[] = "-, socket://HOST:PORT, directory:///PATH, kafka://HOST:PORT/TOPIC or log://NAME";
 constexpr auto kLookAgainAfter = std::chrono::milliseconds(20);
 constexpr int kDrawEvery = 5;  // looks
 constexpr int32_t kBadRecordsShown = 10;
@@ -71,7 +72,7 @@ Result<LocalRunSpec> spec_of(const RunArguments& arguments) {
   if (Status added = add_library(*request, arguments.job.library_job); !added) return std::unexpected(added.error());
   const bool from_input = arguments.source == kStandardInput;
   if (from_input && !arguments.until.empty()) {
-    return fail(ErrorCode::kInvalid, "--until is for kafka:// and log://; standard input ends by itself");
+    return fail(ErrorCode::kInvalid, "--until is for kafka://, log:// and directory://; standard input ends by itself");
   }
   if (arguments.source.starts_with("log:") && arguments.logs.empty()) {
     return fail(ErrorCode::kInvalid,
@@ -163,7 +164,7 @@ class Watcher {
       if (!state.failure.empty()) return fail(ErrorCode::kIo, state.failure);
       if (live_ && (state.finished || interrupted || looks % kDrawEvery == 0)) draw(state);
       if (state.finished || interrupted) return finish(state);
-      tell_problem(state.problem);
+      tell_problem(state);
     }
   }
 
@@ -207,11 +208,13 @@ class Watcher {
                                              (live_ ? "the counts are of those" : "no counts are printed"));
   }
 
-  // On a terminal it stands in the line of progress.
-  void tell_problem(const std::string& problem) {
-    if (live_ || problem.empty() || problem == told_) return;
-    told_ = problem;
-    session_.err << "millrace: " << printable(problem) << "; waiting\n" << std::flush;
+  // On a terminal it stands in the line of progress. The same one is told again only if something was counted between.
+  void tell_problem(const LocalRunState& state) {
+    if (state.problem.empty() && state.records > records_when_told_) told_.clear();
+    if (live_ || state.problem.empty() || state.problem == told_) return;
+    told_ = state.problem;
+    records_when_told_ = state.records;
+    session_.err << "millrace: " << printable(state.problem) << "; waiting\n" << std::flush;
   }
 
   Session& session_;
@@ -224,6 +227,7 @@ class Watcher {
   Screen screen_{output_};
   Progress progress_;
   std::string told_;
+  int64_t records_when_told_ = 0;
   bool by_time_ = false;
   std::unique_ptr<LocalRun> run_;
   std::optional<InputPump> pump_;  // ends before what it feeds
@@ -247,17 +251,24 @@ void add_run_command(CLI::App& app, Session& session) {
       "  printf 'a b a\\n' | millrace run word_count\n"
       "  millrace run word_count < book.txt            # on a terminal: a live table of the highest\n"
       "  millrace run word_count < book.txt | head     # piped: every word, the highest first\n"
+      "  millrace run network_word_count --source socket://localhost:9999    # beside it: nc -lk 9999\n"
+      "  millrace run word_count --source directory:///var/spool/texts\n"
       "  millrace run word_count --source kafka://127.0.0.1:9092/lines --until latest\n"
       "  tail -f access.log | millrace run word_count --set field=path",
       run);
   add_job_type(command, arguments->job);
   command
       ->add_option("--source", arguments->source,
-                   "- for standard input, each line a record; kafka://HOST:PORT[,HOST:PORT]/TOPIC; log://NAME")
+                   "Where the records come from. Lines: - for standard input; socket://HOST:PORT, a server that sends "
+                   "them; directory:///PATH, of the files there and of those that come. Logs: "
+                   "kafka://HOST:PORT[,HOST:PORT]/TOPIC; log://NAME")
       ->capture_default_str()
-      ->check([check = uri_check({"kafka", "log"}, "-, kafka://HOST:PORT/TOPIC or log://NAME")](
-                  const std::string& text) { return text == kStandardInput ? "" : check(text); });
-  command->add_option("--until", arguments->until, "latest: end where the topic or log ended at the start")
+      ->check([check = uri_check({"socket", "directory", "kafka", "log"}, kSources)](const std::string& text) {
+        return text == kStandardInput ? "" : check(text);
+      });
+  command
+      ->add_option("--until", arguments->until,
+                   "latest: end where the topic or log ended at the start, or with the files that are there")
       ->check(CLI::IsMember({"latest"}));
   command->add_option("--logs", arguments->logs, "Folder of the embedded logs, for log://NAME: DATA_DIR/logs");
   command->add_option("-n", arguments->n, "How many of the highest are shown on a terminal")

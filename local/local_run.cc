@@ -1,16 +1,16 @@
 #include "local/local_run.h"
 
 #include <algorithm>
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "adapters/bounded_log.h"
-#include "adapters/memory_log.h"
 #include "adapters/open_log.h"
+#include "adapters/open_receiver.h"
 #include "adapters/open_sink.h"
 #include "adapters/table_sink.h"
 #include "common/base/check.h"
+#include "local/input_log.h"
 #include "local/local_cluster.h"
 #include "stream/job.h"
 
@@ -21,75 +21,51 @@ using client::BadRecord;
 using client::LocalRunSpec;
 using client::LocalRunState;
 
-constexpr char kInput[] = "log://input";  // what the engine calls the lines of append()
-// Of input that is not counted yet: enough for what is read ahead, in flight, and fetched meanwhile.
-constexpr size_t kInputBytes = 128 << 20;
-
-// Lines of the input, and the log partition and offsets they went to.
-class InputLines {
- public:
-  void add(LogPartition partition, Offset from, int64_t lines) {
-    const std::scoped_lock lock(mutex_);
-    groups_.push_back({partition, from, lines_ + 1});
-    lines_ += lines;
-  }
-  [[nodiscard]] int64_t line_of(LogPartition partition, Offset offset) const {
-    const std::scoped_lock lock(mutex_);
-    int64_t line = 0;
-    for (const Group& group : groups_) {
-      if (group.partition == partition && group.from <= offset) {
-        line = group.first_line + offset.value() - group.from.value();
-      }
-    }
-    return line;
-  }
-
- private:
-  struct Group {
-    LogPartition partition;
-    Offset from;
-    int64_t first_line;
-  };
-  mutable std::mutex mutex_;
-  std::vector<Group> groups_;  // in the order of the input
-  int64_t lines_ = 0;
-};
+constexpr char kInput[] = "log://input";  // what the engine calls an InputLog
+// What comes by append(), or by a receiver.
+bool is_input(const std::string& source) {
+  return source.empty() || source.starts_with("socket:") || source.starts_with("directory:");
+}
 
 class LocalRunOnCluster final : public client::LocalRun {
  public:
   explicit LocalRunOnCluster(const LocalRunSpec& spec)
       : spec_(spec),
-        from_input_(spec.request.source.empty()),
-        topic_(std::make_shared<MemoryTopic>(spec.lanes, kInputBytes)),
+        input_(is_input(spec.request.source) ? std::make_unique<InputLog>(spec.lanes, clock_) : nullptr),
         bounds_(std::make_shared<LogBounds>()),
         table_(std::make_shared<ResultTable>()),
         cluster_(std::make_unique<LocalCluster>(
             spec.lanes, LocalCluster::Seams{
                             .make_log = [this](const auto& job, TaskLoop& loop) { return make_log(job, loop); },
                             .make_sink = [this](const auto& job, TaskLoop& loop) { return make_sink(job, loop); }})) {
-    if (from_input_) table_->on_round([this] { forget_counted(); });
+    if (input_ != nullptr) table_->on_round([this] { input_->forget_below(table_->offsets()); });
   }
+  ~LocalRunOnCluster() override { end(); }
+  LocalRunOnCluster(const LocalRunOnCluster&) = delete;
+  LocalRunOnCluster& operator=(const LocalRunOnCluster&) = delete;
 
   Status start() {
     api::SubmitRequest request = spec_.request;
-    if (from_input_) request.source = kInput;
+    if (input_ != nullptr && !request.source.empty()) {
+      auto receiver =
+          open_receiver({request.source, static_cast<size_t>(request.max_record_bytes), spec_.until_latest});
+      if (!receiver) return std::unexpected(receiver.error());
+      receiver_ = std::move(*receiver);
+    }
+    if (input_ != nullptr) request.source = kInput;
     const auto job = cluster_->submit(request);
     if (!job) return std::unexpected(job.error());
+    if (receiver_ != nullptr) receiver_->start(*input_);
     return {};
   }
 
   bool append(std::span<const std::string_view> lines) override {
-    const Offset from = topic_->end(next_);
-    lines_.add(next_, from, static_cast<int64_t>(lines.size()));
-    if (!topic_->append(next_, lines, clock_.wall_now().unix_ms)) return false;
-    next_ = LogPartition((next_.value() + 1) % spec_.lanes);
-    return true;
+    const int64_t first_line = lines_ + 1;
+    lines_ += static_cast<int64_t>(lines.size());
+    return input_->append({.lines = lines, .first_line = first_line});
   }
-  void end_input() override {
-    const LogDescription all = topic_->describe();
-    cluster_->run([&] { input_end_ = all; });
-  }
-  void refuse_input() override { topic_->close(); }
+  void end_input() override { input_->end({}); }
+  void refuse_input() override { input_->close(); }
 
   LocalRunState state(size_t top) override {
     LocalRunState state;
@@ -109,7 +85,11 @@ class LocalRunOnCluster final : public client::LocalRun {
     return bad;
   }
 
-  void end() override { cluster_.reset(); }
+  void end() override {
+    if (input_ != nullptr) input_->close();
+    receiver_.reset();
+    cluster_.reset();
+  }
 
   // As a rank orders: ties by bytes.
   void for_each_value(const std::function<void(const std::string&, const std::string&)>& use) override {
@@ -124,7 +104,7 @@ class LocalRunOnCluster final : public client::LocalRun {
 
  private:
   Result<std::unique_ptr<Log>> make_log(const wire::JobSpec& job, TaskLoop& loop) {
-    if (from_input_) return std::make_unique<MemoryLog>(topic_, loop);
+    if (input_ != nullptr) return input_->reader(loop);
     auto log = open_log(loop, {job.source, job.source_config, spec_.logs, job.start_offsets.size()});
     if (!log || !spec_.until_latest) return log;
     return std::make_unique<BoundedLog>(std::move(*log), bounds_);
@@ -140,13 +120,6 @@ class LocalRunOnCluster final : public client::LocalRun {
   }
 
   // On the control loop: these.
-  void forget_counted() {
-    const std::vector<Offset> offsets = table_->offsets();
-    for (size_t index = 0; index < offsets.size(); ++index) {
-      topic_->forget_below(LogPartition(static_cast<int32_t>(index)), offsets[index]);
-    }
-  }
-
   [[nodiscard]] int64_t status_number(const std::string& field) const {
     const auto found = table_->status().find(field);
     return found == table_->status().end() ? 0 : std::stoll(found->second);
@@ -154,7 +127,7 @@ class LocalRunOnCluster final : public client::LocalRun {
 
   // What there is to count, as far as it is known; none: the source has no end.
   [[nodiscard]] std::optional<LogDescription> known_range() const {
-    if (from_input_) return input_end_;
+    if (input_ != nullptr) return input_->whole();
     return spec_.until_latest ? bounds_->first() : std::nullopt;
   }
 
@@ -163,6 +136,8 @@ class LocalRunOnCluster final : public client::LocalRun {
     const api::JobSummary summary = job == nullptr ? api::JobSummary() : job->summary();
     state.problem = summary.problem;
     state.failure = summary.state == "failed" ? summary.problem : cluster_->failure();
+    if (input_ != nullptr && state.problem.empty()) state.problem = input_->problem();
+    if (input_ != nullptr && state.failure.empty()) state.failure = input_->failure();
     state.records = status_number("records");
     state.dead_letters = status_number("dead_letters");
     state.has_rank = table_->has_rank();
@@ -179,7 +154,7 @@ class LocalRunOnCluster final : public client::LocalRun {
     int64_t left = 0;
     for (size_t index = 0; index < range.partitions.size(); ++index) {
       const LogDescription::Partition& partition = range.partitions[index];
-      const Offset begin = from_input_ ? Offset(0) : partition.begin;
+      const Offset begin = input_ != nullptr ? Offset(0) : partition.begin;
       const Offset to = index < counted.size() ? counted[index] : begin;
       all += partition.end.value() - begin.value();
       left += std::max<int64_t>(0, partition.end.value() - to.value());
@@ -190,25 +165,24 @@ class LocalRunOnCluster final : public client::LocalRun {
 
   [[nodiscard]] std::string place_of(const api::DeadLetter& letter) const {
     const LogPartition partition(letter.partition);
-    if (from_input_) return "line " + std::to_string(lines_.line_of(partition, Offset(letter.offset)));
+    if (input_ != nullptr) return input_->place_of(partition, Offset(letter.offset));
     return "partition " + std::to_string(letter.partition) + ", offset " + std::to_string(letter.offset);
   }
 
   // Constant after construction.
   const LocalRunSpec spec_;
-  const bool from_input_;
   const SystemClock clock_;
-  const std::shared_ptr<MemoryTopic> topic_;
+  const std::unique_ptr<InputLog> input_;  // null: the source is a log
   const std::shared_ptr<LogBounds> bounds_;
 
-  LogPartition next_{0};  // of append()
-  InputLines lines_;
+  int64_t lines_ = 0;  // of append()
 
   // The control loop's.
   const std::shared_ptr<ResultTable> table_;
-  std::optional<LogDescription> input_end_;
 
-  std::unique_ptr<LocalCluster> cluster_;  // last: its loops end first; null after end()
+  // Null after end().
+  std::unique_ptr<LocalCluster> cluster_;
+  std::unique_ptr<Receiver> receiver_;
 };
 
 }  // namespace

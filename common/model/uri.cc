@@ -58,10 +58,17 @@ Result<Uri> parse_uri(const std::string& text) {
   if (colon == std::string::npos || colon == 0) {
     return fail(ErrorCode::kInvalid, "'" + without_login(text).substr(0, 40) +
                                          "' is not a URI; expected kafka://HOST:PORT/TOPIC, log://NAME, "
-                                         "redis://HOST:PORT or none:");
+                                         "socket://HOST:PORT, directory:///PATH, redis://HOST:PORT or none:");
   }
   uri.scheme = text.substr(0, colon);
   std::string rest = text.substr(colon + 3);
+  if (uri.scheme == "directory") {
+    if (rest.size() < 2 || rest[0] != '/') {
+      return fail(ErrorCode::kInvalid, "a directory URI holds a whole path: directory:///PATH, with three slashes");
+    }
+    uri.path = rest.substr(1);
+    return uri;
+  }
   // Before anything else: a password may hold any of the other signs, and nothing of it may be shown.
   if (const size_t at = rest.rfind('@'); at != std::string::npos) {
     const std::string login = rest.substr(0, at);
@@ -93,7 +100,8 @@ Result<Uri> parse_uri(const std::string& text) {
     return fail(ErrorCode::kInvalid, "the " + uri.scheme + " URI names no host or log");
   }
   const bool bare = uri.user.empty() && uri.password.empty() && uri.options.empty();
-  if ((uri.scheme == "kafka" || uri.scheme == "log") && !bare) {
+  const bool source = uri.scheme == "kafka" || uri.scheme == "log" || uri.scheme == "socket";
+  if (source && !bare) {
     return fail(ErrorCode::kInvalid, "a " + uri.scheme + " URI takes no user, password or options" +
                                          (uri.scheme == "kafka" ? "; give them by --kafka-config" : ""));
   }

@@ -1,4 +1,5 @@
-// Uri: where a job reads and writes: scheme://[user[:password]@]authority[/path][?key=value&...].
+// Uri: where a job reads and writes: scheme://[user[:password]@]authority[/path][?key=value&...], or directory:///path,
+// in which every sign stands for itself.
 #pragma once
 
 #include <map>
@@ -9,11 +10,11 @@
 namespace millrace {
 
 struct Uri {
-  std::string scheme;  // kafka, log, redis, none
+  std::string scheme;  // kafka, log, socket, directory, redis, none
   std::string user;
   std::string password;   // never printed: see masked()
-  std::string authority;  // host:port[,host:port], or the name of an embedded log
-  std::string path;       // without the leading '/': topic or database
+  std::string authority;  // host:port[,host:port], or the name of an embedded log; of a directory none
+  std::string path;       // without the leading '/': topic, database or directory
   std::map<std::string, std::string> options;
 
   // The URI as it may be shown: the password is "***".

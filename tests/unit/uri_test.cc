@@ -38,10 +38,24 @@ TEST(Uri, APasswordMayHoldEverySignAndIsNeverShown) {
 TEST(Uri, ASourceTakesNoLoginAndNoOptions) {
   EXPECT_TRUE(parse_uri("kafka://h:1,g:2/topic"));
   EXPECT_TRUE(parse_uri("log://name"));
-  for (const char* wrong : {"kafka://me@h:1/t", "kafka://h:1/t?group.id=x", "log://me:p@name", "log://name?a=b"}) {
+  EXPECT_TRUE(parse_uri("socket://h:1"));
+  for (const char* wrong : {"kafka://me@h:1/t", "kafka://h:1/t?group.id=x", "log://me:p@name", "log://name?a=b",
+                            "socket://me@h:1", "socket://h:1?a=b"}) {
     const auto uri = parse_uri(wrong);
     ASSERT_FALSE(uri) << wrong;
     EXPECT_THAT(uri.error().message, HasSubstr("takes no user, password or options"));
+  }
+}
+
+TEST(Uri, ADirectoryIsAWholePathAndEverySignOfItStandsForItself) {
+  const auto uri = parse_uri("directory:///a b/c@d:e?f=g%20");
+  ASSERT_TRUE(uri) << uri.error();
+  EXPECT_EQ(uri->path, "a b/c@d:e?f=g%20");
+  EXPECT_EQ(uri->masked(), "directory:///a b/c@d:e?f=g%20");
+  for (const char* wrong : {"directory://", "directory:///", "directory://a/b"}) {
+    const auto none = parse_uri(wrong);
+    ASSERT_FALSE(none) << wrong;
+    EXPECT_THAT(none.error().message, HasSubstr("three slashes"));
   }
 }
 
