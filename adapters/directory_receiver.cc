@@ -97,7 +97,13 @@ Result<DirectoryReceiver::Id> DirectoryReceiver::identify(const std::string& pat
   if (!directory.valid()) return not_read(what, errno);
   struct statx facts{};
   if (const int failure = inspect(directory.get(), "", facts); failure != 0) return not_read(what, failure);
-  return Id{(uint64_t{facts.stx_dev_major} << 32) | facts.stx_dev_minor, facts.stx_ino, 0};
+  return id_of(facts);
+}
+
+DirectoryReceiver::Id DirectoryReceiver::id_of(const struct statx& facts) {
+  const bool born = (facts.stx_mask & STATX_BTIME) != 0;
+  return {(uint64_t{facts.stx_dev_major} << 32) | facts.stx_dev_minor, facts.stx_ino,
+          born ? nanoseconds(facts.stx_btime) : 0};
 }
 
 Result<std::vector<DirectoryReceiver::Found>> DirectoryReceiver::list() const {
@@ -127,9 +133,7 @@ Result<std::vector<DirectoryReceiver::Found>> DirectoryReceiver::list() const {
       continue;
     }
     if (!S_ISREG(facts.stx_mode)) continue;
-    const uint64_t device = (uint64_t{facts.stx_dev_major} << 32) | facts.stx_dev_minor;
-    const int64_t born_ns = (facts.stx_mask & STATX_BTIME) != 0 ? nanoseconds(facts.stx_btime) : 0;
-    found.push_back({.id = {device, facts.stx_ino, born_ns},
+    found.push_back({.id = id_of(facts),
                      .changed_ns = nanoseconds(facts.stx_mtime),
                      .name = entry->d_name,
                      .bytes = static_cast<int64_t>(facts.stx_size)});
@@ -141,6 +145,8 @@ Result<std::vector<DirectoryReceiver::Found>> DirectoryReceiver::list() const {
 std::vector<Error> DirectoryReceiver::look(const std::vector<Found>& found) {
   std::vector<Error> problems;
   std::map<Id, File> there;
+  all_bytes_ = 0;
+  for (const Found& each : found) all_bytes_ += each.bytes;
   for (const Found& each : found) {
     if (each.failure != 0) {
       problems.push_back(not_taken(options_.path + "/" + each.name, each.failure));
@@ -178,6 +184,10 @@ Status DirectoryReceiver::take(const Found& found, File& file) {
   };
   const FileDescriptor opened(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (!opened.valid()) return failed(errno);
+  struct statx facts{};
+  if (const int failure = inspect(opened.get(), "", facts); failure != 0) return failed(failure);
+  // Another file by that name came since it was listed: the next look finds it, and would take it twice.
+  if (id_of(facts) != found.id && !options_.until_latest) return {};
   LineSplitter splitter(options_.max_record_bytes);
   int64_t offset = file.read_bytes;
   while (!stop_.stopped()) {
@@ -185,14 +195,17 @@ Status DirectoryReceiver::take(const Found& found, File& file) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return failed(errno);
     offset += count;
+    bytes_ += count;
     const bool over = count == 0;
     if (!append(found.name, file,
                 over ? splitter.finish() : splitter.add({buffer_.data(), static_cast<size_t>(count)}))) {
       return {};
     }
     file.read_bytes = offset - splitter.pending_bytes();
+    if (options_.until_latest && all_bytes_ > 0) {
+      target_->tell_share(std::min(1.0, static_cast<double>(bytes_) / static_cast<double>(all_bytes_)));
+    }
     if (!over) continue;
-    struct statx facts{};
     if (const int failure = inspect(opened.get(), "", facts); failure != 0) return failed(failure);
     file.changed_ns = nanoseconds(facts.stx_mtime);
     file.bytes = offset;  // of what is added from now on its size will tell

@@ -8,6 +8,8 @@
 // A file is known by its inode and time of birth, so that one that is renamed within the directory is not taken twice.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <compare>
 #include <cstdint>
 #include <map>
@@ -74,7 +76,8 @@ class DirectoryReceiver final : public Receiver {
   [[nodiscard]] Status take(const Found& found, File& file);
   [[nodiscard]] bool append(const std::string& name, File& file, std::span<const std::string_view> lines);
 
-  static Result<Id> identify(const std::string& path);
+  [[nodiscard]] static Id id_of(const struct statx& facts);
+  static Result<Id> identify(const std::string& path);  // of a directory
 
   // Constant after construction.
   const Options options_;
@@ -86,6 +89,8 @@ class DirectoryReceiver final : public Receiver {
   std::vector<char> buffer_;
   std::map<Id, File> files_;  // those that the newest look has found
   bool refused_ = false;      // the target takes no more
+  int64_t bytes_ = 0;         // that were read
+  int64_t all_bytes_ = 0;     // of the files that the newest look has found
 
   std::thread thread_;
 };

@@ -35,6 +35,11 @@ void InputLog::tell_problem(std::string problem) {
   problem_ = std::move(problem);
 }
 
+void InputLog::tell_share(double share) {
+  const std::scoped_lock lock(mutex_);
+  share_ = share;
+}
+
 void InputLog::end(Status status) {
   const std::scoped_lock lock(mutex_);
   problem_.clear();
@@ -54,6 +59,11 @@ void InputLog::forget_below(const std::vector<Offset>& offsets) {
 std::optional<LogDescription> InputLog::whole() const {
   const std::scoped_lock lock(mutex_);
   return whole_;
+}
+
+double InputLog::share() const {
+  const std::scoped_lock lock(mutex_);
+  return share_;
 }
 
 std::string InputLog::problem() const {

@@ -24,6 +24,7 @@ class InputLog final : public ReceiverTarget {
 
   bool append(const ReceivedLines& lines) override;
   void tell_problem(std::string problem) override;
+  void tell_share(double share) override;
   void end(Status status) override;
 
   // append() takes no more, and who waits there returns.
@@ -32,8 +33,12 @@ class InputLog final : public ReceiverTarget {
   void forget_below(const std::vector<Offset>& offsets);
   [[nodiscard]] std::unique_ptr<Log> reader(TaskLoop& loop) const { return std::make_unique<MemoryLog>(topic_, loop); }
 
+  // What has come so far.
+  [[nodiscard]] LogDescription description() const { return topic_->describe(); }
   // What came in all; none: it has not ended.
   [[nodiscard]] std::optional<LogDescription> whole() const;
+  // How much of what will come has come, from 0 to 1; 0: that is not known.
+  [[nodiscard]] double share() const;
   // What is in the way just now; empty: nothing.
   [[nodiscard]] std::string problem() const;
   // Why it ended before its time; empty: it did not.
@@ -61,6 +66,7 @@ class InputLog final : public ReceiverTarget {
   // Guarded by mutex_.
   std::deque<Group> groups_;  // in the order of the input; the newest ones
   std::optional<LogDescription> whole_;
+  double share_ = 0;
   std::string problem_;
   std::string failure_;
 };

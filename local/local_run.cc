@@ -145,7 +145,13 @@ class LocalRunOnCluster final : public client::LocalRun {
       if (state.top.size() == top) break;
       state.top.emplace_back(entry.key, entry.text);
     }
-    if (const auto range = known_range()) fill_progress(*range, state);
+    if (const auto range = known_range()) {
+      fill_progress(*range, state);
+    } else if (input_ != nullptr) {
+      fill_progress(input_->description(), state);
+      state.finished = false;
+      state.done_of_known *= input_->share();
+    }
   }
 
   void fill_progress(const LogDescription& range, LocalRunState& state) const {

@@ -29,6 +29,8 @@ class ReceiverTarget {
   virtual bool append(const ReceivedLines& lines) = 0;
   // What is in the way just now, in a sentence with cause, place and remedy; empty: nothing is (any more).
   virtual void tell_problem(std::string problem) = 0;
+  // How much of all that will come has come, from 0 to 1; never told where that is not known.
+  virtual void tell_share(double share) = 0;
   // No more comes, because that was all, or because of an error that does not pass. The last call.
   virtual void end(Status status) = 0;
 };

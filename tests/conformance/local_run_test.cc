@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "local/local_run.h"
+#include "tests/conformance/temporary_directory.h"
 
 namespace millrace {
 namespace {
@@ -120,6 +122,33 @@ TEST(LocalRunTest, WithoutInputItIsFinishedWhenThatEnds) {
   EXPECT_FALSE((*run)->state(1).finished);
   (*run)->end_input();
   EXPECT_TRUE((*run)->state(1).finished);
+  EXPECT_THAT(end(**run), testing::IsEmpty());
+}
+
+TEST(LocalRunTest, TheFilesOfADirectoryAreCountedAndBadLinesNamedWithThem) {
+  const TemporaryDirectory directory;
+  std::ofstream(directory.path() + "/one") << "a b\n\xff\n";
+  std::ofstream(directory.path() + "/two") << "b";
+  LocalRunSpec spec = spec_of("network_word_count");
+  spec.request.source = "directory://" + directory.path();
+  spec.until_latest = true;
+  auto run = start_local_run(spec);
+  ASSERT_TRUE(run) << run.error();
+  wait_until(**run, [](const auto& now) { return now.finished && now.done_of_known == 1; });
+  const auto bad = (*run)->bad_records(10);
+  ASSERT_EQ(bad.size(), 1);
+  EXPECT_EQ(bad[0].place, "line 2 of one");
+  EXPECT_THAT(end(**run), ElementsAre(Pair("b", "2"), Pair("a", "1")));
+}
+
+TEST(LocalRunTest, MayEndWhileItsReceiverWaitsForAServer) {
+  LocalRunSpec spec = spec_of("network_word_count");
+  spec.request.source = "socket://127.0.0.1:1";
+  auto run = start_local_run(spec);
+  ASSERT_TRUE(run) << run.error();
+  const LocalRunState state = wait_until(**run, [](const auto& now) { return !now.problem.empty(); });
+  EXPECT_THAT(state.problem, HasSubstr("cannot connect to 127.0.0.1:1"));
+  EXPECT_FALSE(state.finished);
   EXPECT_THAT(end(**run), testing::IsEmpty());
 }
 

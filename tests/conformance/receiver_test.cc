@@ -56,6 +56,10 @@ class Target final : public ReceiverTarget {
     if (on_told_) on_told_(told_);
     changed_.notify_all();
   }
+  void tell_share(double share) override {
+    const std::scoped_lock lock(mutex_);
+    shares_.push_back(share);
+  }
   void end(Status status) override {
     const std::scoped_lock lock(mutex_);
     ended_ = std::move(status);
@@ -89,6 +93,10 @@ class Target final : public ReceiverTarget {
     const std::scoped_lock lock(mutex_);
     return problems_;
   }
+  std::vector<double> shares() {
+    const std::scoped_lock lock(mutex_);
+    return shares_;
+  }
   Status ended() {
     wait([&] { return ended_.has_value(); });
     const std::scoped_lock lock(mutex_);
@@ -112,6 +120,7 @@ class Target final : public ReceiverTarget {
   Lines lines_;
   Lines places_;
   Lines problems_;
+  std::vector<double> shares_;
   std::string problem_ = "nothing told yet";
   std::function<void(int)> on_told_;
   int told_ = 0;
@@ -364,10 +373,12 @@ TEST_F(DirectoryReceiverTest, AFileThatCannotBeReadIsToldAndTheOthersGoOn) {
 }
 
 TEST_F(DirectoryReceiverTest, UntilLatestItEndsWithTheFilesThatAreThere) {
-  put("file", "a\nb\n");
+  put("1", "a\nb\n");
+  put("2", "1234");
   start(true);
   EXPECT_TRUE(target_.ended());
-  EXPECT_THAT(target_.lines(2), ElementsAre("a", "b"));
+  EXPECT_THAT(target_.lines(3), ElementsAre("a", "b", "1234"));
+  EXPECT_THAT(target_.shares(), ElementsAre(0.5, 0.5, 1, 1));
 }
 
 TEST_F(DirectoryReceiverTest, UntilLatestAFileThatCannotBeReadIsAnError) {
