@@ -86,7 +86,7 @@ std::vector<std::string> TestJob::pieces(const Range& range, size_t records) {
 }
 
 void TestJob::apply(Batch& batch, bool again) {
-  std::map<StatePartition, std::vector<SharedBuffer>> sections;
+  Sections sections;
   for (Range& range : batch.ranges) {
     MapReport report;
     const size_t size = again ? options_.piece_records / 2 + 1 : options_.piece_records;
@@ -111,12 +111,40 @@ void TestJob::apply(Batch& batch, bool again) {
       letters_.push_back({range.partition, letter.offset, std::move(letter.reason)});
     }
   }
-  for (int32_t p = 0; p < options_.state_partitions; ++p) {
-    std::vector<std::string_view> views;
-    for (const SharedBuffer& section : sections[StatePartition(p)]) views.push_back(section.view());
-    require(table_of(StatePartition(p)).apply(batch.context, views));
-    table_of(StatePartition(p)).forget_undo(batch.context.batch);
+  apply_levels(batch, std::move(sections), again);
+}
+
+// Once more in the other order of partitions, which must not matter.
+void TestJob::apply_levels(Batch& batch, Sections sections, bool again) {
+  const auto partitions = static_cast<size_t>(options_.state_partitions);
+  batch.fingerprints.resize(static_cast<size_t>(job_->levels() - 1) * partitions);
+  for (BatchContext context = batch.context; context.level <= job_->levels(); ++context.level) {
+    std::vector<std::vector<ShuffleBlock::Section>> emitted(partitions);
+    for (size_t i = 0; i < partitions; ++i) {
+      const StatePartition partition(static_cast<int32_t>(again ? partitions - 1 - i : i));
+      std::vector<std::string_view> views;
+      for (const SharedBuffer& section : sections[partition]) views.push_back(section.view());
+      require(table_of(partition).apply(context, views));
+      if (context.level < job_->levels()) emitted[i] = table_of(partition).take_emitted();
+    }
+    if (again) std::ranges::reverse(emitted);
+    sections.clear();
+    for (size_t p = 0; p < partitions && context.level < job_->levels(); ++p) {
+      ShuffleBlock block;
+      block.sections = std::move(emitted[p]);
+      uint64_t& fingerprint = batch.fingerprints[static_cast<size_t>(context.level - 1) * partitions + p];
+      if (again && fingerprint != block.fingerprint()) {
+        throw std::logic_error("batch " + std::to_string(context.batch.value()) + ", state partition " +
+                               std::to_string(p) + " gave other pairs behind shuffle " + std::to_string(context.level) +
+                               " when it was run again; the job's code is not deterministic");
+      }
+      fingerprint = block.fingerprint();
+      for (ShuffleBlock::Section& section : block.sections) {
+        sections[section.partition].push_back(std::move(section.bytes));
+      }
+    }
   }
+  for (const auto& table : tables_) table->forget_undo(batch.context.batch);
 }
 
 void TestJob::forget_published(StatePartition partition) {

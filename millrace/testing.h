@@ -1,5 +1,6 @@
 // A job in a test: records in, batches run, results out, in milliseconds and without a cluster. The job's own code runs
-// as on the cluster: mapped range by range, shuffled as bytes, applied by state partitions, checkpointed and restored.
+// as on the cluster: mapped range by range, shuffled as bytes, applied by state partitions, level by level,
+// checkpointed and restored.
 //
 //   millrace::testing::TestJob job(millrace_job_word_count);
 //   job.push("a b a");
@@ -90,13 +91,16 @@ class TestJob {
   };
   struct Batch {
     BatchContext context;
-    std::vector<Range> ranges;  // ascending by partition
+    std::vector<Range> ranges;           // ascending by partition
+    std::vector<uint64_t> fingerprints;  // of what state partitions emitted, by level, then partition
   };
+  using Sections = std::map<StatePartition, std::vector<SharedBuffer>>;
 
   static std::vector<std::string> pieces(const Range& range, size_t records);
   void run(std::chrono::microseconds time, bool tick);
   void make_tables();
   void apply(Batch& batch, bool again);
+  void apply_levels(Batch& batch, Sections sections, bool again);
   void publish();
   void forget_published(StatePartition partition);
   StateTable& table_of(StatePartition partition) { return *tables_[static_cast<size_t>(partition.value())]; }

@@ -52,7 +52,8 @@ void run_guarded(RecordScope& scope, Function&& function) {
 
 template <typename In>
 struct BeginStage {
-  static constexpr bool kMany = false;  // may give several results for a value
+  static constexpr bool kMany = false;     // may give several results for a value
+  static constexpr bool kRefuses = false;  // has a function that may refuse the record, but for exceptions
   static constexpr bool kDirect = true;
 
   template <typename Sink>
@@ -80,6 +81,7 @@ struct MapStage {
   using Returned = Unexpected<std::decay_t<std::invoke_result_t<F&, T>>>;
   using Output = typename Returned::type;
   static constexpr bool kMany = Previous::kMany;
+  static constexpr bool kRefuses = Previous::kRefuses || Returned::kRefuses;
   static constexpr bool kDirect =
       Previous::kDirect && std::is_nothrow_invocable_v<F&, T> && !(Returned::kRefuses && kMany);
 
@@ -107,6 +109,7 @@ template <typename Previous, typename T, typename F>
 struct FilterStage {
   static_assert(std::predicate<F&, const T&>, "millrace: filter() needs a function of the stream's values to bool");
   static constexpr bool kMany = Previous::kMany;
+  static constexpr bool kRefuses = Previous::kRefuses;
   static constexpr bool kDirect = Previous::kDirect && std::is_nothrow_invocable_v<F&, const T&>;
 
   Previous previous;
@@ -162,13 +165,14 @@ struct FlatMapStage<Previous, T, F> {
                 "millrace: what follows a function may throw through its emit(): say "
                 "noexcept(std::is_nothrow_invocable_v<Emit&, Output>), not noexcept");
   using Returned = std::invoke_result_t<F&, T, Probe&>;
-  static constexpr bool kRefuses = std::same_as<Returned, RecordProblem>;
+  static constexpr bool kGivesProblem = std::same_as<Returned, RecordProblem>;
   static_assert(
-      kRefuses || std::is_void_v<Returned>,
+      kGivesProblem || std::is_void_v<Returned>,
       "millrace: a function of (value, emit) returns nothing, or a millrace::RecordProblem to refuse records");
   static constexpr bool kMany = true;
+  static constexpr bool kRefuses = Previous::kRefuses || kGivesProblem;
   static constexpr bool kDirect = Previous::kDirect && std::is_nothrow_invocable_v<F&, T, Probe&> &&
-                                  (!kRefuses || (RefusesFirst<F> && !Previous::kMany));
+                                  (!kGivesProblem || (RefusesFirst<F> && !Previous::kMany));
 
   Previous previous;
   F function;
@@ -177,7 +181,7 @@ struct FlatMapStage<Previous, T, F> {
   [[gnu::always_inline]] void operator()(const In& value, RecordScope& scope, Sink&& sink) {
     OutputSink<Output, std::remove_reference_t<Sink>> emit{sink};
     previous(value, scope, [&](auto&& input) __attribute__((always_inline)) {
-      if constexpr (kRefuses) {
+      if constexpr (kGivesProblem) {
         if (RecordProblem problem = function(std::forward<decltype(input)>(input), emit)) [[unlikely]] {
           scope.refuse(std::move(*problem));
         }
@@ -197,6 +201,7 @@ struct FlatMapStage<Previous, T, F> {
                 "(value, emit) that names its Output; see millrace::emitting<Output>(function)");
   using Output = std::ranges::range_value_t<Returned>;
   static constexpr bool kMany = true;
+  static constexpr bool kRefuses = Previous::kRefuses;
   static constexpr bool kDirect = false;  // Walking a range may throw.
 
   Previous previous;

@@ -1,13 +1,10 @@
-// Graph: a job as its definition made it: nodes of the map, edges that shuffle pairs to state partitions, and the
-// states behind them. The templates of stream/stream.h put it together; GraphJob is what the engine runs.
+// Graph: a job as its definition made it: nodes, edges that shuffle pairs to state partitions, and the states behind
+// them. The templates of stream/stream.h put it together; GraphJob is what the engine runs.
 //
-// An instance of the map's nodes belongs to one map task, an instance of the states to one state partition. Nodes are
+// Nodes of level 0 are the map's; those of level n stand behind n shuffles, in the state partition. A node of level n
+// writes an edge to a state of level n + 1, and what changes in that state begins level n + 1. An instance of the map's
+// nodes belongs to one map task, an instance of the states and of all other nodes to one state partition. Nodes are
 // made in the order of definition, so that the origin of each is there before it.
-//
-// A section of a shuffle block (numbers are unsigned varints; the block's checksum covers it): for each edge that has
-// something for the partition, ascending
-//
-//   edge, size, that many bytes as the edge's writer and reader know them
 //
 // In checkpoints a key of a state begins with the state's number (varint).
 #pragma once
@@ -22,119 +19,11 @@
 #include <vector>
 
 #include "stream/job.h"
-#include "stream/record.h"
+#include "stream/map_instance.h"
 #include "stream/show.h"
 #include "stream/window_size.h"
 
 namespace millrace::internal {
-
-using NodeId = size_t;
-using EdgeId = size_t;
-using StateId = size_t;
-
-// Which records of a chunk are refused, and why.
-class Verdicts {
- public:
-  void begin(size_t records) {
-    refused_.assign(records, 0);
-    problems_.clear();
-  }
-  void refuse(uint32_t record, std::string reason) {
-    if (refused_[record] != 0) return;
-    refused_[record] = 1;
-    problems_.emplace_back(record, std::move(reason));
-  }
-  [[nodiscard]] bool refused(uint32_t record) const { return refused_[record] != 0; }
-  [[nodiscard]] std::vector<std::pair<uint32_t, std::string>>& problems() { return problems_; }
-
- private:
-  std::vector<uint8_t> refused_;
-  std::vector<std::pair<uint32_t, std::string>> problems_;
-};
-
-class MapNode {
- public:
-  virtual ~MapNode() = default;
-  // Every origin before this node has given all of the chunk. Called in the order of definition.
-  virtual void end_chunk(Verdicts&) {}
-  // The chunk is through: what was given by records that are not refused counts, the rest is forgotten.
-  virtual void commit(const Verdicts&) {}
-  // Forgets all values since the last finish().
-  virtual void clear() {}
-};
-
-// Takes values, chunk by chunk: one call for many. `records[i]` is the record of the chunk that values[i] comes from.
-template <typename T>
-class Consumer {
- public:
-  virtual ~Consumer() = default;
-  virtual void consume(std::span<const T> values, std::span<const uint32_t> records, Verdicts& verdicts) = 0;
-};
-
-// A node that others consume.
-template <typename T>
-class Origin : public MapNode {
- public:
-  void attach(Consumer<T>& consumer) { consumers_.push_back(&consumer); }
-
- protected:
-  void give(std::span<const T> values, std::span<const uint32_t> records, Verdicts& verdicts) {
-    for (Consumer<T>* consumer : consumers_) consumer->consume(values, records, verdicts);
-  }
-
- private:
-  std::vector<Consumer<T>*> consumers_;
-};
-
-// Takes the log's records as they lie, where a job is one chain that never takes anything back.
-class DirectConsumer {
- public:
-  virtual ~DirectConsumer() = default;
-  virtual void consume(LogPartition partition, OffsetRange range, int64_t max_record_bytes, RecordCursor& records,
-                       MapReport& report) = 0;
-};
-
-// Why a record is refused that is longer than the job takes.
-std::string too_long(int64_t max_record_bytes);
-
-// The pairs of one edge, combined or not, until finish().
-class EdgeWriter {
- public:
-  virtual ~EdgeWriter() = default;
-  // Sets bytes[p] to the size of the piece for state partition p, 0: none.
-  virtual void measure(std::span<uint64_t> bytes) = 0;
-  // Writes the piece for each p with bytes at at[p], and moves at[p] behind it.
-  virtual void write(std::span<char*> at) = 0;
-  // Pairs since the last call.
-  virtual int64_t take_emitted() = 0;
-};
-
-class MapInstance {
- public:
-  // `direct`: the whole job is one chain that never takes anything back.
-  MapInstance(int32_t state_partitions, bool direct) : state_partitions_(state_partitions), direct_(direct) {}
-
-  [[nodiscard]] int32_t state_partitions() const { return state_partitions_; }
-  [[nodiscard]] bool direct() const { return direct_; }
-  template <typename T>
-  Origin<T>& origin(NodeId node) {
-    return static_cast<Origin<T>&>(*nodes_[node]);
-  }
-  [[nodiscard]] MapNode& node(NodeId node) { return *nodes_[node]; }
-  void add(std::unique_ptr<MapNode> node) { nodes_.push_back(std::move(node)); }
-  void add_edge(EdgeWriter& writer) { edges_.push_back(&writer); }
-  void set_direct_consumer(DirectConsumer& consumer) { direct_consumer_ = &consumer; }
-  [[nodiscard]] DirectConsumer* direct_consumer() const { return direct_consumer_; }  // none unless direct()
-  [[nodiscard]] std::span<const std::unique_ptr<MapNode>> nodes() const { return nodes_; }
-  [[nodiscard]] std::span<EdgeWriter* const> edges() const { return edges_; }
-
- private:
-  const int32_t state_partitions_;
-  const bool direct_;
-  std::vector<std::unique_ptr<MapNode>> nodes_;
-  std::vector<EdgeWriter*> edges_;
-  DirectConsumer* direct_consumer_ = nullptr;
-};
 
 class Graph {
  public:
@@ -143,10 +32,19 @@ class Graph {
   explicit Graph(std::chrono::microseconds batch_interval = std::chrono::milliseconds(100))
       : batch_interval_(batch_interval) {}
 
-  // `make` adds exactly one node. `source_chain`: it consumes the source itself; `direct`: as Chain::kDirect says.
-  NodeId add_node(std::function<void(MapInstance&)> make, bool source_chain, bool direct);
-  // An edge that the node made last writes, into a new state. In checkpoints a state is its number, for now: a change
-  // of code that reorders states cannot go on from them.
+  // What a chain promises of itself, see stream/chain.h.
+  struct Traits {
+    bool direct = false;
+    bool refuses = false;
+  };
+  // `make` adds exactly one node, which consumes `origin`.
+  NodeId add_node(NodeId origin, std::function<void(MapInstance&)> make, Traits chain);
+  // A node that begins the level of `state`.
+  NodeId add_source(StateId state, std::function<void(MapInstance&)> make);
+  // Throws JobError where two streams that are brought together stand behind unequal numbers of shuffles.
+  void check_same_level(NodeId left, NodeId right) const;
+  // What the node made last writes, an edge, goes into a new state, of the level behind it. In checkpoints a state is
+  // its number, for now: a change of code that reorders states cannot go on from them.
   StateId add_state(std::string name, std::function<std::unique_ptr<StateTable>(size_t rank_size)> make);
 
   // Shows a state to the sink and to queries; without `show` its values as they are.
@@ -171,16 +69,33 @@ class Graph {
   [[nodiscard]] bool needs_time() const { return needs_time_; }
   [[nodiscard]] bool removes_keys() const { return removes_keys_; }
   [[nodiscard]] StateId published() const { return *published_; }
+  // Shuffles that stand one behind the other.
+  [[nodiscard]] int32_t levels() const;
+  [[nodiscard]] int32_t level_of_state(StateId state) const { return states_[state].level; }
   [[nodiscard]] std::unique_ptr<MapInstance> make_map(int32_t state_partitions, std::unique_ptr<MapNode> source) const;
   [[nodiscard]] std::vector<std::unique_ptr<StateTable>> make_states() const;
+  // The nodes of a level from 1 on, of these states, which outlive them.
+  [[nodiscard]] std::unique_ptr<MapInstance> make_level(int32_t level, int32_t state_partitions,
+                                                        std::span<const std::unique_ptr<StateTable>> states) const;
 
  private:
+  struct Node {
+    std::function<void(MapInstance&)> make;
+    int32_t level;
+    EdgeId edge;  // that it writes, if it writes one
+  };
   struct State {
     std::string name;
     std::function<std::unique_ptr<StateTable>(size_t rank_size)> make;
+    int32_t level;
   };
+
+  NodeId add(Node node);
+  [[nodiscard]] int32_t level_of(NodeId node) const { return node == kSource ? 0 : nodes_[node - 1].level; }
+  void make_nodes(int32_t level, MapInstance& instance) const;
+
   const std::chrono::microseconds batch_interval_;
-  std::vector<std::function<void(MapInstance&)>> nodes_;
+  std::vector<Node> nodes_;  // the source is node 0, and not here
   std::vector<WindowSize> windows_;
   size_t source_chains_ = 0;
   bool direct_ = true;
@@ -204,6 +119,7 @@ class GraphJob final : public Job {
   [[nodiscard]] size_t rank_size() const override { return graph_->rank_size(); }
   [[nodiscard]] bool needs_time() const override { return graph_->needs_time(); }
   [[nodiscard]] bool removes_keys() const override { return graph_->removes_keys(); }
+  [[nodiscard]] int32_t levels() const override { return graph_->levels(); }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override;
   [[nodiscard]] std::unique_ptr<StateTable> make_state_table() const override;
 
@@ -212,5 +128,8 @@ class GraphJob final : public Job {
   const int32_t state_partitions_;
   const int64_t max_record_bytes_;
 };
+
+// What a user's function throws where no record can be refused for it.
+std::unexpected<Error> threw(const std::string& where, const std::string& what);
 
 }  // namespace millrace::internal

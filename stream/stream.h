@@ -1,7 +1,7 @@
 // Stream and Table: what a job is said in. Both are handles on the graph that is being made; they can be copied.
 //
 //   Stream<T>     values, batch by batch: map, filter, flat_map, ...
-//   Table<K, V>   a view by key that follows the stream: map_values, publish, rank
+//   Table<K, V>   a view by key that follows the stream: map_values, publish, rank; changes() are a stream again
 //
 // Functions are copied, at each step of the definition and into each thread that runs them, and called there by one
 // thread only: they may keep buffers (no shared ones), but nothing that influences results. Their results must depend
@@ -32,6 +32,7 @@
 #include "stream/pair_edge.h"
 #include "stream/pair_list.h"
 #include "stream/record.h"
+#include "stream/table.h"
 #include "stream/update_state.h"
 #include "stream/windowed.h"
 
@@ -57,62 +58,7 @@ struct UpdateOptions {
   bool only_changed = false;  // keys without new values are left alone
 };
 
-// `Stored` and `F`: what the state holds, and what map_values() makes a V of.
-template <typename K, typename V, typename Stored = V, typename F = std::identity>
-class Table {
- public:
-  Table(std::shared_ptr<internal::Graph> graph, internal::StateId state, F function = {},
-        std::shared_ptr<const internal::AnyShow> show = nullptr)
-      : graph_(std::move(graph)), state_(state), function_(std::move(function)), show_(std::move(show)) {}
-
-  // Shows function(value) in place of each value. The function is called by several threads at once, when results are
-  // published or asked for, and throws nothing.
-  template <typename G>
-  auto map_values(G function) const {
-    static_assert(std::invocable<const G&, const V&>,
-                  "millrace: map_values() needs a function of the table's values that changes nothing of its own");
-    using U = std::decay_t<std::invoke_result_t<const G&, const V&>>;
-    const auto both = [first = function_, second = std::move(function)](const Stored& value) {
-      return std::invoke(second, std::invoke(first, value));
-    };
-    using Both = std::remove_const_t<decltype(both)>;
-    return Table<K, U, Stored, Both>(graph_, state_, both, std::make_shared<internal::ShowMapped<Stored, Both>>(both));
-  }
-
-  // Every key's value, in the sink as the HASH {JOB}:NAME, and for queries.
-  Table publish(std::string name) const {
-    static_assert(
-        kTextual<V>,
-        "millrace: publish() needs values that have a text. Give the type a member `std::string text() const`, or use "
-        "map_values()");
-    graph_->publish(state_, std::move(name), show_);
-    return *this;
-  }
-  // The `size` highest by score (ties by the keys' bytes) as the ZSET {JOB}:NAME. Of a published table; the value is a
-  // number or has a member `double score() const`.
-  Table rank(std::string name, size_t size) const {
-    static_assert(kHasScore, "millrace: rank() needs a number, or a value with a member `double score() const`");
-    graph_->rank(state_, std::move(name), size, false, show_.get());
-    return *this;
-  }
-  // Every key in the ZSET; `top` of queries are the first `size`.
-  Table rank_all(std::string name, size_t size) const {
-    static_assert(kHasScore, "millrace: rank() needs a number, or a value with a member `double score() const`");
-    graph_->rank(state_, std::move(name), size, true, show_.get());
-    return *this;
-  }
-
- private:
-  static constexpr bool kHasScore = HasScore<V> || std::is_arithmetic_v<V>;
-
-  std::shared_ptr<internal::Graph> graph_;
-  internal::StateId state_;
-  [[no_unique_address]] F function_;
-  std::shared_ptr<const internal::AnyShow> show_;  // none: the values as they are
-};
-
-// Values of T that come from an origin of values of In through a chain.
-template <typename T, typename In = Record, typename Chain = internal::BeginStage<Record>>
+template <typename T, typename In, typename Chain>
 class Stream {
  public:
   using Value = T;
@@ -157,6 +103,7 @@ class Stream {
   // The values of both streams; those of one record stand in the order of the streams.
   template <typename OtherIn, typename OtherChain>
   auto union_with(const Stream<T, OtherIn, OtherChain>& other) const {
+    graph_->check_same_level(origin_, other.origin_);
     const auto node = collected(2);
     collect(node, 0);
     other.collect(node, 1);
@@ -302,6 +249,8 @@ class Stream {
   friend class Windowed;
 
   static constexpr std::string_view kAll = "all";  // the one key of count() and reduce()
+  static constexpr internal::Graph::Traits kTraits{.direct = Chain::kDirect, .refuses = Chain::kRefuses};
+  static constexpr internal::Graph::Traits kListed{.direct = false, .refuses = Chain::kRefuses};
 
   auto with_one() const {
     return map([](const T& value) noexcept(std::is_nothrow_copy_constructible_v<T>) {
@@ -326,6 +275,7 @@ class Stream {
       close<V>();
     } else {
       graph_->add_node(
+          origin_,
           [origin = origin_, chain = chain_, merge](internal::MapInstance& instance) {
             const int32_t partitions = instance.state_partitions();
             if constexpr (Chain::kDirect && std::same_as<In, Record>) {
@@ -339,7 +289,7 @@ class Stream {
             add_edge(instance, origin,
                      std::make_unique<internal::HeldPairs<In, Chain, K, V, Merge>>(partitions, chain, merge));
           },
-          origin_ == internal::Graph::kSource, Chain::kDirect);
+          kTraits);
     }
   }
   // ...and with one that does not combine.
@@ -347,11 +297,12 @@ class Stream {
   void close() const {
     using K = typename PairOf<T>::Key;
     graph_->add_node(
+        origin_,
         [origin = origin_, chain = chain_](internal::MapInstance& instance) {
           add_edge(instance, origin,
                    std::make_unique<internal::ListedPairs<In, Chain, K, V>>(instance.state_partitions(), chain));
         },
-        origin_ == internal::Graph::kSource, false);
+        kListed);
   }
   template <typename Edge>
   static void add_edge(internal::MapInstance& instance, internal::NodeId origin, std::unique_ptr<Edge> edge) {
@@ -385,22 +336,23 @@ class Stream {
     static_assert(
         std::same_as<T, Record> || Encodable<Owned<T>>,
         "millrace: values that are kept for several consumers must be such as can be stored; see stream/codec.h");
-    return graph_->add_node(
-        [branches](internal::MapInstance& instance) {
-          instance.add(std::make_unique<internal::Collected<Owned<T>>>(branches));
-        },
-        false, false);
+    return graph_->add_node(origin_,
+                            [branches](internal::MapInstance& instance) {
+                              instance.add(std::make_unique<internal::Collected<Owned<T>>>(branches));
+                            },
+                            {});
   }
 
   void collect(internal::NodeId node, size_t branch) const {
     graph_->add_node(
+        origin_,
         [origin = origin_, chain = chain_, node, branch](internal::MapInstance& instance) {
           auto& into = static_cast<internal::Collected<Owned<T>>&>(instance.node(node)).branch(branch);
           auto collector = std::make_unique<internal::Collector<In, Chain, Owned<T>>>(chain, into);
           instance.origin<In>(origin).attach(*collector);
           instance.add(std::move(collector));
         },
-        origin_ == internal::Graph::kSource, false);
+        kListed);
   }
 
   [[nodiscard]] auto from(internal::NodeId node) const {

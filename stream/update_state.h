@@ -14,6 +14,7 @@
 
 #include "common/base/check.h"
 #include "stream/pair_section.h"
+#include "stream/same_bytes.h"
 #include "stream/versioned_table.h"
 
 namespace millrace {
@@ -127,24 +128,14 @@ class UpdateTable final : public VersionedTable<S> {
     std::optional<S> after = function_(this->key(slot), values, std::move(before), time);
     if (!after) {
       this->remove(slot);
-    } else if (!this->live(slot) || !same(this->value(slot), *after)) {
+    } else if (!this->live(slot) || !same_(this->value(slot), *after)) {
       this->set(slot, *std::move(after));
     }
   }
 
-  // By the bytes: what a type calls equal may differ.
-  bool same(const S& a, const S& b) {
-    bytes_a_.resize(Codec<S>::size(a));
-    bytes_b_.resize(Codec<S>::size(b));
-    if (bytes_a_.size() != bytes_b_.size()) return false;
-    Codec<S>::encode(bytes_a_.data(), a);
-    Codec<S>::encode(bytes_b_.data(), b);
-    return bytes_a_ == bytes_b_;
-  }
-
   const bool only_changed_;
   Function function_;
-  std::string bytes_a_, bytes_b_;  // buffers of same()
+  SameBytes<S> same_;
 };
 
 }  // namespace internal

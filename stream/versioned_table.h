@@ -28,6 +28,7 @@
 
 #include "common/base/check.h"
 #include "stream/byte_table.h"
+#include "stream/changes.h"
 #include "stream/codec.h"
 #include "stream/job.h"
 #include "stream/show.h"
@@ -69,7 +70,7 @@ struct OnHeap {
 
 // `kCheckpointed` false: what derives keeps something else in checkpoints, of which the values can be made anew.
 template <typename V, bool kCheckpointed = true>
-class VersionedTable : public StateTable, public ShowsMapped {
+class VersionedTable : public StateTable, public ShowsMapped, public Followed<typename ShownPart<V>::type> {
   using Part = ShownPart<V>;
   using Stored = std::conditional_t<std::is_trivially_copyable_v<V>, InCell<V>, OnHeap<V>>;
 
@@ -154,6 +155,19 @@ class VersionedTable : public StateTable, public ShowsMapped {
 
   [[nodiscard]] bool changed() const override { return changed_by_newest_; }
 
+  void follow() override { followed_ = true; }
+  [[nodiscard]] std::vector<ByteSlot> touched() const override {
+    std::vector<ByteSlot> slots = touched_;
+    std::ranges::sort(slots, {}, [this](ByteSlot slot) { return table_.key(slot); });
+    return slots;
+  }
+  [[nodiscard]] typename Followed<typename Part::type>::Difference difference(ByteSlot slot) const override {
+    const Cell& cell = table_.value(slot);
+    const OldValue& old = undo_.back().entries[(cell.bits >> kEntryShift) - undo_.back().first_entry];
+    const auto* before = (old.version & 1) == 0 ? nullptr : &Part::of(Stored::old(old.value));
+    return {table_.key(slot), before, cell.live() ? &Part::of(cell.stored.get()) : nullptr};
+  }
+
   [[nodiscard]] bool must_publish_all() const override { return removals_forgotten_; }
 
   [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override {
@@ -199,7 +213,8 @@ class VersionedTable : public StateTable, public ShowsMapped {
 
   [[nodiscard]] int64_t memory_bytes() const override {
     size_t bytes = sizeof(*this) + table_.memory_bytes() + top_.memory_bytes();
-    bytes += (changed_.capacity() + frozen_.capacity() + unpublished_.capacity() + publishing_.capacity()) *
+    bytes += (changed_.capacity() + frozen_.capacity() + unpublished_.capacity() + publishing_.capacity() +
+              touched_.capacity()) *
              sizeof(ByteSlot);
     for (const Undo& undo : undo_) bytes += sizeof(undo) + undo.entries.capacity() * sizeof(OldValue);
     if constexpr (!std::is_trivially_copyable_v<V>) bytes += (live_ + undo_entries()) * sizeof(V);
@@ -211,6 +226,7 @@ class VersionedTable : public StateTable, public ShowsMapped {
     CHECK_GT(batch.value(), newest_.value()) << "batches must be applied in order, each once";
     newest_ = batch;
     undo_.push_back({batch, next_entry_, {}});
+    touched_.clear();
   }
   void end_batch() {
     changed_by_newest_ = !undo_.back().entries.empty();
@@ -239,14 +255,14 @@ class VersionedTable : public StateTable, public ShowsMapped {
   [[gnu::always_inline]] void change(ByteSlot slot, Change&& change_value) {
     Cell& cell = table_.value(slot);
     const bool fresh = !cell.live();
-    if (!old_is_kept(cell)) keep_old(cell, cell.stored.copy());
+    if (!old_is_kept(cell)) keep_old(slot, cell, cell.stored.copy());
     if (fresh) begin_life(cell);
     change_value(cell.stored.get(), fresh);
     note_change(slot);
   }
   void set(ByteSlot slot, V&& value) {
     Cell& cell = table_.value(slot);
-    if (!old_is_kept(cell)) keep_old(cell, cell.stored.take());
+    if (!old_is_kept(cell)) keep_old(slot, cell, cell.stored.take());
     begin_life(cell);
     cell.stored.get() = std::move(value);
     note_change(slot);
@@ -254,7 +270,7 @@ class VersionedTable : public StateTable, public ShowsMapped {
   void remove(ByteSlot slot) {
     Cell& cell = table_.value(slot);
     if (!cell.live()) return;
-    if (!old_is_kept(cell)) keep_old(cell, cell.stored.take());
+    if (!old_is_kept(cell)) keep_old(slot, cell, cell.stored.take());
     end_life(cell);
     note_change(slot);
   }
@@ -331,7 +347,9 @@ class VersionedTable : public StateTable, public ShowsMapped {
   [[nodiscard]] bool old_is_kept(const Cell& cell) const {
     return (cell.bits >> kEntryShift) >= undo_.back().first_entry;
   }
-  void keep_old(Cell& cell, typename Stored::Old old) {
+  void keep_old(ByteSlot slot, Cell& cell, typename Stored::Old old) {
+    if (followed_) [[unlikely]]
+      touched_.push_back(slot);
     undo_.back().entries.push_back({cell.bits >> kListBits, std::move(old)});
     cell.bits = (next_entry_++ << kEntryShift) | (cell.bits & (kLists | kLive));
   }
@@ -397,7 +415,7 @@ class VersionedTable : public StateTable, public ShowsMapped {
       const uint64_t bits = table_.value(slot).bits;
       return (bits & (kLists | kLive)) != 0 || bits >> kEntryShift >= oldest || listed[slot];
     });
-    for (std::vector<ByteSlot>* slots : {&changed_, &frozen_, &unpublished_, &publishing_}) {
+    for (std::vector<ByteSlot>* slots : {&changed_, &frozen_, &unpublished_, &publishing_, &touched_}) {
       for (ByteSlot& slot : *slots) slot = moved[slot];
     }
     top_.remap(moved);
@@ -432,6 +450,8 @@ class VersionedTable : public StateTable, public ShowsMapped {
   BatchId forgotten_;      // as passed to forget_undo
   std::deque<Undo> undo_;  // ascending by batch; batches that changed nothing have none
   uint64_t next_entry_ = 1;
+  bool followed_ = false;
+  std::vector<ByteSlot> touched_;  // by the newest batch, of a table that is followed
   bool freeze_open_ = false;
   std::vector<ByteSlot> changed_;      // since the last freeze
   std::vector<ByteSlot> frozen_;       // of the open freeze

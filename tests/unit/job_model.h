@@ -26,6 +26,7 @@ struct ModelBatch {
   std::vector<std::string> lines;  // by the log's partitions, then in their order
   int64_t time_ms = 0;
   bool tick = false;
+  int32_t state_partitions = 0;
 };
 using ModelTable = std::map<std::string, std::string>;
 
@@ -54,9 +55,10 @@ inline void expect_model(const JobDefinition& definition, const ModelOptions& op
                          const std::function<std::function<ModelTable(const ModelBatch&)>()>& make_model) {
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     std::mt19937_64 random(seed);
+    const int32_t state_partitions = seed % 2 == 0 ? 1 : 8;
     testing::TestJob job(
         definition,
-        {.settings = options.settings, .state_partitions = seed % 2 == 0 ? 1 : 8, .piece_records = 1 + random() % 100});
+        {.settings = options.settings, .state_partitions = state_partitions, .piece_records = 1 + random() % 100});
     const auto model = make_model();
     for (int number = 0; number < options.batches; ++number) {
       std::map<int32_t, std::vector<std::string>> pushed;
@@ -76,7 +78,8 @@ inline void expect_model(const JobDefinition& definition, const ModelOptions& op
       } else {
         job.run_batch();
       }
-      ModelBatch batch{.time_ms = job.batch_time(), .tick = options.needs_time && !early};
+      ModelBatch batch{
+          .time_ms = job.batch_time(), .tick = options.needs_time && !early, .state_partitions = state_partitions};
       for (const auto& [partition, lines] : pushed) {
         batch.lines.insert(batch.lines.end(), lines.begin(), lines.end());
       }

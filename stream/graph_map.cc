@@ -1,0 +1,109 @@
+#include <algorithm>
+#include <exception>
+#include <new>
+
+#include "stream/graph.h"
+
+namespace millrace::internal {
+namespace {
+
+// The log's records, in chunks.
+class RecordSource final : public Origin<Record> {
+ public:
+  void give_records(std::span<const Record> records, Verdicts& verdicts) {
+    give(records, std::span(kAscending).first(records.size()), verdicts);
+  }
+};
+
+class GraphMapTask final : public MapTask {
+ public:
+  GraphMapTask(std::shared_ptr<const Graph> graph, int32_t state_partitions, int64_t max_record_bytes)
+      : graph_(std::move(graph)), max_record_bytes_(max_record_bytes) {
+    auto source = std::make_unique<RecordSource>();
+    source_ = source.get();
+    nodes_ = graph_->make_map(state_partitions, std::move(source));
+    chunk_.reserve(kChunk);
+  }
+
+  // After kCorrupt all pairs since the last finish() are forgotten.
+  Status map(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) override {
+    Status status;
+    try {
+      status = map_batches(partition, range, bytes, report);
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& problem) {
+      status = threw("map", problem.what());
+    }
+    if (!status) clear();
+    report.emitted += nodes_->take_emitted();
+    return status;
+  }
+
+  std::vector<ShuffleBlock::Section> finish() override {
+    chunk_.clear();
+    return nodes_->finish();
+  }
+
+ private:
+  Status map_batches(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) {
+    RecordBatchCursor batches(bytes);
+    for (RecordBatchView batch; batches.next(batch);) {
+      if (batch.is_control() || batch.last_offset() < range.from || batch.base_offset() >= range.to) continue;
+      RecordCursor records(batch);
+      if (nodes_->direct_consumer() != nullptr) {
+        nodes_->direct_consumer()->consume(partition, range, max_record_bytes_, records, report);
+        if (Status status = records.status(); !status) return status;
+        continue;
+      }
+      Record record;
+      record.partition = partition;
+      while (records.next(record)) {
+        if (!range.contains(record.offset)) continue;
+        chunk_.push_back(record);
+        if (chunk_.size() == kChunk) run_chunk(report);
+      }
+      run_chunk(report);
+      if (Status status = records.status(); !status) return status;
+    }
+    return batches.status();
+  }
+
+  void run_chunk(MapReport& report) {
+    if (chunk_.empty()) return;
+    verdicts_.begin(chunk_.size());
+    for (uint32_t i = 0; i < chunk_.size(); ++i) {
+      if (static_cast<int64_t>(chunk_[i].value.size()) > max_record_bytes_) [[unlikely]] {
+        verdicts_.refuse(i, too_long(max_record_bytes_));
+      }
+    }
+    source_->give_records(chunk_, verdicts_);
+    nodes_->end_chunk(verdicts_);
+    report.records += static_cast<int64_t>(chunk_.size());
+    std::ranges::sort(verdicts_.problems());
+    for (auto& [record, problem] : verdicts_.problems()) {
+      report.add_dead_letter(chunk_[record].offset, chunk_[record].timestamp_ms, std::move(problem));
+    }
+    chunk_.clear();
+  }
+
+  void clear() {
+    chunk_.clear();
+    nodes_->clear();
+  }
+
+  const std::shared_ptr<const Graph> graph_;
+  const int64_t max_record_bytes_;
+  RecordSource* source_;  // one of nodes_
+  std::unique_ptr<MapInstance> nodes_;
+  std::vector<Record> chunk_;
+  Verdicts verdicts_;
+};
+
+}  // namespace
+
+std::unique_ptr<MapTask> GraphJob::make_map_task() const {
+  return std::make_unique<GraphMapTask>(graph_, state_partitions_, max_record_bytes_);
+}
+
+}  // namespace millrace::internal

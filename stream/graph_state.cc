@@ -1,0 +1,160 @@
+#include <algorithm>
+#include <exception>
+#include <new>
+
+#include "common/base/check.h"
+#include "stream/graph.h"
+#include "stream/varint.h"
+
+namespace millrace::internal {
+namespace {
+
+constexpr char kNoException[] = "something that is no std::exception";
+
+// The states of one state partition.
+class GraphStateTable final : public StateTable {
+ public:
+  GraphStateTable(std::shared_ptr<const Graph> graph, int32_t state_partitions)
+      : graph_(std::move(graph)), states_(graph_->make_states()), pieces_(states_.size()) {
+    for (int32_t level = 1; level < graph_->levels(); ++level) {
+      levels_.push_back(graph_->make_level(level, state_partitions, states_));
+    }
+  }
+
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+    if (!restored_) return restored_;
+    CHECK(context.level >= 1 && context.level <= graph_->levels()) << "the job has no level " << context.level;
+    for (auto& pieces : pieces_) pieces.clear();
+    for (size_t index = 0; index < sections.size(); ++index) {
+      if (!split(sections[index], context.level)) {
+        return fail(ErrorCode::kCorrupt, "section " + std::to_string(index) + " of batch " +
+                                             std::to_string(context.batch.value()) +
+                                             " does not parse; the partition must be restored");
+      }
+    }
+    try {
+      for (StateId state = 0; state < states_.size(); ++state) {
+        if (graph_->level_of_state(state) != context.level) continue;
+        if (Status status = states_[state]->apply(context, pieces_[state]); !status) return status;
+      }
+      if (context.level < graph_->levels()) return run_level(context.level);
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& problem) {
+      return threw("merge", problem.what());
+    } catch (...) {
+      return threw("merge", kNoException);
+    }
+    return {};
+  }
+
+  [[nodiscard]] std::vector<ShuffleBlock::Section> take_emitted() override { return std::exchange(emitted_, {}); }
+
+  [[nodiscard]] bool changed() const override {
+    return std::ranges::any_of(states_, [](const auto& state) { return state->changed(); });
+  }
+
+  [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
+    return published().read(key, at);
+  }
+  void forget_undo(BatchId applied) override {
+    for (const auto& state : states_) state->forget_undo(applied);
+  }
+
+  void freeze(StatePartition self, StateRun& run) override {
+    char prefix[kMaxVarintBytes];
+    for (StateId state = 0; state < states_.size(); ++state) {
+      run.set_prefix({prefix, put_varint(prefix, state)});
+      states_[state]->freeze(self, run);
+    }
+    run.set_prefix({});
+  }
+  void settle_freeze(bool complete) override {
+    for (const auto& state : states_) state->settle_freeze(complete);
+  }
+
+  Status restore(const StateRun::Entry& entry, bool unpublished) override {
+    const char* at = entry.key.data();
+    const char* end = at + entry.key.size();
+    uint64_t state = 0;
+    if (!get_varint(at, end, state) || state >= states_.size()) {
+      return fail(ErrorCode::kCorrupt, "the checkpoint has a key of state " + std::to_string(state) +
+                                           ", the job has states up to " + std::to_string(states_.size() - 1) +
+                                           "; was it written by another type of job?");
+    }
+    StateRun::Entry inner = entry;
+    inner.key = {at, end};
+    return states_[state]->restore(inner, unpublished && state == graph_->published());
+  }
+  void finish_restore(int64_t tick_ms) override {
+    try {
+      for (const auto& state : states_) state->finish_restore(tick_ms);
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& problem) {
+      restored_ = threw("restore", problem.what());
+    } catch (...) {
+      restored_ = threw("restore", kNoException);
+    }
+  }
+
+  [[nodiscard]] bool must_publish_all() const override { return published().must_publish_all(); }
+  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override { return published().take_unpublished(all); }
+  void settle_publication(bool done) override { published().settle_publication(done); }
+  [[nodiscard]] std::vector<SinkEntry> top(size_t n) override { return published().top(n); }
+  [[nodiscard]] std::vector<SinkEntry> top_above(size_t n, double at_least) override {
+    return published().top_above(n, at_least);
+  }
+
+  [[nodiscard]] int64_t keys() const override {
+    int64_t keys = 0;
+    for (const auto& state : states_) keys += state->keys();
+    return keys;
+  }
+  [[nodiscard]] int64_t memory_bytes() const override {
+    int64_t bytes = 0;
+    for (const auto& state : states_) bytes += state->memory_bytes();
+    return bytes;
+  }
+
+ private:
+  [[nodiscard]] StateTable& published() const { return *states_[graph_->published()]; }
+
+  Status run_level(int32_t level) {
+    MapInstance& nodes = *levels_[static_cast<size_t>(level - 1)];
+    if (Status status = nodes.run_level(level); !status) return status;
+    emitted_ = nodes.finish();
+    return {};
+  }
+
+  bool split(std::string_view section, int32_t level) {
+    const char* at = section.data();
+    const char* end = at + section.size();
+    while (at != end) {
+      uint64_t edge = 0;
+      uint64_t size = 0;
+      if (!get_varint(at, end, edge) || edge >= pieces_.size()) return false;
+      if (graph_->level_of_state(edge) != level) return false;
+      if (!get_varint(at, end, size) || size > static_cast<uint64_t>(end - at)) return false;
+      pieces_[edge].emplace_back(at, size);
+      at += size;
+    }
+    return true;
+  }
+
+  const std::shared_ptr<const Graph> graph_;
+  const std::vector<std::unique_ptr<StateTable>> states_;
+  std::vector<std::unique_ptr<MapInstance>>
+      levels_;       // the nodes of level 1 and up, but for the last one, which has none
+  Status restored_;  // what came of finish_restore()
+  std::vector<std::vector<std::string_view>> pieces_;  // of what is being applied, by edge
+  std::vector<ShuffleBlock::Section> emitted_;         // for the next level
+};
+
+}  // namespace
+
+std::unique_ptr<StateTable> GraphJob::make_state_table() const {
+  return std::make_unique<GraphStateTable>(graph_, state_partitions_);
+}
+
+}  // namespace millrace::internal

@@ -1,0 +1,185 @@
+// The nodes that values go through, chunk by chunk, as they were made for one map task, or for one level of one state
+// partition (MapInstance). Owned by one lane and used by its thread only.
+//
+// A section of a shuffle block (numbers are unsigned varints; the block's checksum covers it): for each edge that has
+// something for the partition, ascending
+//
+//   edge, size, that many bytes as the edge's writer and reader know them
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "stream/job.h"
+#include "stream/record.h"
+
+namespace millrace::internal {
+
+using NodeId = size_t;
+using EdgeId = size_t;
+using StateId = size_t;
+
+// The most values of a chunk, and their numbers.
+inline constexpr size_t kChunk = 256;
+inline constexpr std::array<uint32_t, kChunk> kAscending = [] {
+  std::array<uint32_t, kChunk> numbers{};
+  std::iota(numbers.begin(), numbers.end(), 0);
+  return numbers;
+}();
+
+// Which records of a chunk are refused, and why. Where a level begins, each of its values is a record.
+class Verdicts {
+ public:
+  void begin(size_t records) {
+    refused_.assign(records, 0);
+    problems_.clear();
+  }
+  void refuse(uint32_t record, std::string reason) {
+    if (refused_[record] != 0) return;
+    refused_[record] = 1;
+    problems_.emplace_back(record, std::move(reason));
+  }
+  [[nodiscard]] bool refused(uint32_t record) const { return refused_[record] != 0; }
+  [[nodiscard]] std::vector<std::pair<uint32_t, std::string>>& problems() { return problems_; }
+
+ private:
+  std::vector<uint8_t> refused_;
+  std::vector<std::pair<uint32_t, std::string>> problems_;
+};
+
+class MapNode {
+ public:
+  virtual ~MapNode() = default;
+  // Every origin before this node has given all of the chunk. Called in the order of definition.
+  virtual void end_chunk(Verdicts&) {}
+  // The chunk is through: what was given by records that are not refused counts, the rest is forgotten.
+  virtual void commit(const Verdicts&) {}
+  // Forgets all values since the last finish().
+  virtual void clear() {}
+};
+
+// Takes values, chunk by chunk: one call for many. `records[i]` is the record of the chunk that values[i] comes from.
+template <typename T>
+class Consumer {
+ public:
+  virtual ~Consumer() = default;
+  virtual void consume(std::span<const T> values, std::span<const uint32_t> records, Verdicts& verdicts) = 0;
+};
+
+// A node that others consume.
+template <typename T>
+class Origin : public MapNode {
+ public:
+  void attach(Consumer<T>& consumer) { consumers_.push_back(&consumer); }
+
+ protected:
+  void give(std::span<const T> values, std::span<const uint32_t> records, Verdicts& verdicts) {
+    for (Consumer<T>* consumer : consumers_) consumer->consume(values, records, verdicts);
+  }
+
+ private:
+  std::vector<Consumer<T>*> consumers_;
+};
+
+// What a level of a state partition begins with: what the newest batch made of a state.
+class LevelSource {
+ public:
+  virtual ~LevelSource() = default;
+  // The state has applied a batch.
+  virtual void begin_level() = 0;
+  // Gives a chunk of values, each as a record of its own, and begins `verdicts` for it. False: there are none any more.
+  virtual bool give_next(Verdicts& verdicts) = 0;
+};
+
+// Takes the log's records as they lie, where a job is one chain that never takes anything back.
+class DirectConsumer {
+ public:
+  virtual ~DirectConsumer() = default;
+  virtual void consume(LogPartition partition, OffsetRange range, int64_t max_record_bytes, RecordCursor& records,
+                       MapReport& report) = 0;
+};
+
+// Why a record is refused that is longer than the job takes.
+std::string too_long(int64_t max_record_bytes);
+
+// The pairs of one edge, combined or not, until finish().
+class EdgeWriter {
+ public:
+  virtual ~EdgeWriter() = default;
+  // Sets bytes[p] to the size of the piece for state partition p, 0: none.
+  virtual void measure(std::span<uint64_t> bytes) = 0;
+  // Writes the piece for each p with bytes at at[p], and moves at[p] behind it.
+  virtual void write(std::span<char*> at) = 0;
+  // Pairs since the last call.
+  virtual int64_t take_emitted() = 0;
+};
+
+class MapInstance {
+ public:
+  // `direct`: the whole job is one chain that never takes anything back. `states`: of the state partition, which
+  // outlive this; none in a map task.
+  MapInstance(int32_t state_partitions, bool direct, std::span<const std::unique_ptr<StateTable>> states = {})
+      : state_partitions_(state_partitions), direct_(direct), states_(states) {}
+
+  // What is added from here on, one node, has this number; if it writes an edge, the edge has that one.
+  void begin_node(NodeId node, EdgeId edge) {
+    node_ = node;
+    edge_ = edge;
+  }
+
+  [[nodiscard]] int32_t state_partitions() const { return state_partitions_; }
+  [[nodiscard]] bool direct() const { return direct_; }
+  template <typename T>
+  Origin<T>& origin(NodeId node) {
+    return static_cast<Origin<T>&>(*by_number_[node]);
+  }
+  [[nodiscard]] MapNode& node(NodeId node) { return *by_number_[node]; }
+  [[nodiscard]] StateTable& state(StateId state) { return *states_[state]; }
+  void add(std::unique_ptr<MapNode> node) {
+    by_number_.resize(node_ + 1);
+    by_number_[node_] = node.get();
+    nodes_.push_back(std::move(node));
+  }
+  void add_edge(EdgeWriter& writer) { edges_.push_back({edge_, &writer}); }
+  void add_level_source(LevelSource& source) { level_sources_.push_back(&source); }
+  void set_direct_consumer(DirectConsumer& consumer) { direct_consumer_ = &consumer; }
+  [[nodiscard]] DirectConsumer* direct_consumer() const { return direct_consumer_; }  // none unless direct()
+  [[nodiscard]] size_t size() const { return nodes_.size(); }
+
+  // The origins have given a chunk: it goes through all nodes.
+  void end_chunk(Verdicts& verdicts);
+  // Everything that the newest batch made of the level's states, through all nodes. kInvalid: a function
+  // throws.
+  Status run_level(int32_t level);
+  // Pairs since the last call.
+  int64_t take_emitted();
+  // All pairs since the last one, as sections ascending by state partition, which are forgotten with that.
+  std::vector<ShuffleBlock::Section> finish();
+  void clear();
+
+ private:
+  struct Edge {
+    EdgeId number;
+    EdgeWriter* writer;
+  };
+
+  const int32_t state_partitions_;
+  const bool direct_;
+  const std::span<const std::unique_ptr<StateTable>> states_;
+  NodeId node_ = 0;
+  EdgeId edge_ = 0;
+  std::vector<std::unique_ptr<MapNode>> nodes_;  // in the order of definition
+  std::vector<MapNode*> by_number_;              // none: of another level
+  std::vector<Edge> edges_;                      // ascending
+  std::vector<LevelSource*> level_sources_;
+  DirectConsumer* direct_consumer_ = nullptr;
+  Verdicts verdicts_;  // of run_level()
+};
+
+}  // namespace millrace::internal

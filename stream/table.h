@@ -1,0 +1,97 @@
+// Table: what stands behind an aggregation of a stream; see stream/stream.h.
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "common/base/check.h"
+#include "stream/chain.h"
+#include "stream/changes.h"
+#include "stream/codec.h"
+#include "stream/graph.h"
+#include "stream/show.h"
+
+namespace millrace {
+
+// Values of T that come from an origin of values of In through a chain.
+template <typename T, typename In = Record, typename Chain = internal::BeginStage<Record>>
+class Stream;
+
+// `Stored` and `F`: what the state holds, and what map_values() makes a V of.
+template <typename K, typename V, typename Stored = V, typename F = std::identity>
+class Table {
+ public:
+  Table(std::shared_ptr<internal::Graph> graph, internal::StateId state, F function = {},
+        std::shared_ptr<const internal::AnyShow> show = nullptr)
+      : graph_(std::move(graph)), state_(state), function_(std::move(function)), show_(std::move(show)) {}
+
+  // Shows function(value) in place of each value. The function is called by several threads at once, when results are
+  // published or asked for, and throws nothing.
+  template <typename G>
+  auto map_values(G function) const {
+    static_assert(std::invocable<const G&, const V&>,
+                  "millrace: map_values() needs a function of the table's values that changes nothing of its own");
+    using U = std::decay_t<std::invoke_result_t<const G&, const V&>>;
+    const auto both = [first = function_, second = std::move(function)](const Stored& value) {
+      return std::invoke(second, std::invoke(first, value));
+    };
+    using Both = std::remove_const_t<decltype(both)>;
+    return Table<K, U, Stored, Both>(graph_, state_, both, std::make_shared<internal::ShowMapped<Stored, Both>>(both));
+  }
+
+  // What changes in the table, as a stream: in each batch one Change for each key whose value is not the same any more,
+  // byte by byte; by state partitions, in each by the keys' bytes. How many there are depends on where batches were
+  // cut: what is made of them should take `before` off and add `after`. Of a window: its merge must give the same bytes
+  // in any order. What follows is done behind another shuffle, where no record can be refused: an exception fails the
+  // job.
+  auto changes() const {
+    require_codec<V>();
+    using Next = Change<K, V>;
+    const auto node =
+        graph_->add_source(state_, [state = state_, function = function_](internal::MapInstance& instance) {
+          auto* const table = dynamic_cast<internal::Followed<Stored>*>(&instance.state(state));
+          CHECK(table != nullptr) << "a table can tell what changes in it";
+          auto source = std::make_unique<internal::ChangeSource<K, V, Stored, F>>(*table, function);
+          instance.add_level_source(*source);
+          instance.add(std::move(source));
+        });
+    return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
+  }
+
+  // Every key's value, in the sink as the HASH {JOB}:NAME, and for queries.
+  Table publish(std::string name) const {
+    static_assert(
+        kTextual<V>,
+        "millrace: publish() needs values that have a text. Give the type a member `std::string text() const`, or use "
+        "map_values()");
+    graph_->publish(state_, std::move(name), show_);
+    return *this;
+  }
+  // The `size` highest by score (ties by the keys' bytes) as the ZSET {JOB}:NAME. Of a published table; the value is a
+  // number or has a member `double score() const`.
+  Table rank(std::string name, size_t size) const {
+    static_assert(kHasScore, "millrace: rank() needs a number, or a value with a member `double score() const`");
+    graph_->rank(state_, std::move(name), size, false, show_.get());
+    return *this;
+  }
+  // Every key in the ZSET; `top` of queries are the first `size`.
+  Table rank_all(std::string name, size_t size) const {
+    static_assert(kHasScore, "millrace: rank() needs a number, or a value with a member `double score() const`");
+    graph_->rank(state_, std::move(name), size, true, show_.get());
+    return *this;
+  }
+
+ private:
+  static constexpr bool kHasScore = HasScore<V> || std::is_arithmetic_v<V>;
+
+  std::shared_ptr<internal::Graph> graph_;
+  internal::StateId state_;
+  [[no_unique_address]] F function_;
+  std::shared_ptr<const internal::AnyShow> show_;  // none: the values as they are
+};
+
+}  // namespace millrace

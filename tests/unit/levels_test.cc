@@ -1,0 +1,259 @@
+// Shuffles behind shuffles: what changes in a table, and what is made of it, against plain code on the same input.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <set>
+#include <sstream>
+
+#include "job_model.h"
+#include "stream/job_library.h"
+
+namespace millrace {
+namespace {
+
+using namespace std::chrono_literals;
+using millrace::testing::TestJob;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+
+std::vector<std::string> words_of(const std::string& line) {
+  std::istringstream stream(line);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
+using Counts = std::map<std::string, int64_t>;
+// Makes of each batch what the table holds after it.
+using CountsModel = std::function<Counts(const ModelBatch&)>;
+
+// By the last letter of its key, all changes in their order.
+void log_changes(const auto& stream) {
+  stream
+      .map([](const Change<std::string, int64_t>& change) {
+        return std::pair(change.key.substr(change.key.size() - 1),
+                         text_of(std::tuple(change.key, change.before, change.after)));
+      })
+      .template combine_by_key<std::string>([](const std::string& first) { return first; },
+                                            [](std::string& all, const std::string& next) { all += next; }, "log")
+      .publish("log");
+}
+auto logged(const std::function<CountsModel()>& make_model) {
+  return [=] {
+    return [model = make_model(), before = Counts(), log = ModelTable()](const ModelBatch& batch) mutable {
+      const Counts after = model(batch);
+      std::map<std::pair<int32_t, std::string>, std::string> changes;  // in the order in which they come
+      const auto note = [&](const std::string& key) {
+        const auto text = [&](const Counts& counts) {
+          return counts.contains(key) ? std::to_string(counts.at(key)) : "null";
+        };
+        if (text(before) == text(after)) return;
+        changes[{state_partition_of(key, batch.state_partitions).value(), key}] =
+            "[\"" + key + "\"," + text(before) + "," + text(after) + "]";
+      };
+      for (const auto& [key, count] : before) note(key);
+      for (const auto& [key, count] : after) note(key);
+      for (const auto& [place, text] : changes) log[place.second.substr(place.second.size() - 1)] += text;
+      before = after;
+      return log;
+    };
+  };
+}
+
+auto running_counts() {
+  return [] {
+    return [counts = Counts()](const ModelBatch& batch) mutable {
+      for (const std::string& line : batch.lines) {
+        for (const std::string& word : words_of(line)) ++counts[word];
+      }
+      return counts;
+    };
+  };
+}
+
+MILLRACE_TEST_JOB(changes_of_counts) {
+  log_changes(job.lines().flat_map(split_words).count_by_value().changes());
+}
+TEST(Changes, are_one_for_each_key_and_batch_by_partition_and_key) {
+  expect_model(changes_of_counts, {.batches = 30, .most_lines = 12}, logged(running_counts()));
+}
+
+MILLRACE_TEST_JOB(changes_of_tens) {
+  log_changes(job.lines()
+                  .flat_map(split_words)
+                  .count_by_value()
+                  .map_values([](int64_t count) { return count / 10; })
+                  .changes()
+                  .cache());
+}
+TEST(Changes, are_those_of_what_a_reader_sees) {
+  expect_model(changes_of_tens, {.batches = 30, .most_lines = 12}, logged([] {
+                 return [inner = running_counts()()](const ModelBatch& batch) mutable {
+                   Counts counts = inner(batch);
+                   for (auto& [word, count] : counts) count /= 10;
+                   return counts;
+                 };
+               }));
+}
+
+MILLRACE_TEST_JOB(changes_of_recent_counts) {
+  log_changes(job.lines().flat_map(split_words).count_by_value({.time_to_live = 300ms}).changes());
+}
+TEST(Changes, say_what_has_gone_by_its_time_to_live) {
+  expect_model(
+      changes_of_recent_counts, {.needs_time = true, .batches = 40, .distinct = 60, .most_lines = 6}, logged([] {
+        return [counts = Counts(), touched = Counts()](const ModelBatch& batch) mutable {
+          for (const std::string& line : batch.lines) {
+            for (const std::string& word : words_of(line)) {
+              ++counts[word];
+              touched[word] = batch.time_ms;
+            }
+          }
+          if (batch.tick) {
+            std::erase_if(counts, [&](const auto& each) { return touched[each.first] + 300 <= batch.time_ms; });
+          }
+          return counts;
+        };
+      }));
+}
+
+MILLRACE_TEST_JOB(changes_of_windows) {
+  log_changes(job.lines().flat_map(split_words).window(300ms, 100ms).count_by_value().changes());
+}
+TEST(Changes, follow_a_window) {
+  expect_model(changes_of_windows, {.needs_time = true, .batches = 40, .distinct = 60, .most_lines = 6}, logged([] {
+                 return [words = std::vector<std::pair<int64_t, std::string>>(),
+                         counts = Counts()](const ModelBatch& batch) mutable {
+                   for (const std::string& line : batch.lines) {
+                     for (const std::string& word : words_of(line)) words.emplace_back(batch.time_ms, word);
+                   }
+                   if (!batch.tick) return counts;
+                   counts.clear();
+                   for (const auto& [time_ms, word] : words) {
+                     if (time_ms > batch.time_ms - 300) ++counts[word];
+                   }
+                   return counts;
+                 };
+               }));
+}
+
+// How many words came so often, and how many of these numbers are so large; both with what was there once.
+auto numbers_of(const auto& changes, const char* name) {
+  return changes
+      .flat_map(emitting<std::pair<std::string, int64_t>>([](const auto& change, auto& emit) {
+        if (change.before) emit(std::pair(std::to_string(*change.before), int64_t{-1}));
+        if (change.after) emit(std::pair(std::to_string(*change.after), int64_t{1}));
+      }))
+      .reduce_by_key([](int64_t a, int64_t b) { return a + b; }, name);
+}
+MILLRACE_TEST_JOB(numbers_of_numbers) {
+  const auto words = job.lines().flat_map(split_words).count_by_value();
+  numbers_of(numbers_of(words.changes(), "numbers").changes(), "of numbers").publish("numbers");
+}
+TEST(Levels, are_as_many_as_shuffles_stand_behind_each_other) {
+  const auto numbers = [](const Counts& counts, std::set<std::string>& seen) {
+    Counts result;
+    for (const auto& [key, count] : counts) ++result[std::to_string(count)];
+    for (const auto& [key, count] : result) seen.insert(key);
+    for (const std::string& key : seen) result.try_emplace(key, 0);
+    return result;
+  };
+  expect_model(numbers_of_numbers, {.batches = 30, .most_lines = 12}, [&] {
+    return [&, inner = running_counts()(), first = std::set<std::string>(),
+            second = std::set<std::string>()](const ModelBatch& batch) mutable {
+      ModelTable table;
+      for (const auto& [key, count] : numbers(numbers(inner(batch), first), second)) table[key] = std::to_string(count);
+      return table;
+    };
+  });
+  EXPECT_EQ((*make_job(numbers_of_numbers, {}))->levels(), 3);
+  EXPECT_EQ((*make_job(changes_of_counts, {}))->levels(), 2);
+}
+
+MILLRACE_TEST_JOB(changes_of_two_tables) {
+  const auto words = job.lines().flat_map(split_words).cache();
+  const auto counts = words.count_by_value("words");
+  const auto sizes = words.map([](const std::string& word) { return std::to_string(word.size()); }).count_by_value();
+  log_changes(counts.changes().union_with(sizes.changes()));
+}
+TEST(Levels, a_union_of_two_tables_changes_has_both) {
+  TestJob job(changes_of_two_tables, {.state_partitions = 1});
+  job.push("b1 a1 b1");
+  job.run_batch();
+  job.push("a2 b1 ccc1");
+  job.run_batch();
+  job.crash();
+  EXPECT_THAT(job.table(),
+              ElementsAre(Pair("1", "[\"a1\",null,1][\"b1\",null,2][\"b1\",2,3][\"ccc1\",null,1]"),
+                          Pair("2", "[\"2\",null,3][\"a2\",null,1][\"2\",3,5]"), Pair("4", "[\"4\",null,1]")));
+}
+
+// --- what cannot be ----------------------------------------------------------------------------------------------
+
+using Stored = Change<std::string, int64_t>;
+std::string error_of(void (*define)(JobBuilder&)) {
+  const auto refused = make_job({"test", "", define}, {});
+  return refused ? "" : refused.error().message;
+}
+
+TEST(Levels, an_exception_behind_a_shuffle_fails_the_job_by_name) {
+  TestJob job({"test", "", [](JobBuilder& builder) {
+                 builder.lines()
+                     .count_by_value()
+                     .changes()
+                     .map([](const Stored& change) -> std::string {
+                       if (change.key == "bad") throw std::runtime_error("it is bad");
+                       return change.key;
+                     })
+                     .count_by_value("again")
+                     .publish("a");
+               }});
+  job.push("good");
+  job.run_batch();
+  job.push("bad");
+  try {
+    job.run_batch();
+    ADD_FAILURE() << "it went on";
+  } catch (const std::logic_error& problem) {
+    EXPECT_THAT(problem.what(), HasSubstr("the job's code threw an exception (behind shuffle 1): it is bad"));
+  }
+}
+
+TEST(Levels, what_cannot_stand_behind_a_shuffle_is_refused_with_a_remedy) {
+  EXPECT_THAT(error_of([](JobBuilder& job) {
+                job.lines()
+                    .count_by_value()
+                    .changes()
+                    .map([](const Stored& change) -> std::expected<std::string, std::string> { return change.key; })
+                    .count_by_value("again")
+                    .publish("a");
+              }),
+              HasSubstr("leave such values out by filter()"));
+  EXPECT_THAT(error_of([](JobBuilder& job) {
+                const auto keys = job.lines().count_by_value().changes().map(&Stored::key);
+                keys.union_with(job.lines().map([](std::string_view line) { return std::string(line); }))
+                    .count_by_value("again")
+                    .publish("a");
+              }),
+              HasSubstr("a stream behind 1 shuffles and one of the source cannot be brought together yet"));
+  EXPECT_THAT(error_of([](JobBuilder& job) {
+                auto counts = job.lines().map([](std::string_view line) { return std::string(line); }).count_by_value();
+                for (int level = 2; level <= 17; ++level) {
+                  counts = counts.changes().map(&Stored::key).count_by_value("level " + std::to_string(level));
+                }
+                counts.publish("a");
+              }),
+              HasSubstr("the job has 17 shuffles one behind the other; there can be 16"));
+}
+
+TEST(Levels, the_engine_refuses_them_as_long_as_it_does_not_run_them) {
+  const JobDefinition* const definitions[] = {&changes_of_counts};
+  const auto refused = make_job_of(definitions, "changes_of_counts", {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
+  EXPECT_THAT(refused.error().message, HasSubstr("has 2 shuffles one behind the other"));
+}
+
+}  // namespace
+}  // namespace millrace
