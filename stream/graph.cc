@@ -102,13 +102,12 @@ void Graph::rank(StateId state, std::string name, size_t size, bool all, const A
   rank_size_ = size;
 }
 
-int64_t Graph::expire_keys(std::chrono::milliseconds time_to_live) {
+int64_t Graph::live_for(std::chrono::milliseconds time_to_live) {
   if (time_to_live <= std::chrono::milliseconds::zero() || time_to_live > std::chrono::years(1000)) {
     throw JobError("a time to live of " + std::to_string(time_to_live.count()) +
                    " ms is none; give one from a millisecond to 1000 years, or none at all");
   }
   need_time();
-  remove_keys();
   return time_to_live.count();
 }
 

@@ -53,8 +53,8 @@ class Graph {
   // Some state changes with batch time, or its keys may go: see Job.
   void need_time() { needs_time_ = true; }
   void remove_keys() { removes_keys_ = true; }
-  // Both. Gives the milliseconds; JobError where they are none to live for.
-  int64_t expire_keys(std::chrono::milliseconds time_to_live);
+  // It changes with batch time. Gives the milliseconds; JobError where they are none to live for.
+  int64_t live_for(std::chrono::milliseconds time_to_live);
 
   // A window, which goes by time and removes keys; check() looks at its size.
   WindowSize add_window(std::chrono::milliseconds length, std::chrono::milliseconds slide);

@@ -11,14 +11,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
+#include "stream/due_queue.h"
 #include "stream/pair_section.h"
 #include "stream/versioned_table.h"
 
@@ -114,28 +113,6 @@ template <typename V>
 struct ShownPart<Timed<V>> {
   using type = V;
   static const V& of(const Timed<V>& cell) { return cell.value; }
-};
-
-// When to look at which cells.
-class DueQueue {
- public:
-  void add(int64_t due_ms, ByteSlot slot) { due_[due_ms].push_back(slot); }
-  // Calls function(slot) for each that is due; it may add others.
-  template <typename Function>
-  void take_due(int64_t now_ms, Function&& function) {
-    while (!due_.empty() && due_.begin()->first <= now_ms) {
-      const std::vector<ByteSlot> slots = std::move(due_.extract(due_.begin()).mapped());
-      for (const ByteSlot slot : slots) function(slot);
-    }
-  }
-  void remap(std::span<const ByteSlot> moved) {
-    for (auto& [due, slots] : due_) {
-      for (ByteSlot& slot : slots) slot = moved[slot];
-    }
-  }
-
- private:
-  std::map<int64_t, std::vector<ByteSlot>> due_;
 };
 
 // Each live cell stands in the queue once, at the time that it had when it was put there; when that comes, the cell is

@@ -28,29 +28,28 @@
 #include "stream/collected.h"
 #include "stream/graph.h"
 #include "stream/job_error.h"
+#include "stream/join_table.h"
 #include "stream/keyed_state.h"
 #include "stream/pair_edge.h"
 #include "stream/pair_list.h"
 #include "stream/record.h"
+#include "stream/sums.h"
 #include "stream/table.h"
 #include "stream/update_state.h"
 #include "stream/windowed.h"
 
 namespace millrace {
 
-// Adds counts. At the largest int64 it stays there, which keeps it commutative and associative.
-struct SaturatingSum {
-  void operator()(int64_t& into, const int64_t& from) const {
-    if (__builtin_add_overflow(into, from, &into)) [[unlikely]]
-      into = std::numeric_limits<int64_t>::max();
-  }
-};
-
 // In place of a state's name, where there is more to say.
 struct StateOptions {
   std::string name;  // none: that of the operator
   // A key without input for so long goes, by batch time: at the end of the first tick that is so much later. Zero:
   // never.
+  std::chrono::milliseconds time_to_live{};
+};
+struct JoinOptions {
+  std::string name;  // of the state; none: that of the operator
+  // How long a value waits for its partners, by batch time.
   std::chrono::milliseconds time_to_live{};
 };
 struct UpdateOptions {
@@ -126,6 +125,33 @@ class Stream {
   auto window(std::chrono::milliseconds length) const { return window(length, length); }
   // What came in the newest batch alone (all batches of a batch interval).
   auto each_batch() const { return Windowed<Stream, T>(*this, graph_->add_batch_window()); }
+
+  // Joins of two streams of pairs, behind a shuffle: std::pair(key, std::pair(left, right)) of each value of this
+  // stream with each of the other one that has the same key and came within options.time_to_live of it, both counted;
+  // by batch time, once, in the batch of the later one. In a batch they stand by state partitions, by the keys' bytes,
+  // and then as the later ones came (of one record first this stream's). For joins of windows see Windowed.
+  //
+  // Values are kept for their time to live, and each checkpoint writes all that are kept of a key that has changed:
+  // mind keys with many values.
+  template <typename U, typename OtherIn, typename OtherChain>
+  auto join(const Stream<U, OtherIn, OtherChain>& other, JoinOptions options) const {
+    return joined<false, false>(other, std::move(options), "join");
+  }
+  // The same, with std::pair(left, std::optional<right>), and each value of this stream that finds no partner in its
+  // time to live once alone: at the end of the first tick that is so much later, behind what that batch has joined of
+  // its key.
+  template <typename U, typename OtherIn, typename OtherChain>
+  auto left_outer_join(const Stream<U, OtherIn, OtherChain>& other, JoinOptions options) const {
+    return joined<false, true>(other, std::move(options), "left_outer_join");
+  }
+  template <typename U, typename OtherIn, typename OtherChain>
+  auto right_outer_join(const Stream<U, OtherIn, OtherChain>& other, JoinOptions options) const {
+    return joined<true, false>(other, std::move(options), "right_outer_join");
+  }
+  template <typename U, typename OtherIn, typename OtherChain>
+  auto full_outer_join(const Stream<U, OtherIn, OtherChain>& other, JoinOptions options) const {
+    return joined<true, true>(other, std::move(options), "full_outer_join");
+  }
 
   // Per key all values since the start, merged: V(V, V) or void(V& into, const V& from), associative and commutative,
   // and without exceptions. Mind the range of V: a sum since the start may grow beyond an int.
@@ -247,6 +273,7 @@ class Stream {
   friend class Stream;
   template <typename, typename>
   friend class Windowed;
+  friend struct internal::SumGroups;
 
   static constexpr std::string_view kAll = "all";  // the one key of count() and reduce()
   static constexpr internal::Graph::Traits kTraits{.direct = Chain::kDirect, .refuses = Chain::kRefuses};
@@ -325,11 +352,35 @@ class Stream {
         return std::make_unique<internal::KeyedStateTable<Fold>>(rank_size, fold);
       });
     }
-    const int64_t time_to_live_ms = graph_->expire_keys(options.time_to_live);
+    const int64_t time_to_live_ms = graph_->live_for(options.time_to_live);
+    graph_->remove_keys();
     return state<S>(options.name, operator_name,
                     [fold, time_to_live_ms](size_t rank_size) -> std::unique_ptr<StateTable> {
                       return std::make_unique<internal::ExpiringStateTable<Fold>>(rank_size, time_to_live_ms, fold);
                     });
+  }
+
+  template <bool kLeftMayMiss, bool kRightMayMiss, typename U, typename OtherIn, typename OtherChain>
+  auto joined(const Stream<U, OtherIn, OtherChain>& other, JoinOptions options, const char* operator_name) const {
+    using J = internal::Joining<T, U>;
+    using Source =
+        internal::JoinSource<typename J::Key, typename J::Left, typename J::Right, kLeftMayMiss, kRightMayMiss>;
+    using Next = typename Source::Value;
+    const int64_t time_to_live_ms = graph_->live_for(options.time_to_live);
+    const auto both = internal::as_left<T, U>(*this).union_with(internal::as_right<T, U>(other));
+    both.template close<typename J::Value>();
+    const auto state = graph_->add_state(
+        options.name.empty() ? operator_name : options.name, [time_to_live_ms](size_t) -> std::unique_ptr<StateTable> {
+          return std::make_unique<internal::JoinTable<typename J::Left, typename J::Right>>(
+              time_to_live_ms, kRightMayMiss, kLeftMayMiss);
+        });
+    const auto node = graph_->add_source(state, [state](internal::MapInstance& instance) {
+      auto source = std::make_unique<Source>(
+          static_cast<internal::JoinTable<typename J::Left, typename J::Right>&>(instance.state(state)));
+      instance.add_level_source(*source);
+      instance.add(std::move(source));
+    });
+    return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
   }
 
   [[nodiscard]] internal::NodeId collected(size_t branches) const {

@@ -13,6 +13,7 @@
 #include "stream/changes.h"
 #include "stream/codec.h"
 #include "stream/graph.h"
+#include "stream/group_sums.h"
 #include "stream/show.h"
 
 namespace millrace {
@@ -20,6 +21,21 @@ namespace millrace {
 // Values of T that come from an origin of values of In through a chain.
 template <typename T, typename In = Record, typename Chain = internal::BeginStage<Record>>
 class Stream;
+
+namespace internal {
+
+// The table behind a stream of what groups gain and lose.
+struct SumGroups {
+  template <typename Gains>
+  static auto of(const Gains& gains, const std::string& name) {
+    gains.template close<GroupSum>(AddGroupSum());
+    return gains.template state<int64_t>(name, "sum_by", [](size_t rank_size) -> std::unique_ptr<StateTable> {
+      return std::make_unique<GroupSumTable>(rank_size);
+    });
+  }
+};
+
+}  // namespace internal
 
 // `Stored` and `F`: what the state holds, and what map_values() makes a V of.
 template <typename K, typename V, typename Stored = V, typename F = std::identity>
@@ -45,9 +61,9 @@ class Table {
 
   // What changes in the table, as a stream: in each batch one Change for each key whose value is not the same any more,
   // byte by byte; by state partitions, in each by the keys' bytes. How many there are depends on where batches were
-  // cut: what is made of them should take `before` off and add `after`. Of a window: its merge must give the same bytes
-  // in any order. What follows is done behind another shuffle, where no record can be refused: an exception fails the
-  // job.
+  // cut: what is made of them should take `before` off and add `after`, as count_by and sum_by do. Of a window: its
+  // merge must give the same bytes in any order. What follows is done behind another shuffle, where no record can be
+  // refused: an exception fails the job.
   auto changes() const {
     require_codec<V>();
     using Next = Change<K, V>;
@@ -60,6 +76,30 @@ class Table {
           instance.add(std::move(source));
         });
     return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
+  }
+
+  // How many of the table's keys are in each group: `function(key, value)` says in which. A key whose value says
+  // another one, or that goes, is not counted in the old one any more; a group without keys is not there.
+  template <typename By>
+  auto count_by(By function, const std::string& name = "count_by") const {
+    static_assert(std::invocable<const By&, const K&, const V&>,
+                  "millrace: count_by() needs a function of (key, value) to the group's key");
+    return sum_by(
+        [function = std::move(function)](const K& key, const V& value) {
+          return std::pair<Owned<std::invoke_result_t<const By&, const K&, const V&>>, int64_t>(
+              std::invoke(function, key, value), 1);
+        },
+        name);
+  }
+  // Per group the sum of what its keys bring: `function(key, value)` gives std::pair(group, integer). It wraps around
+  // at the ends of int64, so that what has changed is taken off exactly.
+  template <typename By>
+  auto sum_by(By function, const std::string& name = "sum_by") const {
+    static_assert(internal::GivesGroupAndInteger<By, K, V>,
+                  "millrace: sum_by() needs a function of (key, value) to std::pair(group, integer); sums of "
+                  "floating-point numbers depend on their order");
+    graph_->remove_keys();
+    return internal::SumGroups::of(changes().flat_map(internal::GroupChange<K, V, By>{std::move(function)}), name);
   }
 
   // Every key's value, in the sink as the HASH {JOB}:NAME, and for queries.

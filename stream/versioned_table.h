@@ -69,7 +69,8 @@ struct OnHeap {
 };
 
 // `kCheckpointed` false: what derives keeps something else in checkpoints, of which the values can be made anew.
-template <typename V, bool kCheckpointed = true>
+// `kLooksBack` false: it is never read nor followed, so no old values are kept.
+template <typename V, bool kCheckpointed = true, bool kLooksBack = true>
 class VersionedTable : public StateTable, public ShowsMapped, public Followed<typename ShownPart<V>::type> {
   using Part = ShownPart<V>;
   using Stored = std::conditional_t<std::is_trivially_copyable_v<V>, InCell<V>, OnHeap<V>>;
@@ -225,12 +226,15 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   void begin_batch(BatchId batch) {
     CHECK_GT(batch.value(), newest_.value()) << "batches must be applied in order, each once";
     newest_ = batch;
-    undo_.push_back({batch, next_entry_, {}});
+    changed_by_newest_ = false;
+    if constexpr (kLooksBack) undo_.push_back({batch, next_entry_, {}});
     touched_.clear();
   }
   void end_batch() {
-    changed_by_newest_ = !undo_.back().entries.empty();
-    if (!changed_by_newest_) undo_.pop_back();
+    if constexpr (kLooksBack) {
+      changed_by_newest_ = !undo_.back().entries.empty();
+      if (!changed_by_newest_) undo_.pop_back();
+    }
     if (unpublished_.size() > 2 * live_ + kFewRemovals) forget_unpublished_removals();
     const size_t dead = table_.size() - live_;
     const size_t named =
@@ -345,6 +349,7 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
 
   // Whether the value before this batch stands in the batch's list.
   [[nodiscard]] bool old_is_kept(const Cell& cell) const {
+    if constexpr (!kLooksBack) return true;
     return (cell.bits >> kEntryShift) >= undo_.back().first_entry;
   }
   void keep_old(ByteSlot slot, Cell& cell, typename Stored::Old old) {
@@ -369,6 +374,7 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   }
 
   void note_change(ByteSlot slot) {
+    if constexpr (!kLooksBack) changed_by_newest_ = true;
     constexpr uint64_t kBoth = kCheckpointed ? kChanged | kUnpublished : kUnpublished;
     if ((table_.value(slot).bits & kBoth) != kBoth) {
       if constexpr (kCheckpointed) mark(slot, kChanged, changed_);

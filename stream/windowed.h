@@ -19,31 +19,13 @@
 #include "stream/codec.h"
 #include "stream/cogroup.h"
 #include "stream/pair_edge.h"
+#include "stream/sums.h"
 #include "stream/window_table.h"
 
 namespace millrace {
 
 template <typename T>
 concept StateName = std::convertible_to<const T&, std::string>;
-
-namespace internal {
-
-// Counts that can be taken off again.
-struct WrappingSum {
-  void operator()(int64_t& into, const int64_t& from) const {
-    into = static_cast<int64_t>(static_cast<uint64_t>(into) + static_cast<uint64_t>(from));
-  }
-};
-struct WrappingDifference {
-  void operator()(int64_t& into, const int64_t& from) const {
-    into = static_cast<int64_t>(static_cast<uint64_t>(into) - static_cast<uint64_t>(from));
-  }
-};
-struct FirstStays {
-  void operator()(int64_t&, const int64_t&) const {}
-};
-
-}  // namespace internal
 
 // `S`: a Stream<T>.
 template <typename S, typename T>

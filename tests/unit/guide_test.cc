@@ -201,6 +201,41 @@ TEST(NewestBatch, forgets_the_one_before) {
   EXPECT_EQ(job.get("all"), "1");
 }
 
+// "order ID CITY", "paid ID"
+std::pair<std::string, std::string> id_and_city(std::string_view line) {
+  const size_t border = line.find(' ', 6);
+  return {std::string(line.substr(6, border - 6)), std::string(line.substr(border + 1))};
+}
+
+MILLRACE_JOB(paid_orders, "how many orders of each city were paid within a day, and how many cities have so many") {
+  const auto lines = job.lines();
+  const auto orders = lines.filter([](std::string_view line) { return line.starts_with("order "); }).map(id_and_city);
+  const auto paid =
+      lines.filter([](std::string_view line) { return line.starts_with("paid "); }).map([](std::string_view line) {
+        return std::pair(std::string(line.substr(5)), true);
+      });
+  orders.join(paid, {.time_to_live = 24h})
+      .map([](const auto& joined) { return joined.second.first; })
+      .count_by_value("paid")
+      .count_by([](const std::string&, int64_t orders_of_city) { return orders_of_city; })
+      .publish("cities");
+}
+
+TEST(PaidOrders, are_counted_by_city_and_cities_by_these_counts) {
+  millrace::testing::TestJob job(millrace_job_paid_orders);
+  for (const char* line : {"order 1 oslo", "order 2 lima", "paid 1", "order 3 oslo", "order 4 bonn"}) job.push(line);
+  job.run_batch();
+  EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"1", "1"}}));
+  job.push("paid 2");
+  job.push("paid 3");
+  job.run_batch();
+  EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"1", "1"}, {"2", "1"}}));
+  job.advance(25h);
+  job.push("paid 4");
+  job.run_batch();
+  EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"1", "1"}, {"2", "1"}}));
+}
+
 MILLRACE_JOB(mentions, "how often a name is written with @ or with #") {
   const auto words = job.lines().flat_map(millrace::split_words);
   const auto marked = [&words](char mark) {

@@ -214,5 +214,136 @@ TEST(WindowedJoins, windows_that_differ_are_refused) {
                                  "1000 ms cannot be joined; make both the same"));
 }
 
+// --- a time to live ----------------------------------------------------------------------------------------------
+
+constexpr int64_t kTimeToLiveMs = 300;
+
+// By whether the last letter of the key is even, all that was joined in its order.
+void log_joined(const auto& stream) {
+  stream
+      .map([](const auto& joined) {
+        const auto& [key, sides] = joined;
+        return std::pair(std::string(key.back() % 2 == 0 ? "even" : "odd"),
+                         text_of(std::tuple(key, sides.first, sides.second)));
+      })
+      .template combine_by_key<std::string>([](const std::string& first) { return first; },
+                                            [](std::string& all, const std::string& next) { all += next; }, "log")
+      .publish("log");
+}
+
+// Plain code for all of them, a key's values one by one; of a line first those of the left side.
+auto in_time(bool keeps_left, bool keeps_right) {
+  struct Entry {
+    int64_t time_ms;
+    std::string text;
+    bool matched = false;
+  };
+  struct Key {
+    std::vector<Entry> left, right;
+  };
+  return [=] {
+    return [=, keys = std::map<std::string, Key>(), log = ModelTable()](const ModelBatch& batch) mutable {
+      std::map<std::string, std::string> joined;
+      const auto join = [&](const std::string& key, const std::string& left, const std::string& right) {
+        joined[key] += "[\"" + key + "\"," + left + "," + right + "]";
+      };
+      const auto in_reach = [&](const Entry& entry) { return entry.time_ms >= batch.time_ms - kTimeToLiveMs; };
+      for (const std::string& line : batch.lines) {
+        for (const std::string& word : words_of(line)) {
+          if (!is_left(word)) continue;
+          const std::string name = word.substr(0, 2);
+          Entry comes{batch.time_ms, quoted(word)};
+          for (Entry& entry : keys[name].right) {
+            if (!in_reach(entry)) continue;
+            comes.matched = entry.matched = true;
+            join(name, comes.text, entry.text);
+          }
+          keys[name].left.push_back(comes);
+        }
+        for (const std::string& word : words_of(line)) {
+          if (!is_right(word)) continue;
+          const std::string name = word.substr(0, 2);
+          Entry comes{batch.time_ms, plain(number_of(word))};
+          for (Entry& entry : keys[name].left) {
+            if (!in_reach(entry)) continue;
+            comes.matched = entry.matched = true;
+            join(name, entry.text, comes.text);
+          }
+          keys[name].right.push_back(comes);
+        }
+      }
+      for (auto& [name, key] : keys) {
+        if (!batch.tick) break;
+        const auto over = [&](const Entry& entry) { return entry.time_ms + kTimeToLiveMs <= batch.time_ms; };
+        for (const Entry& entry : key.left) {
+          if (over(entry) && keeps_left && !entry.matched) join(name, entry.text, "null");
+        }
+        for (const Entry& entry : key.right) {
+          if (over(entry) && keeps_right && !entry.matched) join(name, "null", entry.text);
+        }
+        std::erase_if(key.left, over);
+        std::erase_if(key.right, over);
+      }
+      std::map<std::pair<int32_t, std::string>, std::string> in_order;
+      for (const auto& [name, text] : joined) {
+        in_order[{state_partition_of(name, batch.state_partitions).value(), name}] = text;
+      }
+      for (const auto& [place, text] : in_order) log[place.second.back() % 2 == 0 ? "even" : "odd"] += text;
+      return log;
+    };
+  };
+}
+
+void expect_in_time(void (*define)(JobBuilder&), bool keeps_left, bool keeps_right) {
+  const ModelOptions options{.needs_time = true, .batches = 40, .most_words = 4, .distinct = 100, .most_lines = 5};
+  expect_model({"joins", "", define}, options, in_time(keeps_left, keeps_right));
+}
+
+const JoinOptions kInTime{.name = "", .time_to_live = std::chrono::milliseconds(kTimeToLiveMs)};
+
+TEST(Joins, pair_what_came_within_a_time_to_live_once) {
+  expect_in_time(
+      [](JobBuilder& job) {
+        const auto all = words(job);
+        log_joined(lefts(all).join(rights(all), kInTime));
+      },
+      false, false);
+}
+
+TEST(Joins, left_outer_join_gives_what_found_no_partner_on_the_right_in_its_time) {
+  expect_in_time(
+      [](JobBuilder& job) {
+        const auto all = words(job);
+        log_joined(lefts(all).left_outer_join(rights(all), kInTime));
+      },
+      true, false);
+}
+
+TEST(Joins, right_outer_join_gives_what_found_no_partner_on_the_left_in_its_time) {
+  expect_in_time(
+      [](JobBuilder& job) {
+        const auto all = words(job);
+        log_joined(lefts(all).right_outer_join(rights(all), kInTime));
+      },
+      false, true);
+}
+
+TEST(Joins, full_outer_join_gives_all) {
+  expect_in_time(
+      [](JobBuilder& job) {
+        const auto all = words(job);
+        log_joined(lefts(all).full_outer_join(rights(all), kInTime));
+      },
+      true, true);
+}
+
+TEST(Joins, a_time_to_live_that_is_none_is_refused) {
+  const auto message = error_of([](JobBuilder& job) {
+    const auto all = words(job);
+    log_joined(lefts(all).join(rights(all), {}));
+  });
+  EXPECT_THAT(message, HasSubstr("a time to live of 0 ms is none"));
+}
+
 }  // namespace
 }  // namespace millrace

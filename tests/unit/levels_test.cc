@@ -72,6 +72,21 @@ auto running_counts() {
   };
 }
 
+// How often the words of the last 300 ms came in them.
+auto recent_counts() {
+  return [words = std::vector<std::pair<int64_t, std::string>>(), counts = Counts()](const ModelBatch& batch) mutable {
+    for (const std::string& line : batch.lines) {
+      for (const std::string& word : words_of(line)) words.emplace_back(batch.time_ms, word);
+    }
+    if (!batch.tick) return counts;
+    counts.clear();
+    for (const auto& [time_ms, word] : words) {
+      if (time_ms > batch.time_ms - 300) ++counts[word];
+    }
+    return counts;
+  };
+}
+
 MILLRACE_TEST_JOB(changes_of_counts) {
   log_changes(job.lines().flat_map(split_words).count_by_value().changes());
 }
@@ -122,20 +137,8 @@ MILLRACE_TEST_JOB(changes_of_windows) {
   log_changes(job.lines().flat_map(split_words).window(300ms, 100ms).count_by_value().changes());
 }
 TEST(Changes, follow_a_window) {
-  expect_model(changes_of_windows, {.needs_time = true, .batches = 40, .distinct = 60, .most_lines = 6}, logged([] {
-                 return [words = std::vector<std::pair<int64_t, std::string>>(),
-                         counts = Counts()](const ModelBatch& batch) mutable {
-                   for (const std::string& line : batch.lines) {
-                     for (const std::string& word : words_of(line)) words.emplace_back(batch.time_ms, word);
-                   }
-                   if (!batch.tick) return counts;
-                   counts.clear();
-                   for (const auto& [time_ms, word] : words) {
-                     if (time_ms > batch.time_ms - 300) ++counts[word];
-                   }
-                   return counts;
-                 };
-               }));
+  expect_model(changes_of_windows, {.needs_time = true, .batches = 40, .distinct = 60, .most_lines = 6},
+               logged([] { return recent_counts(); }));
 }
 
 // How many words came so often, and how many of these numbers are so large; both with what was there once.
@@ -187,6 +190,73 @@ TEST(Levels, a_union_of_two_tables_changes_has_both) {
   EXPECT_THAT(job.table(),
               ElementsAre(Pair("1", "[\"a1\",null,1][\"b1\",null,2][\"b1\",2,3][\"ccc1\",null,1]"),
                           Pair("2", "[\"2\",null,3][\"a2\",null,1][\"2\",3,5]"), Pair("4", "[\"4\",null,1]")));
+}
+
+// --- groups ------------------------------------------------------------------------------------------------------
+
+MILLRACE_TEST_JOB(words_by_their_counts) {
+  job.lines()
+      .flat_map(split_words)
+      .window(300ms, 100ms)
+      .count_by_value()
+      .count_by([](const std::string&, int64_t count) { return count; })
+      .publish("words")
+      .rank("top", 3);
+}
+TEST(Groups, count_by_counts_the_keys_that_are_there_now) {
+  expect_model(words_by_their_counts, {.needs_time = true, .batches = 40, .distinct = 15, .most_lines = 6}, [] {
+    return [inner = recent_counts()](const ModelBatch& batch) mutable {
+      Counts groups;
+      for (const auto& [word, count] : inner(batch)) ++groups[std::to_string(count)];
+      ModelTable table;
+      for (const auto& [group, keys] : groups) table[group] = std::to_string(keys);
+      return table;
+    };
+  });
+}
+
+// Sums that are 0, and below.
+int64_t points_of(int64_t count) {
+  return count - 2;
+}
+MILLRACE_TEST_JOB(points_by_last_letter) {
+  job.lines()
+      .flat_map(split_words)
+      .window(300ms, 100ms)
+      .count_by_value()
+      .sum_by([](const std::string& word, int64_t count) {
+        return std::pair(std::string_view(word).substr(word.size() - 1), points_of(count));
+      })
+      .publish("points");
+}
+TEST(Groups, sum_by_sums_what_the_keys_that_are_there_bring) {
+  expect_model(points_by_last_letter, {.needs_time = true, .batches = 40, .distinct = 60, .most_lines = 6}, [] {
+    return [inner = recent_counts()](const ModelBatch& batch) mutable {
+      Counts groups;
+      for (const auto& [word, count] : inner(batch)) groups[word.substr(word.size() - 1)] += points_of(count);
+      ModelTable table;
+      for (const auto& [group, sum] : groups) table[group] = std::to_string(sum);
+      return table;
+    };
+  });
+}
+
+TEST(Groups, a_function_that_says_something_else_each_time_fails_the_job) {
+  TestJob job({"test", "", [](JobBuilder& builder) {
+                 builder.lines()
+                     .count_by_value()
+                     .count_by([calls = std::make_shared<int>(0)](const std::string&, int64_t) { return ++*calls; })
+                     .publish("a");
+               }});
+  job.push("a");
+  job.run_batch();
+  job.push("a");
+  try {
+    job.run_batch();
+    ADD_FAILURE() << "it went on";
+  } catch (const std::logic_error& problem) {
+    EXPECT_THAT(problem.what(), HasSubstr("more is taken off the group '2' than was added to it"));
+  }
 }
 
 // --- what cannot be ----------------------------------------------------------------------------------------------
