@@ -4,6 +4,7 @@
 
 #include "millrace/testing.h"
 
+extern const millrace::JobDefinition millrace_job_click_through;
 extern const millrace::JobDefinition millrace_job_recent_words;
 extern const millrace::JobDefinition millrace_job_user_counts;
 
@@ -54,6 +55,48 @@ TEST(UserCounts, count_records_by_their_keys) {
   job.push({.value = "from nobody"});
   job.run_batch();
   EXPECT_THAT(job.table(), ElementsAre(Pair("ann", "2"), Pair("bob", "1")));
+}
+
+std::string impression(const std::string& id, const std::string& ad) {
+  return R"({"type":"impression","id":")" + id + R"(","ad":")" + ad + "\"}";
+}
+std::string click(const std::string& id) {
+  return R"({"type":"click","id":")" + id + "\"}";
+}
+TEST(ClickThrough, counts_clicks_that_come_within_the_time_to_live_of_their_impression) {
+  TestJob job(millrace_job_click_through, {.settings = {{"time-to-live", "1m"}}});
+  job.push(impression("1", "shoes"));
+  job.push(impression("2", "hats"), 1);
+  job.push(click("3"), 1);
+  job.push(R"({"type":"scroll"})");
+  job.run_batch();
+  job.checkpoint();
+  EXPECT_THAT(job.table(), IsEmpty());
+  job.advance(seconds(30));
+  job.push(click("1"));
+  job.push(click("2"));
+  job.push(click("2"), 1);
+  job.push(impression("3", "hats"));
+  job.run_batch();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("hats", "3"), Pair("shoes", "1")));
+  job.crash();
+  job.advance(seconds(60));
+  job.push(click("1"));
+  job.push(click("3"));
+  job.run_batch();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("hats", "3"), Pair("shoes", "1")));
+  EXPECT_THAT(job.top(1), ElementsAre(Pair("hats", "3")));
+  EXPECT_THAT(job.dead_letters(), IsEmpty());
+}
+
+TEST(ClickThrough, what_is_no_event_is_a_dead_letter) {
+  TestJob job(millrace_job_click_through);
+  for (const char* record : {"shoes", R"({"id":"1"})", R"({"type":"click"})", R"({"type":"impression","id":"1"})"}) {
+    job.push(record);
+  }
+  job.run_batch();
+  ASSERT_EQ(job.dead_letters().size(), 4U);
+  EXPECT_EQ(job.dead_letters().back().reason, "the JSON object has no field 'ad'");
 }
 
 }  // namespace
