@@ -64,7 +64,11 @@ DirectoryReceiver::~DirectoryReceiver() {
 
 Result<std::unique_ptr<DirectoryReceiver>> DirectoryReceiver::open(Options options) {
   const auto id = identify(options.path);
-  if (!id) return fail(id.error().code, id.error().message + "; make it, or correct --source");
+  if (!id) {
+    const bool missing = id.error().code == ErrorCode::kNotFound;
+    return fail(id.error().code, id.error().message + "; correct --source, or " +
+                                     (missing ? "make the directory" : "let this user read it"));
+  }
   return std::unique_ptr<DirectoryReceiver>(new DirectoryReceiver(std::move(options), *id));
 }
 

@@ -99,7 +99,6 @@ class Progress {
       text += ", " + std::to_string(static_cast<int>(*done * 100)) + "%, " + duration_text(seconds / *done - seconds) +
               " left";
     }
-    if (!state.problem.empty()) text += "; " + printable(state.problem);
     return text;
   }
 
@@ -170,6 +169,7 @@ class Watcher {
 
   void draw(const LocalRunState& state) {
     std::vector<std::string> lines = {progress_.line(state, done(state))};
+    if (!state.problem.empty() && !state.finished) lines.push_back(printable(state.problem));
     for (const auto& [key, value] : state.top) lines.push_back(output_.shown(key) + "\t" + output_.shown(value));
     screen_.draw(std::move(lines));
   }
@@ -208,7 +208,7 @@ class Watcher {
                                              (live_ ? "the counts are of those" : "no counts are printed"));
   }
 
-  // On a terminal it stands in the line of progress. The same one is told again only if something was counted between.
+  // On a terminal it has a line above the table. The same one is told again only if something was counted between.
   void tell_problem(const LocalRunState& state) {
     if (state.problem.empty() && state.records > records_when_told_) told_.clear();
     if (live_ || state.problem.empty() || state.problem == told_) return;

@@ -83,17 +83,17 @@ def test_words_are_counted_while_they_are_typed_and_a_restarted_server_is_taken_
     port = free_port()
     terminal = Terminal([*RUN, "--source", f"socket://localhost:{port}"])
     try:
-        wait_for("the problem", lambda: "cannot connect to localhost" in terminal.last_drawn()[0])
+        refused = f"cannot connect to localhost:{port}: Connection refused"
+        wait_for("the problem", lambda: terminal.last_drawn()[1].startswith(refused))
         server = make_server(port)
         server.type(b"to be or\n")
         wait_for("the first line", lambda: terminal.last_drawn()[1:] == ["be\t1", "or\t1", "to\t1"])
         server.type(b"not to be\n")
         wait_for("the second line", lambda: terminal.last_drawn()[1:] == ["be\t2", "to\t2", "not\t1", "or\t1"])
         server.kill()
-        wait_for("the problem", lambda: "cannot connect" in terminal.last_drawn()[0])
+        wait_for("the problem", lambda: "cannot connect" in terminal.last_drawn()[1])
         make_server(port).type(b"to\n")
         wait_for("the third line", lambda: terminal.last_drawn()[1:] == ["to\t3", "be\t2", "not\t1", "or\t1"])
-        assert "cannot connect" not in terminal.last_drawn()[0]
         terminal.press_ctrl_c()
         assert terminal.wait() == 0
     finally:
@@ -140,7 +140,7 @@ def test_a_server_that_sends_much_is_slowed_down_and_nothing_is_lost(make_server
     try:
         assert server.wait(60) == 0
         highest = counts_of(lines).decode().splitlines()[:20]
-        wait_for("all of it", lambda: terminal.last_drawn()[1:] == highest)
+        wait_for("all of it", lambda: terminal.last_drawn()[-20:] == highest)
         terminal.press_ctrl_c()
         assert terminal.wait() == 0
     finally:
@@ -174,7 +174,9 @@ def test_files_that_come_into_a_directory_are_counted_each_once(directory):
         wait_for("the third file, when the second one is closed", lambda: terminal.last_drawn()[1:] == ["b\t3", "a\t1"])
         with open(f"{directory}/2", "ab") as file:
             file.write(b"added\n")
-        wait_for("the problem", lambda: f"file '{directory}/2' was changed" in terminal.last_drawn()[0])
+        changed = f"file '{directory}/2' was changed"
+        wait_for("the problem", lambda: terminal.last_drawn()[1].startswith(changed))
+        os.remove(f"{directory}/2")
         put(directory, "4", b"a a a\n")
         wait_for("the fourth file", lambda: terminal.last_drawn()[1:] == ["a\t4", "b\t3"])
         terminal.press_ctrl_c()
@@ -184,7 +186,7 @@ def test_files_that_come_into_a_directory_are_counted_each_once(directory):
 
 
 @pytest.mark.parametrize("source, expected, code", [
-    ("directory:///no/such/place", "'/no/such/place' cannot be read: No such file or directory; make it", 1),
+    ("directory:///no/such/place", "'/no/such/place' cannot be read: No such file or directory; correct --source, or", 1),
     ("directory:///etc/passwd", "Not a directory", 1), ("directory://in", "directory:///PATH", 2),
     ("socket://localhost", "the port is missing", 2), ("socket://localhost:99999", "no number from 0 to 65535", 2),
     ("socket://localhost:1/a", "socket://HOST:PORT", 2), ("http://a", "socket://HOST:PORT, directory:///PATH", 2),

@@ -414,7 +414,7 @@ TEST(OpenReceiver, WhatIsWrongIsSaid) {
   const TemporaryDirectory directory;
   std::ofstream(directory.path() + "/file") << "text";
   EXPECT_THAT(message("directory://" + directory.path() + "/none"),
-              HasSubstr("/none' cannot be read: No such file or directory; make it, or correct --source"));
+              HasSubstr("/none' cannot be read: No such file or directory; correct --source, or make"));
   EXPECT_THAT(message("directory://" + directory.path() + "/file"), HasSubstr("Not a directory"));
   EXPECT_THAT(message("socket://host"), HasSubstr("the port is missing"));
   EXPECT_THAT(message("socket://host:0"), HasSubstr("no port 0"));
