@@ -186,7 +186,7 @@ def test_files_that_come_into_a_directory_are_counted_each_once(directory):
 
 
 @pytest.mark.parametrize("source, expected, code", [
-    ("directory:///no/such/place", "'/no/such/place' cannot be read: No such file or directory; correct --source, or", 1),
+    ("directory:///no/such/place", "'/no/such/place' cannot be read: No such file or directory; correct --source", 1),
     ("directory:///etc/passwd", "Not a directory", 1), ("directory://in", "directory:///PATH", 2),
     ("socket://localhost", "the port is missing", 2), ("socket://localhost:99999", "no number from 0 to 65535", 2),
     ("socket://localhost:1/a", "socket://HOST:PORT", 2), ("http://a", "socket://HOST:PORT, directory:///PATH", 2),
