@@ -125,6 +125,11 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
     ask<bool>(options_.change_timeout,
               [name, purge](auto& service, auto done) { service.kill(name, purge, std::move(done)); });
   }
+  void checkpoints(std::vector<api::Checkpoint>& answer, const std::string& name) override {
+    require(check_name("the job name", name));
+    answer = ask<std::vector<api::Checkpoint>>(
+        options_.answer_timeout, [name](auto& service, auto done) { service.checkpoints(name, std::move(done)); });
+  }
   void workers(std::vector<api::WorkerSummary>& answer) override {
     answer = ask<std::vector<api::WorkerSummary>>(options_.answer_timeout,
                                                   [](auto& service, auto done) { service.workers(std::move(done)); });

@@ -1,4 +1,4 @@
-// submit, jobs, describe, stop, resume, kill, workers, lag: the Control service.
+// submit, jobs, describe, stop, resume, kill, checkpoints, workers, lag: the Control service.
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -250,6 +250,27 @@ Status kill(Session& session, const JobName& arguments) {
   return {};
 }
 
+Status checkpoints(Session& session, const JobName& arguments) {
+  Connection connection(session);
+  const auto list = connection.call<std::vector<api::Checkpoint>>(
+      [&](auto& services, auto& answer) { services.control.checkpoints(answer, arguments.name); });
+  if (!list) return std::unexpected(list.error());
+  const Output output = session.output();
+  if (output.json) {
+    nlohmann::ordered_json object = {{"checkpoints", nlohmann::ordered_json::array()}};
+    for (const auto& checkpoint : *list) object["checkpoints"].push_back(json_of(checkpoint));
+    print_json(output, object);
+    return {};
+  }
+  Table table({"BATCH", "TIME", "INCARNATION", "VERSION", "FILES", "SIZE"});
+  for (const auto& checkpoint : *list) {
+    table.add({number(checkpoint.batch), time_text(checkpoint.time_ms), number(checkpoint.incarnation),
+               number(checkpoint.version), number(checkpoint.files), bytes_text(checkpoint.size_bytes)});
+  }
+  table.print(output);
+  return {};
+}
+
 Status workers(Session& session, const None&) {
   Connection connection(session);
   const auto list = connection.call<std::vector<api::WorkerSummary>>(
@@ -351,6 +372,7 @@ void add_job_commands(CLI::App& app, Session& session) {
   const auto [command, arguments] = add_named("kill", "End a job and forget it and its checkpoints", kill);
   command->add_flag("--purge", arguments->purge, "Remove its keys in the sink, too");
   command->footer("Examples:\n  millrace kill wc\n  millrace kill wc --purge");
+  add_named("checkpoints", "List the checkpoints of a job that are kept, the oldest first", checkpoints);
   add_command<None>(app, session, "workers", "List the workers", "  millrace workers", workers);
   const auto [lag_command, lag_arguments] = add_named("lag", "Show how far a job is behind the end of its log", lag);
   lag_command

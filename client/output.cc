@@ -149,6 +149,11 @@ nlohmann::ordered_json json_of(const api::WorkerSummary& worker) {
           {"http", worker.http},       {"problem", worker.problem}};
 }
 
+nlohmann::ordered_json json_of(const api::Checkpoint& checkpoint) {
+  return {{"batch", checkpoint.batch},     {"incarnation", checkpoint.incarnation}, {"time_ms", checkpoint.time_ms},
+          {"version", checkpoint.version}, {"size_bytes", checkpoint.size_bytes},   {"files", checkpoint.files}};
+}
+
 nlohmann::ordered_json json_of(const api::Lag& lag) {
   nlohmann::ordered_json object = {{"as_of", json_of(lag.as_of)}, {"batch", lag.as_of.batch}};
   object["partitions"] = nlohmann::ordered_json::array();

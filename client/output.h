@@ -43,6 +43,7 @@ nlohmann::ordered_json json_of(const api::JobSummary& job);
 nlohmann::ordered_json json_of(const api::JobDescription& description);
 nlohmann::ordered_json json_of(const api::JobType& type);
 nlohmann::ordered_json json_of(const api::WorkerSummary& worker);
+nlohmann::ordered_json json_of(const api::Checkpoint& checkpoint);
 nlohmann::ordered_json json_of(const api::Lag& lag);
 nlohmann::ordered_json json_of(const api::Values& values, bool with_found);
 nlohmann::ordered_json json_of(const api::DeadLetters& letters);

@@ -172,6 +172,13 @@ void CheckpointCoordinator::write_manifest() {
   added.reference.batch = draft_.batch;
   added.reference.name =
       folder_ + "/" + std::to_string(draft_.epoch) + "-" + std::to_string(draft_.batch) + ".manifest";
+  added.reference.incarnation = draft_.incarnation;
+  added.reference.time_ms = draft_.time_ms;
+  added.reference.job_version = draft_.job_version;
+  for (const wire::CheckpointFile& file : draft_.files) {
+    added.reference.bytes += file.size;
+    added.reference.files += file.name.empty() ? 0 : 1;
+  }
   std::string bytes = encode_record(draft_);
   added.reference.hash = static_cast<int64_t>(hash_of(bytes));
   const std::string name = added.reference.name;

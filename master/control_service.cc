@@ -155,6 +155,23 @@ void ControlService::job_types(Done<std::vector<api::JobType>> done) {
   done(std::move(types));
 }
 
+void ControlService::checkpoints(std::string name, Done<std::vector<api::Checkpoint>> done) {
+  const Result<JobController*> job = find(name);
+  if (!job.has_value()) return done(std::unexpected(job.error()));
+  std::vector<api::Checkpoint> kept;
+  for (const wire::CheckpointRef& reference : (*job)->record().checkpoints) {
+    api::Checkpoint checkpoint;
+    checkpoint.batch = reference.batch;
+    checkpoint.incarnation = reference.incarnation;
+    checkpoint.time_ms = reference.time_ms;
+    checkpoint.size_bytes = reference.bytes;
+    checkpoint.files = reference.files;
+    checkpoint.version = reference.job_version;
+    kept.push_back(checkpoint);
+  }
+  done(std::move(kept));
+}
+
 void ControlService::workers(Done<std::vector<api::WorkerSummary>> done) {
   if (Status ready = started(); !ready.has_value()) return done(std::unexpected(ready.error()));
   std::vector<api::WorkerSummary> summaries;

@@ -25,6 +25,7 @@ class ControlService : public ApiService {
   void stop(std::string name, Done<api::JobSummary> done) override;
   void resume(std::string name, Done<api::JobSummary> done) override;
   void kill(std::string name, bool purge, Done<bool> done) override;
+  void checkpoints(std::string name, Done<std::vector<api::Checkpoint>> done) override;
   void workers(Done<std::vector<api::WorkerSummary>> done) override;
   void lag(std::string name, Done<api::Lag> done) override;
 

@@ -186,6 +186,7 @@ void JobController::cut(bool take_records) {
     record.time_ms = recorded_times_.time_ms;
   }
   record.topic_id = record_.spec.topic_id;
+  record.job_version = record_.spec.version;
   if (take_records) {
     const int64_t most = std::max<int64_t>(1, record_.spec.max_batch_records);
     for (const CutRange& range : cutter_.cut(most)) {

@@ -178,6 +178,7 @@ void JobController::begin_checkpoint(const Ledger::Batch& batch) {
   draft.time_ms = batch.record.time_ms;
   draft.tick_ms = batch_clock_ ? batch_clock_->newest_tick_ms() : 0;
   draft.job_type = record_.spec.type;
+  draft.job_version = record_.spec.version;
   draft.state_partitions = record_.spec.state_partitions;
   std::map<ProcessId, std::vector<StatePartition>> owned;
   for (size_t i = 0; i < states_.size(); ++i) {

@@ -119,6 +119,16 @@ struct Lag {
   3: string problem                 // why the ends are only the last known; empty when they are those of now
 }
 
+// A complete checkpoint that is kept. Those of one job have different batches.
+struct Checkpoint {
+  1: i64 batch                      // the state after it
+  2: i32 incarnation                // that made it
+  3: i64 time_ms                    // of the batch
+  4: i64 size_bytes                 // of its files, which checkpoints share
+  5: i32 files
+  6: i32 version                    // of the job's code, plan and settings
+}
+
 struct JobTypeSetting {
   1: string name
   2: string default_value
@@ -142,6 +152,8 @@ service Control {
   JobSummary resume(1: string name) throws (1: Failure failure)
   // Forgets the job and its checkpoints; with `purge` its keys in the sink too.
   void kill(1: string name, 2: bool purge) throws (1: Failure failure)
+  // The kept ones, oldest first.
+  list<Checkpoint> checkpoints(1: string name) throws (1: Failure failure)
   list<WorkerSummary> workers() throws (1: Failure failure)
   Lag lag(1: string name) throws (1: Failure failure)
 }

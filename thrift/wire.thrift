@@ -112,6 +112,7 @@ struct JobSpec {         // what an executor has to know of its job; also the re
   19: JobPlan plan
   20: string library             // file of the checkpoint store with the job's code; empty: the type is a built-in one
   21: i64 library_hash           // XXH3-64 of its bytes
+  22: i32 version = 1            // of the job's code, plan and settings
 }
 struct ExecutorAccepted {
   1: JobSpec spec
@@ -308,8 +309,19 @@ struct Manifest {        // what a checkpoint consists of; written last
   10: string job_type
   11: i32 state_partitions
   12: i64 tick_ms = 0    // newest tick up to `batch`, 0: none
+  13: i32 job_version = 1
 }
-struct CheckpointRef { 1: i64 batch, 2: string name, 3: i64 hash }
+struct CheckpointRef {
+  1: i64 batch
+  2: string name         // of the manifest
+  3: i64 hash
+  // What the manifest says, for people.
+  4: i32 incarnation
+  5: i64 time_ms
+  6: i64 bytes           // of its files, bases and increments
+  7: i32 files
+  8: i32 job_version
+}
 enum JobState { RUNNING = 1, STOPPING = 2, STOPPED = 3, FAILED = 4 }
 struct JobRecord {       // registry entry
   1: i64 job

@@ -180,6 +180,10 @@ TEST_F(ApiServerTest, EveryMethodOfControlArrivesAndIsAnswered) {
   client.control.job_types(types);
   ASSERT_EQ(types.size(), 1);
   EXPECT_EQ(types[0].settings.size(), 2);
+  std::vector<api::Checkpoint> checkpoints;
+  client.control.checkpoints(checkpoints, "a");
+  ASSERT_EQ(checkpoints.size(), 2);
+  EXPECT_EQ(checkpoints[1].batch, 7);
   std::vector<api::WorkerSummary> workers;
   client.control.workers(workers);
   EXPECT_EQ(workers.size(), 3);

@@ -175,6 +175,7 @@ TEST_F(ClientTest, EveryCommandSucceedsWithTextAndWithOneJsonObject) {
       {"stop", "wc"},
       {"resume", "wc"},
       {"kill", "wc", "--purge"},
+      {"checkpoints", "wc"},
       {"workers"},
       {"lag", "wc"},
       {"get", "wc", "the", "of"},

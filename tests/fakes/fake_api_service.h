@@ -50,6 +50,11 @@ class FakeApiService : public ApiService {
     purged = purge;
     answer(name, std::move(done), true);
   }
+  void checkpoints(std::string name, Done<std::vector<api::Checkpoint>> done) override {
+    std::vector<api::Checkpoint> two(2);
+    two[1].batch = 7;
+    answer(name, std::move(done), two);
+  }
   void workers(Done<std::vector<api::WorkerSummary>> done) override { done(std::vector<api::WorkerSummary>(3)); }
   void lag(std::string name, Done<api::Lag> done) override {
     api::Lag lag;
