@@ -45,6 +45,11 @@ Status check_top(const std::string& name, int32_t n, int64_t at_least) {
                        [&] { return check_number("at_least", at_least, 0, kAnyAmount); });
 }
 
+Status check_resume_from(const std::string& name, int64_t batch) {
+  return first_failure([&] { return check_name("the job name", name); },
+                       [&] { return check_number("the checkpoint's batch", batch, 1, kAnyAmount); });
+}
+
 Status check_dead_letters(const std::string& name, int32_t limit, int32_t from_partition, int64_t from_offset) {
   return first_failure([&] { return check_name("the job name", name); },
                        [&] { return check_number("the limit", limit, 1, 10'000); },

@@ -120,6 +120,12 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
     answer = ask<api::JobSummary>(options_.change_timeout,
                                   [name](auto& service, auto done) { service.resume(name, std::move(done)); });
   }
+  void resume_from(api::JobSummary& answer, const std::string& name, const int64_t batch) override {
+    require(check_resume_from(name, batch));
+    answer = ask<api::JobSummary>(options_.change_timeout, [name, batch](auto& service, auto done) {
+      service.resume_from(name, batch, std::move(done));
+    });
+  }
   void kill(const std::string& name, const bool purge) override {
     require(check_name("the job name", name));
     ask<bool>(options_.change_timeout,

@@ -26,6 +26,7 @@ struct JobsArguments {
 struct JobName {
   std::string name;
   bool purge = false;
+  int64_t from = 0;        // a checkpoint's batch; 0: where it was
   std::string until_zero;  // a duration; empty: do not wait
 };
 
@@ -217,8 +218,10 @@ Status stop(Session& session, const JobName& arguments) {
 }
 
 Status resume(Session& session, const JobName& arguments) {
-  return change_job(session, "resumed",
-                    [&](auto& services, auto& job) { services.control.resume(job, arguments.name); });
+  return change_job(session, "resumed", [&](auto& services, auto& job) {
+    if (arguments.from == 0) return services.control.resume(job, arguments.name);
+    services.control.resume_from(job, arguments.name, arguments.from);
+  });
 }
 
 std::string what_became_of_keys(const std::string& sink, bool purged) {
@@ -368,7 +371,12 @@ void add_job_commands(CLI::App& app, Session& session) {
   };
   add_named("describe", "Show everything about a job", describe);
   add_named("stop", "Take a last checkpoint and stop a job; `resume` goes on from there", stop);
-  add_named("resume", "Let a stopped or failed job go on", resume);
+  const auto [resume_command, resume_arguments] = add_named("resume", "Let a stopped or failed job go on", resume);
+  resume_command
+      ->add_option("--from", resume_arguments->from,
+                   "Go back to the checkpoint of this batch, see `millrace checkpoints`; newer ones are given up")
+      ->check(CLI::PositiveNumber);
+  resume_command->footer("Examples:\n  millrace resume wc\n  millrace resume wc --from 1234");
   const auto [command, arguments] = add_named("kill", "End a job and forget it and its checkpoints", kill);
   command->add_flag("--purge", arguments->purge, "Remove its keys in the sink, too");
   command->footer("Examples:\n  millrace kill wc\n  millrace kill wc --purge");

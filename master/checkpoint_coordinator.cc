@@ -48,8 +48,23 @@ bool tiles_all_partitions(const wire::Manifest& manifest) {
   return std::all_of(reached.begin(), reached.end(), [&](const auto& entry) { return entry.second == manifest.batch; });
 }
 
+Result<wire::Manifest> read_manifest(const wire::CheckpointRef& reference, const std::string& bytes, JobId job) {
+  const auto refuse = [](const std::string& why) { return fail(ErrorCode::kCorrupt, why); };
+  if (static_cast<int64_t>(hash_of(bytes)) != reference.hash) return refuse("its hash is not the batch log's");
+  auto manifest = decode_record<wire::Manifest>(bytes);
+  if (!manifest.has_value()) return refuse(manifest.error().message);
+  if (const int32_t known = wire::Manifest().format; manifest->format != known) {
+    return refuse("it is of format " + std::to_string(manifest->format) + ", this program knows " +
+                  std::to_string(known) + "; use the program that wrote it");
+  }
+  const bool ours = static_cast<uint64_t>(manifest->job) == job.value() && manifest->batch == reference.batch;
+  if (!ours) return refuse("it is of another job or batch");
+  if (!tiles_all_partitions(*manifest)) return refuse("its files do not cover all state partitions");
+  return manifest;
+}
+
 std::vector<std::string> abandoned_files(const std::vector<std::string>& names, const std::deque<KeptCheckpoint>& kept,
-                                         Epoch epoch) {
+                                         Incarnation incarnation, Epoch epoch) {
   std::set<std::string> named;
   for (const KeptCheckpoint& checkpoint : kept) {
     named.insert(checkpoint.reference.name);
@@ -58,14 +73,24 @@ std::vector<std::string> abandoned_files(const std::vector<std::string>& names, 
   const int64_t newest = kept.empty() ? 0 : kept.back().manifest.batch;
   std::vector<std::string> abandoned;
   for (const std::string& name : names) {
+    // .../INCARNATION/EPOCH-BATCH...
+    int32_t its_incarnation = 0;
     int64_t its_epoch = 0;
     int64_t its_batch = 0;
+    const size_t slash = name.rfind('/');
+    if (slash == std::string::npos || slash == 0) continue;
+    const char* folder_end = name.data() + slash;
     const char* end = name.data() + name.size();
-    // EPOCH-BATCH...
-    const auto epoch_read = std::from_chars(name.data() + name.rfind('/') + 1, end, its_epoch);
+    const auto incarnation_read =
+        std::from_chars(name.data() + name.rfind('/', slash - 1) + 1, folder_end, its_incarnation);
+    if (incarnation_read.ec != std::errc() || incarnation_read.ptr != folder_end) continue;
+    const auto epoch_read = std::from_chars(folder_end + 1, end, its_epoch);
     if (epoch_read.ec != std::errc() || epoch_read.ptr == end || *epoch_read.ptr != '-' || its_epoch < 1) continue;
     if (std::from_chars(epoch_read.ptr + 1, end, its_batch).ec != std::errc()) continue;
-    const bool over = Epoch(its_epoch) < epoch || (Epoch(its_epoch) == epoch && its_batch <= newest);
+    const auto writer = std::pair(Incarnation(its_incarnation), Epoch(its_epoch));
+    const auto present = std::pair(incarnation, epoch);
+    const bool is_former = writer.first < incarnation || (writer.first == incarnation && writer.second < epoch);
+    const bool over = is_former || (writer == present && its_batch <= newest);
     if (over && !named.contains(name)) abandoned.push_back(name);
   }
   return abandoned;
@@ -238,12 +263,13 @@ void CheckpointCoordinator::remove_unnamed(const std::vector<wire::CheckpointFil
 }
 
 void CheckpointCoordinator::sweep() {
-  auto listed = [this, epoch = Epoch(draft_.epoch)](const Result<std::vector<std::string>>& names) {
+  auto listed = [this, incarnation = Incarnation(draft_.incarnation),
+                 epoch = Epoch(draft_.epoch)](const Result<std::vector<std::string>>& names) {
     if (!names.has_value()) return;
-    std::vector<std::string> abandoned = abandoned_files(*names, kept_, epoch);
+    std::vector<std::string> abandoned = abandoned_files(*names, kept_, incarnation, epoch);
     if (!abandoned.empty() && hooks_.may_remove()) store_.remove(std::move(abandoned), [](Result<bool>) {});
   };
-  store_.list(folder_, lifetime_.guard(std::move(listed)));
+  store_.list(folder_.substr(0, folder_.rfind('/')), lifetime_.guard(std::move(listed)));
 }
 
 void CheckpointCoordinator::on_reassignment(const std::string& cause) {

@@ -38,10 +38,14 @@ std::string checkpoint_folder(const std::string& job_name, JobId job, Incarnatio
 // True if for every state partition the files' ranges of batches join from 0 to the manifest's batch.
 bool tiles_all_partitions(const wire::Manifest& manifest);
 
-// Of the names in a job's folder those that no kept checkpoint names and none to come will: of older epochs, and of
-// this one up to the newest checkpoint. What the name does not tell the epoch and the batch of is left alone.
+// What the manifest that `reference` names says. An error: these bytes are not it, or this program does not know it.
+Result<wire::Manifest> read_manifest(const wire::CheckpointRef& reference, const std::string& bytes, JobId job);
+
+// Of the names in a job's folder those that no kept checkpoint names and none to come will: of former incarnations, and
+// of this one those of older epochs, and of this epoch up to the newest checkpoint. What the name does not tell the
+// incarnation, epoch and batch of is left alone.
 std::vector<std::string> abandoned_files(const std::vector<std::string>& names, const std::deque<KeptCheckpoint>& kept,
-                                         Epoch epoch);
+                                         Incarnation incarnation, Epoch epoch);
 
 class CheckpointCoordinator {
  public:

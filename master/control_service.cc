@@ -54,40 +54,6 @@ void ControlService::stop(std::string name, Done<api::JobSummary> done) {
   }));
 }
 
-void ControlService::resume(std::string name, Done<api::JobSummary> done) {
-  const Result<JobController*> job = find(name);
-  if (!job.has_value()) return done(std::unexpected(job.error()));
-  if (busy_.contains(name))
-    return done(fail(ErrorCode::kUnavailable, "job '" + name + "' is being changed; try again"));
-  if ((*job)->phase() != JobController::Phase::kStopped && (*job)->phase() != JobController::Phase::kFailed) {
-    return done(fail(ErrorCode::kInvalid, "job '" + name + "' is running already"));
-  }
-  wire::JobRecord record = (*job)->record();
-  record.state = wire::JobState::RUNNING;
-  record.problem.clear();
-  busy_.insert(name);
-  WriteSet set;
-  JobStore::put_job(set, record);
-  auto saved = [this, record, done = std::move(done)](Status status) mutable {
-    const std::string job_name = record.spec.name;
-    busy_.erase(job_name);
-    if (status.has_value()) {
-      master_.drop_job(job_name);
-      status = master_.adopt_job(std::move(record), false);
-    }
-    if (!status.has_value()) return done(std::unexpected(status.error()));
-    auto resumed = [job_name, done = std::move(done)](Result<api::JobSummary> summary) mutable {
-      if (summary.has_value() && summary->state == "failed") {
-        return done(fail(ErrorCode::kInvalid, "job '" + job_name + "' cannot go on: " + summary->problem));
-      }
-      done(std::move(summary));
-    };
-    const int64_t id = master_.find_job(job_name)->record().job;
-    answer_when_settled(job_name, id, master_.deps().clock.now() + kSettleLimit, std::move(resumed));
-  };
-  master_.store().commit(std::move(set), lifetime_.guard(std::move(saved)));
-}
-
 void ControlService::kill(std::string name, bool purge, Done<bool> done) {
   const Result<JobController*> job = find(name);
   if (!job.has_value()) return done(std::unexpected(job.error()));

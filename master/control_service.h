@@ -24,6 +24,7 @@ class ControlService : public ApiService {
   void describe(std::string name, Done<api::JobDescription> done) override;
   void stop(std::string name, Done<api::JobSummary> done) override;
   void resume(std::string name, Done<api::JobSummary> done) override;
+  void resume_from(std::string name, int64_t batch, Done<api::JobSummary> done) override;
   void kill(std::string name, bool purge, Done<bool> done) override;
   void checkpoints(std::string name, Done<std::vector<api::Checkpoint>> done) override;
   void workers(Done<std::vector<api::WorkerSummary>> done) override;
@@ -36,6 +37,7 @@ class ControlService : public ApiService {
 
  private:
   struct Submission;
+  struct WayBack;
   static constexpr Duration kSettleLimit = std::chrono::seconds(2);
 
   [[nodiscard]] Status started() const;  // kUnavailable until the master takes part
@@ -51,11 +53,19 @@ class ControlService : public ApiService {
   void finish_submission(const std::shared_ptr<Submission>& submission, Status status);
   void answer_when_settled(const std::string& name, int64_t id, MonotonicTime deadline, Done<api::JobSummary> done);
   void forget_job(const std::string& name, Done<bool> done);
+  // Resuming: the steps, one after the other.
+  void read_checkpoint(const std::shared_ptr<WayBack>& held);
+  void look_for_files(const std::shared_ptr<WayBack>& held);
+  void look_for_records(const std::shared_ptr<WayBack>& held);
+  void go_back(const std::shared_ptr<WayBack>& way);
+  void refuse_way_back(const std::shared_ptr<WayBack>& way, const Error& error);
+  void answer_resumed(const std::string& name, Done<api::JobSummary> done);
 
   Master& master_;  // outlives this
   // Under way. What their logs and sinks call back holds no part in them: a submission owns its log and sink.
   std::set<std::shared_ptr<Submission>> submissions_;
-  std::set<std::string> busy_;  // names that are being submitted, resumed or killed
+  std::set<std::shared_ptr<WayBack>> ways_back_;  // in the same way
+  std::set<std::string> busy_;                    // names that are being submitted, resumed or killed
   Lifetime lifetime_;
 };
 

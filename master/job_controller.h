@@ -192,6 +192,7 @@ class JobController {
   void on_published(ProcessId from, BatchId batch, const wire::Published& published);
   void on_round_ended(BatchId batch, bool lost);
   void repair_sink();
+  void claim_sink();
   void on_fenced_out(ProcessId from, BatchId batch, const wire::FencedOut& fenced);
   void overrule_fences();
   void on_trouble(ProcessId from, const wire::Trouble& trouble);

@@ -4,8 +4,6 @@
 #include <utility>
 
 #include "common/base/check.h"
-#include "common/model/hash.h"
-#include "common/wire/codec.h"
 #include "master/job_controller.h"
 
 namespace millrace {
@@ -73,18 +71,8 @@ void JobController::refuse_checkpoint(const wire::CheckpointRef& reference, cons
 
 void JobController::accept_manifest(const wire::CheckpointRef& reference, const std::string& bytes,
                                     std::deque<KeptCheckpoint>& kept) {
-  const auto refuse = [&](const std::string& why) { refuse_checkpoint(reference, why); };
-  if (static_cast<int64_t>(hash_of(bytes)) != reference.hash) return refuse("its hash is not the batch log's");
-  auto manifest = decode_record<wire::Manifest>(bytes);
-  if (!manifest.has_value()) return refuse(manifest.error().message);
-  if (const int32_t known = wire::Manifest().format; manifest->format != known) {
-    return refuse("it is of format " + std::to_string(manifest->format) + ", this program knows " +
-                  std::to_string(known) + "; use the program that wrote it");
-  }
-  const bool ours = static_cast<uint64_t>(manifest->job) == job_.value() &&
-                    manifest->incarnation == record_.incarnation && manifest->batch == reference.batch;
-  if (!ours) return refuse("it is of another job, incarnation or batch");
-  if (!tiles_all_partitions(*manifest)) return refuse("its files do not cover all state partitions");
+  auto manifest = read_manifest(reference, bytes, job_);
+  if (!manifest.has_value()) return refuse_checkpoint(reference, manifest.error().message);
   kept.push_back({reference, std::move(*manifest)});
 }
 
@@ -101,6 +89,13 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
        {batches.has_value() ? nullptr : &batches.error(), totals.has_value() ? nullptr : &totals.error(),
         assignment.has_value() ? nullptr : &assignment.error()}) {
     if (error != nullptr) return fail_job(error->message);
+  }
+  const BatchId end(batches->empty() ? base_batch.value() : batches->back().batch);
+  if (!kept.empty() && kept.back().manifest.batch > end.value()) {
+    // Who asked to go back to a checkpoint was told that it failed, and it had not.
+    return fail_job("its newest checkpoint is of batch " + std::to_string(kept.back().manifest.batch) +
+                    ", and its batch log ends at batch " + std::to_string(end.value()) +
+                    "; resume it with --from and the checkpoint of that batch");
   }
   const BatchId referred(record_.checkpoints.empty() ? 0 : record_.checkpoints.back().batch);
   const BatchId needed = batches->empty() ? referred : BatchId(batches->front().batch).previous();
@@ -189,6 +184,10 @@ void JobController::begin_running() {
   }
   for (const auto& [process, member] : members_) credit_owned(member);
   watch_log();
+  // Until a former incarnation is out of the sink, what it published may still come, and must go.
+  const bool has_checkpoint_of_its_own =
+      coordinator_.newest() != nullptr && coordinator_.newest()->manifest.incarnation == record_.incarnation;
+  if (record_.incarnation > 1 && !has_checkpoint_of_its_own) claim_sink();
   if (phase_ == Phase::kStopping) schedule_tick();
   loop_.post(lifetime_.guard([this] { evaluate_assignment(); }));
 }

@@ -30,6 +30,10 @@ void JobController::repair_sink() {
   if (sink_trouble_.empty()) {
     LOG(WARNING) << "job " << record_.spec.name << ": the sink lost earlier results; they are published again";
   }
+  claim_sink();
+}
+
+void JobController::claim_sink() {
   claiming_ = true;
   sink_->claim(sink_identity(), false, lifetime_.guard([this](Status status) {
     claiming_ = false;

@@ -144,6 +144,25 @@ void JobStore::remove_batches(WriteSet& set, JobId job, BatchId after, BatchId u
   }
 }
 
+Status JobStore::remove_beyond(WriteSet& set, JobId job, BatchId batch, const std::vector<int64_t>& offsets) {
+  for (const char* kind : {"batch", "totals"}) {
+    const std::string prefix = folder(kind, job);
+    const auto pairs = store_.scan(prefix, kNoLimit, prefix + hex(batch.value() + 1));
+    if (!pairs.has_value()) return std::unexpected(pairs.error());
+    for (const auto& [key, bytes] : *pairs) set.remove(key);
+  }
+  const std::string prefix = folder("letter", job);
+  const auto letters = store_.scan(prefix, kNoLimit);
+  if (!letters.has_value()) return std::unexpected(letters.error());
+  for (const auto& [key, bytes] : *letters) {
+    const size_t slash = key.rfind('/');
+    const uint64_t partition = parse_hex(key.substr(prefix.size(), slash - prefix.size()));
+    const auto offset = static_cast<int64_t>(parse_hex(key.substr(slash + 1)));
+    if (partition >= offsets.size() || offset >= offsets[partition]) set.remove(key);
+  }
+  return {};
+}
+
 Status JobStore::remove_all(WriteSet& set, JobId job) {
   for (const char* kind : {"batch", "totals", "letter"}) {
     auto pairs = store_.scan(folder(kind, job), kNoLimit);

@@ -56,9 +56,12 @@ void Master::register_executor(const PeerInfo& from, const wire::Envelope& envel
   const JobId id(static_cast<uint64_t>(envelope.header.job));
   JobController* job = find_job(id);
   const bool wanted = job != nullptr && (job->needs_executors() || job->phase() == JobController::Phase::kLoading);
-  if (!wanted) {
+  // What an executor of a former incarnation holds is no state of this one.
+  const int32_t incarnation = envelope.header.incarnation;
+  const bool is_former = wanted && incarnation != 0 && incarnation != job->record().incarnation;
+  if (!wanted || is_former) {
     wire::ResetExecutor reset;
-    reset.reason = "job " + to_string(id) + " does not run here";
+    reset.reason = "job " + to_string(id) + (is_former ? " went back to a checkpoint" : " does not run here");
     wire::Body body;
     body.__set_reset_executor(reset);
     return send_body(from.process, body, id);

@@ -150,6 +150,9 @@ service Control {
   // Takes a last checkpoint and waits until the job is stopped.
   JobSummary stop(1: string name) throws (1: Failure failure)
   JobSummary resume(1: string name) throws (1: Failure failure)
+  // A stopped or failed job goes on from the checkpoint of this batch, as a new incarnation: what came after it is
+  // forgotten, read again and published anew. Newer checkpoints are given up.
+  JobSummary resume_from(1: string name, 2: i64 batch) throws (1: Failure failure)
   // Forgets the job and its checkpoints; with `purge` its keys in the sink too.
   void kill(1: string name, 2: bool purge) throws (1: Failure failure)
   // The kept ones, oldest first.
@@ -164,7 +167,7 @@ struct DeadLetter { 1: string topic, 2: i32 partition, 3: i64 offset, 4: string 
 struct DeadLetters { 1: i64 total, 2: list<DeadLetter> letters }
 
 service Query {
-  // As of the job's applied batch, not before `at_least` (0: any); waits for it up to 10 s.
+  // As of the job's applied batch, not before `at_least` (0: any) of the present incarnation; waits for it up to 10 s.
   Values get(1: string name, 2: list<binary> keys, 3: i64 at_least) throws (1: Failure failure)
   // The highest n (1 to 1,000) of the newest rank, as of the batch in the answer.
   Values top(1: string name, 2: i32 n, 3: i64 at_least) throws (1: Failure failure)

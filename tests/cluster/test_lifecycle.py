@@ -29,6 +29,31 @@ def test_resume_goes_on_where_stop_left(cluster, redis, lines):
     assert check_word_count(cluster, redis, "wc", cluster.read_log("text")).records == 10_000
 
 
+def test_a_job_goes_back_to_a_checkpoint_and_counts_again_what_came_after_it(cluster, redis, lines):
+    append(cluster, "log://text", lines)
+    cluster.submit("word_count", "wc", "log://text", redis.uri, "--checkpoint-interval", "1h")
+    check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    cluster.cli("stop", "wc")
+    cluster.cli("resume", "wc")
+    append(cluster, "log://text", lines + [b"only later \xff", b"only later"])
+    check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    refused = cluster.cli("resume", "wc", "--from", "1", code=1)
+    assert "is running; stop it" in refused.stderr
+    cluster.cli("stop", "wc")
+    older, newer = as_json(cluster.cli("--json", "checkpoints", "wc"))["checkpoints"]
+    assert older["batch"] < newer["batch"] == cluster.batch("wc") and (newer["incarnation"], newer["version"]) == (1, 1)
+    assert older["files"] > 0 and older["size_bytes"] > 0
+    refused = cluster.cli("resume", "wc", "--from", str(newer["batch"] + 1), code=1)
+    assert f"kept are {older['batch']}, {newer['batch']}" in refused.stderr and refused.stderr.count("\n") == 1
+    cluster.cli("resume", "wc", "--from", str(older["batch"]))
+    cluster.master.kill()
+    cluster.master.start()
+    truth = check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+    assert truth.records == 10_002 and len(truth.dead_letters) == 1
+    assert cluster.describe("wc").summary.applied.incarnation == 2 and redis.status("wc")["incarnation"] == "2"
+    assert as_json(cluster.cli("--json", "checkpoints", "wc"))["checkpoints"] == [older]
+
+
 def test_a_restart_of_everything_goes_on_where_it_was(cluster, redis, lines):
     append(cluster, "log://text", lines)
     cluster.submit("word_count", "wc", "log://text", redis.uri)

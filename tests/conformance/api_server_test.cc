@@ -174,6 +174,8 @@ TEST_F(ApiServerTest, EveryMethodOfControlArrivesAndIsAnswered) {
   EXPECT_EQ(summary.name, "b");
   client.control.resume(summary, "c");
   EXPECT_EQ(summary.name, "c");
+  client.control.resume_from(summary, "c", 7);
+  EXPECT_EQ(summary.applied.batch, 7);
   client.control.kill("a", true);
   EXPECT_TRUE(service_.purged);
   std::vector<api::JobType> types;

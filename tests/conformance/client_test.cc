@@ -146,8 +146,7 @@ class ClientTest : public testing::Test {
     session.input = input;
     session.terminal = terminal;
     arguments.insert(arguments.begin(), {"--api", address_});
-    const int code = client::run_client(arguments, session);
-    return {code, out.str(), err.str()};
+    return {client::run_client(arguments, session), out.str(), err.str()};
   }
   // A descriptor from which `text` can be read.
   static int input_of(const std::string& text) {
@@ -173,7 +172,7 @@ TEST_F(ClientTest, EveryCommandSucceedsWithTextAndWithOneJsonObject) {
       {"jobs", "--available"},
       {"describe", "wc"},
       {"stop", "wc"},
-      {"resume", "wc"},
+      {"resume", "wc", "--from", "7"},
       {"kill", "wc", "--purge"},
       {"checkpoints", "wc"},
       {"workers"},

@@ -46,6 +46,11 @@ class FakeApiService : public ApiService {
   }
   void stop(std::string name, Done<api::JobSummary> done) override { answer(name, std::move(done), summary(name)); }
   void resume(std::string name, Done<api::JobSummary> done) override { answer(name, std::move(done), summary(name)); }
+  void resume_from(std::string name, int64_t batch, Done<api::JobSummary> done) override {
+    api::JobSummary answered = summary(name);
+    answered.applied.batch = batch;
+    answer(name, std::move(done), answered);
+  }
   void kill(std::string name, bool purge, Done<bool> done) override {
     purged = purge;
     answer(name, std::move(done), true);

@@ -132,6 +132,7 @@ SimCounts SimCluster::counts() const {
   SimCounts counts = counts_;
   counts.fenced = sink_server_->refused_by_fence();
   counts.checkpoints = oracle_.checkpoints_read();
+  counts.times_gone_back = oracle_.times_gone_back();
   return counts;
 }
 

@@ -77,6 +77,7 @@ struct SimCounts {
   uint64_t merges = 0;
   uint64_t restore_failures = 0;
   uint64_t answers = 0;  // to the client
+  uint64_t times_gone_back = 0;
 
   SimCounts& operator+=(const SimCounts& other);
 };
@@ -122,7 +123,11 @@ class SimCluster {
   // Without waiting for the answer; nothing where no master is.
   void ask_to_stop(const std::string& name);
   void ask_to_resume(const std::string& name);
+  // To one of the checkpoints that are kept. False: the job is not at rest, or has none.
+  bool ask_to_go_back(const std::string& name, uint64_t draw);
   void ask_to_kill(const std::string& name, bool purge);
+  // Runs until the master has answered.
+  Result<api::JobSummary> resume_from(const std::string& name, int64_t batch);
   // If there is no job of the name: another one, which takes over what the sink holds.
   void ask_to_submit_again(const std::string& name);
   // Runs until the job is forgotten and a new one of the name accepted. Needs a living master.

@@ -31,6 +31,7 @@ SimCounts& SimCounts::operator+=(const SimCounts& other) {
   merges += other.merges;
   restore_failures += other.restore_failures;
   answers += other.answers;
+  times_gone_back += other.times_gone_back;
   return *this;
 }
 
@@ -39,7 +40,8 @@ std::ostream& operator<<(std::ostream& out, const SimCounts& counts) {
              << counts.executor_crashes << "; freezes " << counts.freezes << "; assignments " << counts.assignments
              << ", replays " << counts.replays << ", fenced " << counts.fenced << ", rounds " << counts.rounds
              << ", checkpoints " << counts.checkpoints << ", merges " << counts.merges << ", failed restores "
-             << counts.restore_failures << ", answers " << counts.answers;
+             << counts.restore_failures << ", answers " << counts.answers << ", times gone back to a checkpoint "
+             << counts.times_gone_back;
 }
 
 // --- jobs --------------------------------------------------------------------------------------------------------
@@ -106,6 +108,22 @@ void SimCluster::ask_to_resume(const std::string& name) {
   if (master_ == nullptr || !master_->master->started()) return;
   world_.trace("resume " + name);
   master_->service->resume(name, [](const Result<api::JobSummary>&) {});
+}
+
+bool SimCluster::ask_to_go_back(const std::string& name, uint64_t draw) {
+  if (master_ == nullptr || !master_->master->started()) return false;
+  const JobController* job = master_->master->find_job(name);
+  if (job == nullptr || job->needs_executors() || job->record().checkpoints.empty()) return false;
+  const auto& kept = job->record().checkpoints;
+  const int64_t batch = kept[draw % kept.size()].batch;
+  world_.trace("resume from " + name, static_cast<uint64_t>(batch));
+  master_->service->resume_from(name, batch, [](const Result<api::JobSummary>&) {});
+  return true;
+}
+
+Result<api::JobSummary> SimCluster::resume_from(const std::string& name, int64_t batch) {
+  return ask<api::JobSummary>(
+      [&](ControlService& service, auto done) { service.resume_from(name, batch, std::move(done)); });
 }
 
 void SimCluster::ask_to_kill(const std::string& name, bool purge) {

@@ -85,13 +85,32 @@ void Oracle::on_job(const wire::JobRecord& record) {
   Job& job = entry->second;
   if (added) {
     newest_of_[record.spec.name] = id;
-    job.id = id;
-    job.spec = record.spec;
-    job.next = record.spec.start_offsets;
-    job.records.emplace_back();
-    job.totals.emplace_back();
+    job = new_job(record);
   }
+  if (Incarnation(record.incarnation) > job.incarnation) go_back(job, record);
   if (!record.checkpoints.empty()) check_checkpoint(job, record.checkpoints.back());
+}
+
+// As if the batches after the checkpoint had never been.
+void Oracle::go_back(Job& job, const wire::JobRecord& record) {
+  ++times_gone_back_;
+  Job before = std::exchange(job, new_job(record));
+  job.claimed = before.claimed;
+  const int64_t newest = record.checkpoints.back().batch;
+  for (const wire::BatchRecord& batch : before.log) {
+    if (batch.batch <= newest) on_batch(job, batch);
+  }
+}
+
+Oracle::Job Oracle::new_job(const wire::JobRecord& record) {
+  Job job;
+  job.id = JobId(static_cast<uint64_t>(record.job));
+  job.spec = record.spec;
+  job.incarnation = Incarnation(record.incarnation);
+  job.next = record.spec.start_offsets;
+  job.records.emplace_back();
+  job.totals.emplace_back();
+  return job;
 }
 
 void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
@@ -118,6 +137,7 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
   for (size_t l = 0; l < job.next.size(); ++l) {
     totals.offsets += (l == 0 ? "" : ",") + std::to_string(l) + ":" + std::to_string(job.next[l]);
   }
+  job.log.push_back(record);
   job.records.push_back(written.str());
   job.totals.push_back(std::move(totals));
 }
@@ -260,7 +280,16 @@ void Oracle::on_sink_event(const FakeSinkServer::Event& event) {
   const auto found = jobs_.find(event.job);
   if (found == jobs_.end()) return;  // a claim before the job is durable
   Job& job = found->second;
-  if (event.what == What::kClaim) return;
+  if (event.what == What::kClaim) {
+    if (event.incarnation < job.claimed) breach(job, "an older incarnation took the sink's keys");
+    job.claimed = event.incarnation;
+    return;
+  }
+  if (event.incarnation < job.incarnation) {
+    // Until the new one has the keys, what is late of the old one may come: all of it is published over.
+    if (job.claimed >= job.incarnation) breach(job, "an older incarnation published" + at_batch(event.batch.value()));
+    return;
+  }
   if (event.batch.value() > job.newest()) {
     return breach(job, "the sink was told of batch " + std::to_string(event.batch.value()) + ", which is not durable");
   }

@@ -9,7 +9,9 @@
 //                 it; generations and batches never go back; nothing is written of a batch that is not durable
 //   checkpoints   opened as they are referred to: each partition is the fold at the checkpoint's batch
 //   answers       of get and top equal the fold at the batch they state, and no client sees an earlier batch after a
-//                 later one
+//                 later one of the same incarnation
+//
+// A job that goes back to a checkpoint is what it was at that checkpoint: the batches that followed never were.
 //
 // The sink has nothing but these values: what is removed is gone there, and nothing is removed that is there.
 //
@@ -74,11 +76,15 @@ class Oracle {
 
   [[nodiscard]] const std::string& breach() const { return breach_; }  // empty: none
   [[nodiscard]] uint64_t checkpoints_read() const { return checkpoints_read_; }
+  [[nodiscard]] uint64_t times_gone_back() const { return times_gone_back_; }
 
  private:
   struct Job {
     JobId id;
     wire::JobSpec spec;
+    Incarnation incarnation;
+    Incarnation claimed;                     // the sink's keys
+    std::vector<wire::BatchRecord> log;      // all, in order
     std::vector<int64_t> next;               // offset, by log partition
     std::vector<std::string> records;        // by batch, as written; [0] is empty
     int64_t time_ms = 0;                     // of the newest batch
@@ -96,6 +102,8 @@ class Oracle {
   };
 
   void on_job(const wire::JobRecord& record);
+  void go_back(Job& job, const wire::JobRecord& record);
+  [[nodiscard]] static Job new_job(const wire::JobRecord& record);
   void on_batch(Job& job, const wire::BatchRecord& record);
   // What a job of time_jobs.h makes of the words that have arrived, and of the time.
   void pass_time(Job& job, const wire::BatchRecord& record);
@@ -122,6 +130,7 @@ class Oracle {
   std::map<std::string, JobId> newest_of_;  // by name
   std::string breach_;
   uint64_t checkpoints_read_ = 0;
+  uint64_t times_gone_back_ = 0;
 };
 
 }  // namespace millrace

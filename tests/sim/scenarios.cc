@@ -140,6 +140,20 @@ void add_troubles_of_machines(std::vector<Scenario>& all) {
                  }});
 }
 
+// Soon after it was asked to go back, also before that is durable, anybody may die.
+void go_back_and_die(SimCluster& cluster, SimRandom& fate) {
+  if (fate.chance(0.3)) cluster.ask_to_stop("job");
+  if (fate.chance(0.05)) cluster.ask_to_resume("job");
+  if (fate.chance(0.5) && cluster.ask_to_go_back("job", fate.next())) {
+    cluster.world().run_for(fate.between(milliseconds(0), milliseconds(60)));
+    if (fate.chance(0.3)) cluster.crash_master();
+  }
+  if (fate.chance(0.2)) cluster.world().run_for(fate.between(milliseconds(100), milliseconds(1500)));
+  if (fate.chance(0.03)) cluster.freeze_executor(fate.next(), fate.between(milliseconds(50), milliseconds(7000)));
+  kill_executors(cluster, fate, 0.05);
+  restart_the_master(cluster, fate, 0.02, 0.3);
+}
+
 void add_what_people_do(std::vector<Scenario>& all) {
   all.push_back(
       {.name = "workers_are_drained", .options = {.workers = 3}, .strike = [](SimCluster& cluster, SimRandom& fate) {
@@ -157,6 +171,12 @@ void add_what_people_do(std::vector<Scenario>& all) {
                    kill_executors(cluster, fate, 0.05);
                    restart_the_master(cluster, fate, 0.03, 0.3);
                  }});
+  all.push_back(
+      {.name = "jobs_go_back_to_checkpoints", .options = {.workers = 3, .base_every = 3}, .strike = go_back_and_die});
+  all.push_back({.name = "jobs_that_go_by_time_go_back_to_checkpoints",
+                 .type = kWindowJob,
+                 .options = {.workers = 3, .checkpoint_interval_ms = 30, .base_every = 3},
+                 .strike = go_back_and_die});
   all.push_back({.name = "jobs_are_killed_and_submitted_again",
                  .jobs = {"first", "second"},
                  .options = {.workers = 2},

@@ -301,8 +301,23 @@ TEST(AbandonedFiles, are_of_older_epochs_or_batches_and_no_kept_checkpoint_names
                                           "job-1/1/2-8-aa.sst",      "job-1/1/3-1-aa.sst",
                                           "job-1/1/notes",           "job-1/1/1",
                                           "job-1/1/-1-2-aa.sst.x",   "job-1/1/1-x"};
-  EXPECT_THAT(abandoned_files(names, {kept}, Epoch(2)), ElementsAre("job-1/1/1-3-bb-base.sst", "job-1/1/1-9-aa.sst",
-                                                                    "job-1/1/2-6-aa.sst", "job-1/1/2-6.manifest"));
+  EXPECT_THAT(
+      abandoned_files(names, {kept}, Incarnation(1), Epoch(2)),
+      ElementsAre("job-1/1/1-3-bb-base.sst", "job-1/1/1-9-aa.sst", "job-1/1/2-6-aa.sst", "job-1/1/2-6.manifest"));
+}
+
+TEST(AbandonedFiles, of_former_incarnations_are_all_that_no_kept_checkpoint_names) {
+  KeptCheckpoint kept;
+  kept.reference.name = "job-1/2/5-7.manifest";
+  kept.manifest.batch = 7;
+  wire::CheckpointFile file;
+  file.name = "job-1/1/5-3-aa.sst";
+  kept.manifest.files.push_back(file);
+  const std::vector<std::string> names = {
+      "job-1/job.so",         "job-1/1/5-3-aa.sst", "job-1/1/5-9-aa.sst", "job-1/1/9-9-aa.sst", "job-1/1/5-9.manifest",
+      "job-1/2/5-7.manifest", "job-1/2/5-8-aa.sst", "job-1/3/5-1-aa.sst", "5-1-aa.sst",         "job-1/x/5-1-aa.sst"};
+  EXPECT_THAT(abandoned_files(names, {kept}, Incarnation(2), Epoch(5)),
+              ElementsAre("job-1/1/5-9-aa.sst", "job-1/1/9-9-aa.sst", "job-1/1/5-9.manifest"));
 }
 
 // --- what a job may be -----------------------------------------------------------------------------------------------
