@@ -94,6 +94,7 @@ nlohmann::ordered_json json_of(const api::JobSummary& job) {
           {"as_of", json_of(job.applied)},
           {"batch", job.applied.batch},
           {"published", job.published},
+          {"changed", job.changed},
           {"records", job.records},
           {"emitted", job.emitted},
           {"dead_letters", job.dead_letters},

@@ -44,9 +44,11 @@ api::JobSummary JobController::summary() const {
   // Right after a restart: what was durable then, because no answer will be of a batch before it.
   summary.applied = as_of(answers_ || !needs_executors() ? applied_ : restart_floor_);
   summary.published = published_.value();
+  summary.changed = std::min(last_changed_.value(), summary.applied.batch);
   summary.problem = record_.problem;
   if (ledger_ == nullptr) {
     summary.applied = as_of(BatchId(last_known_.batch));
+    summary.changed = last_known_.batch;
     summary.records = last_known_.records;
     summary.emitted = last_known_.emitted;
     summary.dead_letters = last_known_.dead_letters;

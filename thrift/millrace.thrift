@@ -62,6 +62,7 @@ struct JobSummary {
   8: i64 dead_letters
   9: i64 lag_records
   10: string problem                // empty when all is well
+  11: i64 changed                   // the newest applied batch that changed anything; all is published once `published` is there
 }
 
 struct ExecutorSummary {

@@ -112,7 +112,7 @@ class Cluster:
                 summary = connection.control.describe(name).summary
             applied = {entry.partition: entry.applied_offset for entry in lag.partitions}
             reached = all(applied.get(partition, 0) >= offset for partition, offset in enumerate(offsets))
-            if reached and summary.published >= summary.applied.batch:
+            if reached and summary.published >= summary.changed:
                 return summary
             return None
 

@@ -29,6 +29,15 @@ def test_resume_goes_on_where_stop_left(cluster, redis, lines):
     assert check_word_count(cluster, redis, "wc", cluster.read_log("text")).records == 10_000
 
 
+def test_waiting_for_a_job_that_goes_by_time_ends_when_all_that_changed_is_published(cluster, redis):
+    cluster.open_log("text")
+    cluster.submit("recent_words", "recent", "log://text", redis.uri, "--set", "window=1h", "--set", "slide=100ms")
+    for _ in range(8):
+        append(cluster, "log://text", [b"a b"])
+        cluster.cli("lag", "recent", "--until-zero", "20s")
+    wait_for("the newest slide in Redis", lambda: redis.counts("recent") == {b"a": 8, b"b": 8})
+
+
 def test_a_job_goes_back_to_a_checkpoint_and_counts_again_what_came_after_it(cluster, redis, lines):
     append(cluster, "log://text", lines)
     cluster.submit("word_count", "wc", "log://text", redis.uri, "--checkpoint-interval", "1h")
