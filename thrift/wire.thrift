@@ -74,7 +74,12 @@ struct Heartbeat {       // from an executor: peers of its assignment that it co
 
 // --- executor <-> master -----------------------------------------------------------------------------------------
 
-struct OwnedPartition { 1: i32 partition, 2: i64 generation, 3: i64 applied }
+struct OwnedPartition {
+  1: i32 partition
+  2: i64 generation
+  3: i64 applied
+  4: optional i64 begun  // of a job with levels: the batch, beyond `applied`, that it is half way through
+}
 
 struct RegisterExecutor {
   1: i64 worker          // process id of its agent
@@ -225,7 +230,9 @@ struct QueryReply {
 
 // --- executor <-> executor ---------------------------------------------------------------------------------------
 
-struct Shuffle {}        // the bulk frame is a shuffle block (common/model/shuffle_block.h)
+struct Shuffle {         // the bulk frame is a shuffle block (common/model/shuffle_block.h)
+  1: optional list<i64> levels   // or level blocks, one after the other: their sizes
+}
 struct RankEntry { 1: string key, 2: string text, 3: double score }
 struct RankCandidates {  // header.batch; many bytes of them are a stored record in the bulk frame, and none here
   1: list<i32> partitions

@@ -17,6 +17,10 @@ Executor::Executor(ExecutorOptions options, Deps deps)
                    [this](std::shared_ptr<const ShuffleBlock> block) {
                      work_->lanes->call_all([block = std::move(block)](Lane& lane) { lane.add_block(*block); });
                    },
+               .deliver_levels =
+                   [this](const LevelBlocks& blocks) {
+                     work_->lanes->call_all([blocks](Lane& lane) { lane.add_levels(blocks); });
+                   },
                .deliver_rank = [this](RankShare share) { on_rank_candidates(std::move(share)); },
                .header = [this](BatchId batch) { return header(batch); },
                .failed = [this](Error error) { on_failed(std::move(error)); }}) {}
@@ -108,7 +112,7 @@ void Executor::register_with_master() {
   registration.worker = static_cast<int64_t>(options_.worker.value());
   registration.lanes = static_cast<int32_t>(options_.lanes);
   for (const auto& [partition, owned] : owned_) {
-    registration.owned.push_back(owned_partition({partition, owned.generation}, owned.applied));
+    registration.owned.push_back(owned_partition({partition, owned.generation}, owned.applied, owned.begun));
   }
   wire::Body body;
   body.__set_register_executor(registration);

@@ -71,6 +71,7 @@ class Executor : public MessengerHandler, private LaneHandler {
   struct Owned {
     Generation generation;
     BatchId applied;
+    BatchId begun;
     bool restored = false;
   };
   // Parts that exist once the job is known.
@@ -118,6 +119,7 @@ class Executor : public MessengerHandler, private LaneHandler {
   void on_fetched(Stamp stamp, wire::FetchedPartition fetched) override;
   void on_mapped(Stamp stamp, MappedRange mapped) override;
   void on_applied(Stamp stamp, LaneApplied applied) override;
+  void on_emitted(Stamp stamp, LevelBlocks blocks) override;
   void on_snapshot(Stamp stamp, Snapshot snapshot) override;
   void on_rank(Stamp stamp, RankShare share) override;
   void on_frozen(Stamp stamp, FrozenShare share) override;

@@ -1,5 +1,7 @@
 // Executor: what its lanes and the parts of its work answer.
 
+#include <algorithm>
+
 #include "common/base/check.h"
 #include "worker/executor.h"
 #include "worker/executor_work.h"
@@ -96,13 +98,24 @@ void Executor::on_mapped(Stamp stamp, MappedRange mapped) {
 void Executor::on_applied(Stamp, LaneApplied applied) {
   reports_.load(applied.lane, applied.keys, applied.memory_bytes);
   reports_.changed(applied.changed);
-  for (const auto& [state, batch] : applied.partitions) {
-    const auto owned = owned_.find(state.partition);
-    if (owned == owned_.end() || owned->second.generation != state.generation) continue;
-    owned->second.applied = batch;
+  for (const LaneApplied::Partition& told : applied.partitions) {
+    const auto owned = owned_.find(told.state.partition);
+    if (owned == owned_.end() || owned->second.generation != told.state.generation) continue;
+    owned->second.applied = told.applied;
+    owned->second.begun = told.begun;
     owned->second.restored = true;
-    reports_.applied(state, batch);
+    reports_.applied(told);
   }
+}
+
+void Executor::on_emitted(Stamp stamp, LevelBlocks blocks) {
+  std::erase_if(blocks, [&](const auto& block) { return router_.is_void(stamp, block->batch); });
+  for (const auto& block : blocks) {
+    const auto owned = owned_.find(block->source);
+    if (owned == owned_.end() || owned->second.generation != block->generation) continue;
+    owned->second.begun = std::max(owned->second.begun, block->batch);
+  }
+  if (!blocks.empty()) router_.route(blocks);
 }
 
 void Executor::on_snapshot(Stamp stamp, Snapshot snapshot) {

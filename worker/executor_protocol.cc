@@ -111,7 +111,7 @@ std::vector<Restorer::Gained> Executor::update_owned(const wire::Assign& assign)
       now[state.partition] = before->second;
       continue;
     }
-    now[state.partition] = {state.generation, BatchId(assign.checkpoint), false};
+    now[state.partition] = {state.generation, BatchId(assign.checkpoint), BatchId(assign.checkpoint), false};
     gained.push_back({state, 0});
   }
   owned_ = std::move(now);

@@ -7,7 +7,11 @@ namespace millrace {
 Lane::Lane(Options options, Deps deps)
     : options_(std::move(options)),
       deps_(std::move(deps)),
-      reducer_({options_.index, *deps_.job, *deps_.handler, [this] { wake(); }}) {}
+      reducer_({.lane = options_.index,
+                .job = *deps_.job,
+                .handler = *deps_.handler,
+                .wake = [this] { wake(); },
+                .state_partitions = options_.spec.state_partitions}) {}
 
 void Lane::open(bool describe) {
   CHECK(deps_.loop.on_loop());

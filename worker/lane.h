@@ -45,6 +45,7 @@ class Lane {
   void progress(const Watermarks& watermarks);
   void map(std::vector<MapRequest> requests);
   void add_block(const ShuffleBlock& block) { reducer_.add_block(block); }
+  void add_levels(const LevelBlocks& blocks) { reducer_.add_levels(blocks); }
   // The master gave a checkpoint up: the frozen keys count as changed again.
   void abandon_checkpoint(BatchId batch) { reducer_.abandon_checkpoint(batch); }
   LaneReducer& reducer() { return reducer_; }

@@ -25,6 +25,9 @@ class Outlet final : public LaneHandler {
   void on_applied(Stamp stamp, LaneApplied applied) override {
     post_([stamp, applied = std::move(applied)](LaneHandler& to) mutable { to.on_applied(stamp, std::move(applied)); });
   }
+  void on_emitted(Stamp stamp, LevelBlocks blocks) override {
+    post_([stamp, blocks = std::move(blocks)](LaneHandler& to) mutable { to.on_emitted(stamp, std::move(blocks)); });
+  }
   void on_snapshot(Stamp stamp, Snapshot snapshot) override {
     post_([stamp, snapshot = std::move(snapshot)](LaneHandler& to) mutable {
       to.on_snapshot(stamp, std::move(snapshot));

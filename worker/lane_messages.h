@@ -132,12 +132,19 @@ struct MappedRange {
 };
 
 struct LaneApplied {
+  struct Partition {
+    OwnedState state;
+    BatchId applied;
+    BatchId begun;  // `applied`, or the batch after it of which it has applied the first level; beyond all: it is void
+  };
   size_t lane = 0;
-  std::vector<std::pair<OwnedState, BatchId>> partitions;
+  std::vector<Partition> partitions;
   int64_t keys = 0;          // of all partitions of the lane
   int64_t memory_bytes = 0;  // of all partitions of the lane
   BatchId changed;           // newest batch that changed anything
 };
+
+using LevelBlocks = std::vector<std::shared_ptr<const LevelBlock>>;
 
 // The unpublished keys of a partition for the sink, as of the batch of a publication round.
 struct Snapshot {
@@ -174,6 +181,8 @@ class LaneHandler {
   virtual void on_fetched(Stamp stamp, wire::FetchedPartition fetched) = 0;
   virtual void on_mapped(Stamp stamp, MappedRange mapped) = 0;
   virtual void on_applied(Stamp stamp, LaneApplied applied) = 0;
+  // For all state partitions of the job.
+  virtual void on_emitted(Stamp stamp, LevelBlocks blocks) = 0;
   virtual void on_snapshot(Stamp stamp, Snapshot snapshot) = 0;
   virtual void on_rank(Stamp stamp, RankShare share) = 0;
   virtual void on_frozen(Stamp stamp, FrozenShare share) = 0;

@@ -26,7 +26,7 @@ void LaneReducer::assign(const LaneAssignment& assignment) {
   const BatchId applied = std::max(assignment.applied, assignment.checkpoint);
   progress({assignment.durable, applied, assignment.checkpoint, assignment.published});
   for (const auto& [partition, slot] : slots_) {
-    if (!slot.restoring) newly_applied_.push_back({{partition, slot.generation}, slot.queue.applied()});
+    if (!slot.restoring) newly_applied_.push_back(progress_of(partition, slot));
   }
   report_applied();
   answer_waiting();
@@ -38,7 +38,11 @@ void LaneReducer::assign(const LaneAssignment& assignment) {
 // anew. All that were durable are told again.
 void LaneReducer::enter_epoch(BatchId durable) {
   plans_.erase(plans_.upper_bound(std::min(durable, watermarks_.durable)), plans_.end());
-  for (auto& [partition, slot] : slots_) slot.queue.forget_beyond(durable);
+  for (auto& [partition, slot] : slots_) {
+    slot.queue.forget_beyond(durable);
+    slot.is_void = slot.is_void || slot.queue.taken() > durable;
+  }
+  inbox_.forget_beyond(durable);
   rank_.forget_beyond(durable);
   watermarks_.durable = durable;
   newest_plan_ = durable;
@@ -54,8 +58,10 @@ void LaneReducer::assign_slots(const LaneAssignment& assignment) {
   });
   for (const auto& [partition, generation] : owned) {
     if (slots_.contains(partition)) continue;
-    Slot slot{
-        .generation = generation, .table = deps_.job.make_state_table(), .queue = ReduceQueue(assignment.checkpoint)};
+    Slot slot{.generation = generation,
+              .table = deps_.job.make_state_table(),
+              .queue = ReduceQueue(assignment.checkpoint),
+              .applied = assignment.checkpoint};
     slot.checkpoint_tick_ms = assignment.checkpoint_tick_ms;
     // A key that was removed between the last publication and the checkpoint has left no trace in it.
     slot.publish_all = assignment.published == BatchId(0) ||
@@ -64,6 +70,9 @@ void LaneReducer::assign_slots(const LaneAssignment& assignment) {
   }
   owned_.clear();
   for (const auto& [partition, slot] : slots_) owned_.insert(partition);
+  // In a job with levels all have the same one.
+  const Generation generation = slots_.empty() ? inbox_.generation() : slots_.begin()->second.generation;
+  if (generation != inbox_.generation()) inbox_.restart(generation, assignment.checkpoint);
   // What was under way for the owners of before is over: an open checkpoint (unless it is known to be complete) and
   // the flags of plans that are not yet applied.
   settle(assignment.checkpoint, true);
@@ -87,7 +96,7 @@ void LaneReducer::progress(const Watermarks& watermarks) {
   if (watermarks.applied > watermarks_.applied) {
     watermarks_.applied = watermarks.applied;
     for (auto& [partition, slot] : slots_) {
-      if (!slot.restoring) slot.table->forget_undo(std::min(slot.queue.applied(), watermarks_.applied));
+      if (!slot.restoring) slot.table->forget_undo(std::min(slot.applied, watermarks_.applied));
     }
   }
   settle(watermarks.checkpointed, true);
@@ -98,8 +107,14 @@ void LaneReducer::progress(const Watermarks& watermarks) {
 void LaneReducer::forget_plans() {
   // A partition that this lane gains gets the plans it lacks again, so those beyond the job's progress suffice.
   BatchId needed = watermarks_.applied;
-  for (const auto& [partition, slot] : slots_) needed = std::min(needed, slot.queue.applied());
+  for (const auto& [partition, slot] : slots_) needed = std::min(needed, slot.applied);
   plans_.erase(plans_.begin(), plans_.upper_bound(needed));
+}
+
+void LaneReducer::forget_levels() {
+  BatchId applied = watermarks_.durable;
+  for (const auto& [partition, slot] : slots_) applied = std::min(applied, slot.applied);
+  inbox_.forget_through(applied);
 }
 
 void LaneReducer::add_block(const ShuffleBlock& block) {
@@ -107,6 +122,17 @@ void LaneReducer::add_block(const ShuffleBlock& block) {
     const auto slot = slots_.find(section.partition);
     if (slot == slots_.end()) continue;
     slot->second.queue.add(block.batch, block.source, block.range, section.bytes);
+  }
+  deps_.wake();
+}
+
+void LaneReducer::add_levels(const LevelBlocks& blocks) {
+  if (slots_.empty()) return;
+  for (const auto& block : blocks) {
+    if (inbox_.add(block) != LevelInbox::Admission::kUnexpected) continue;
+    LOG_EVERY_N(ERROR, 1000) << "a block of level " << block->level << " of batch " << block->batch << " from state "
+                             << "partition " << block->source << ", generation " << block->generation
+                             << ", is dropped: nobody waits for it";
   }
   deps_.wake();
 }
@@ -148,11 +174,11 @@ void LaneReducer::finish_restore(const std::vector<OwnedState>& partitions, Batc
   for (const OwnedState& state : partitions) {
     Slot* slot = find_slot(state);
     if (slot == nullptr || !slot->restoring) continue;
-    CHECK(slot->queue.applied() == batch) << "state partition " << state.partition << " restored at " << batch
-                                          << " waits for what follows " << slot->queue.applied();
+    CHECK(slot->applied == batch) << "state partition " << state.partition << " restored at " << batch
+                                  << " waits for what follows " << slot->applied;
     slot->table->finish_restore(slot->checkpoint_tick_ms);
     slot->restoring = false;
-    newly_applied_.push_back({state, batch});
+    newly_applied_.push_back(progress_of(state.partition, *slot));
   }
   report_applied();
   answer_waiting();
@@ -165,35 +191,77 @@ bool LaneReducer::step() {
   bool worked = false;
   if (!restores_.empty()) worked = restore_some();
   for (auto& [partition, slot] : slots_) worked = apply_next(partition, slot) || worked;
+  // What others wait for goes first: a freeze may take long.
+  if (!emitted_.empty()) deps_.handler.on_emitted(stamp_, std::exchange(emitted_, {}));
+  for (StatePartition partition : std::exchange(ended_, {})) end_batch(partition, slots_.at(partition));
   if (newly_applied_.empty()) return worked;
   report_applied();
   forget_plans();
+  forget_levels();
   answer_waiting();
   return true;
 }
 
 bool LaneReducer::apply_next(StatePartition partition, Slot& slot) {
-  const BatchId next = slot.queue.applied().next();
-  if (slot.restoring || next > watermarks_.durable) return false;
-  const auto plan = plans_.find(next);
-  if (plan == plans_.end()) return false;
-  const auto sections = slot.queue.take(*plan->second);
+  if (slot.restoring || slot.is_void) return false;
+  const auto sections = take_input(partition, slot);
   if (!sections) return false;
   std::vector<std::string_view> views;
   views.reserve(sections->size());
   for (const SharedBuffer& section : *sections) views.push_back(section.view());
-  if (const Status applied = slot.table->apply({next, plan->second->time_ms, plan->second->tick}, views); !applied) {
+  ++slot.level;
+  const BatchPlan& plan = *slot.plan;
+  if (const Status applied = slot.table->apply({plan.batch, plan.time_ms, plan.tick, slot.level}, views); !applied) {
     slot.restoring = true;  // worthless from here on
     deps_.handler.on_failed({applied.error().code, "state partition " + std::to_string(partition.value()) +
-                                                       " cannot apply batch " + std::to_string(next.value()) + ": " +
-                                                       applied.error().message});
+                                                       " cannot apply batch " + std::to_string(plan.batch.value()) +
+                                                       ": " + applied.error().message});
     return false;
   }
-  if (slot.table->changed()) newest_changed_ = std::max(newest_changed_, next);
-  if (next <= watermarks_.applied) slot.table->forget_undo(next);
-  after_apply(partition, slot, *plan->second);
-  newly_applied_.push_back({{partition, slot.generation}, next});
+  slot.changed = slot.table->changed() || (slot.changed && slot.level > 1);
+  if (slot.level < levels_) {
+    emit(partition, slot);
+  } else {
+    ended_.push_back(partition);
+  }
   return true;
+}
+
+// What the next level to apply is made of, if all of it is here.
+std::optional<std::vector<SharedBuffer>> LaneReducer::take_input(StatePartition partition, Slot& slot) {
+  if (slot.level > 0) return inbox_.sections_for(slot.plan->batch, slot.level, partition);
+  const BatchId next = slot.applied.next();
+  if (next > watermarks_.durable) return std::nullopt;
+  const auto plan = plans_.find(next);
+  if (plan == plans_.end()) return std::nullopt;
+  auto sections = slot.queue.take(*plan->second);
+  if (sections) slot.plan = plan->second;
+  return sections;
+}
+
+void LaneReducer::emit(StatePartition partition, Slot& slot) {
+  auto block = std::make_shared<LevelBlock>();
+  block->level = slot.level;
+  block->batch = slot.plan->batch;
+  block->source = partition;
+  block->generation = slot.generation;
+  block->sections = slot.table->take_emitted();
+  std::erase_if(block->sections, [](const auto& section) { return section.bytes.empty(); });
+  emitted_.push_back(std::move(block));
+}
+
+void LaneReducer::end_batch(StatePartition partition, Slot& slot) {
+  const PlanPointer plan = std::exchange(slot.plan, nullptr);
+  slot.level = 0;
+  slot.applied = plan->batch;
+  if (slot.changed) newest_changed_ = std::max(newest_changed_, slot.applied);
+  if (slot.applied <= watermarks_.applied) slot.table->forget_undo(slot.applied);
+  after_apply(partition, slot, *plan);
+  newly_applied_.push_back(progress_of(partition, slot));
+}
+
+LaneApplied::Partition LaneReducer::progress_of(StatePartition partition, const Slot& slot) {
+  return {{partition, slot.generation}, slot.applied, slot.is_void ? BatchId(INT64_MAX) : slot.queue.taken()};
 }
 
 void LaneReducer::after_apply(StatePartition partition, Slot& slot, const BatchPlan& plan) {
@@ -213,6 +281,7 @@ void LaneReducer::report_applied() {
     applied.keys += slot.table->keys();
     applied.memory_bytes += slot.table->memory_bytes() + static_cast<int64_t>(slot.queue.bytes());
   }
+  applied.memory_bytes += static_cast<int64_t>(inbox_.bytes());
   deps_.handler.on_applied(stamp_, std::move(applied));
 }
 
@@ -300,7 +369,7 @@ bool LaneReducer::try_answer(const LaneQuery& query) {
       deps_.handler.on_answer({query.id, {}, "the keys' owner has changed; ask again"});
       return true;
     }
-    ready = ready && !slot->second.restoring && slot->second.queue.applied() >= query.at;
+    ready = ready && !slot->second.restoring && slot->second.applied >= query.at;
   }
   if (!ready) return false;
   LaneAnswer answer;

@@ -2,7 +2,8 @@
 // what others need as of exactly one batch: snapshots for the sink, rank candidates, checkpoint increments, answers.
 //
 // A partition applies batch b when it has applied b-1, the plan of b is here, b is durable, and the blocks of all
-// ranges of the plan are here. Lives on the lane's loop.
+// ranges of the plan are here; where the job has levels, one after the other, each when all partitions have emitted
+// what it is made of. Lives on the lane's loop.
 #pragma once
 
 #include <deque>
@@ -15,6 +16,7 @@
 
 #include "stream/job.h"
 #include "worker/lane_messages.h"
+#include "worker/level_inbox.h"
 #include "worker/rank_gather.h"
 #include "worker/reduce_queue.h"
 
@@ -29,15 +31,18 @@ class LaneReducer {
     const Job& job;              // outlives this
     LaneHandler& handler;        // outlives this
     std::function<void()> wake;  // there may be something to do: call step() soon
+    int32_t state_partitions = 0;
   };
 
-  explicit LaneReducer(Deps deps) : deps_(std::move(deps)) {}
+  explicit LaneReducer(Deps deps)
+      : deps_(std::move(deps)), levels_(deps_.job.levels()), inbox_(levels_, deps_.state_partitions) {}
 
   void assign(const LaneAssignment& assignment);
   void run(PlanPointer plan);
   void progress(const Watermarks& watermarks);
   // Takes the sections of partitions that this lane owns.
   void add_block(const ShuffleBlock& block);
+  void add_levels(const LevelBlocks& blocks);
 
   // Sets keys from a checkpoint file, piece by piece; on_restored() follows.
   void restore(RestoreShare share);
@@ -58,8 +63,13 @@ class LaneReducer {
     Generation generation;
     std::unique_ptr<StateTable> table;
     ReduceQueue queue;
+    BatchId applied;                 // through all its levels
+    int32_t level = 0;               // of the next batch, that it has applied; 0: it has not begun it
+    PlanPointer plan;                // of the batch that it has begun
+    bool changed = false;            // by a level of it
     int64_t checkpoint_tick_ms = 0;  // of what it is restored from
     bool restoring = true;
+    bool is_void = false;         // it has begun a batch that never was: the master has it loaded again
     bool publish_all = false;     // what the sink holds of it is unknown
     BatchId publishing;           // round of the open publication, 0: none
     bool publishing_all = false;  // the open publication is full
@@ -79,6 +89,10 @@ class LaneReducer {
   void enter_epoch(BatchId durable);
   bool restore_some();
   bool apply_next(StatePartition partition, Slot& slot);
+  std::optional<std::vector<SharedBuffer>> take_input(StatePartition partition, Slot& slot);
+  void emit(StatePartition partition, Slot& slot);
+  void end_batch(StatePartition partition, Slot& slot);
+  static LaneApplied::Partition progress_of(StatePartition partition, const Slot& slot);
   void after_apply(StatePartition partition, Slot& slot, const BatchPlan& plan);
   void publish(StatePartition partition, Slot& slot, BatchId round);
   void freeze(StatePartition partition, Slot& slot, BatchId batch);
@@ -86,6 +100,7 @@ class LaneReducer {
   void share_rank(StatePartition partition, Slot& slot, BatchId batch);
   void report_applied();
   void forget_plans();
+  void forget_levels();
   void answer_waiting();
   // True if it was answered (or refused).
   bool try_answer(const LaneQuery& query);
@@ -93,6 +108,7 @@ class LaneReducer {
 
   // Constant after construction.
   const Deps deps_;
+  const int32_t levels_;
 
   // Owned by the loop.
   Stamp stamp_;
@@ -106,7 +122,10 @@ class LaneReducer {
   BatchId newest_plan_;
   BatchId flags_void_through_;  // plans up to here were made for owners of before
   BatchId abandoned_;           // checkpoints up to here are not taken
-  std::vector<std::pair<OwnedState, BatchId>> newly_applied_;
+  LevelInbox inbox_;
+  LevelBlocks emitted_;                // in this step
+  std::vector<StatePartition> ended_;  // that have applied the last level of their batch in this step
+  std::vector<LaneApplied::Partition> newly_applied_;
   BatchId newest_changed_;  // newest batch that changed anything
   std::deque<LaneQuery> waiting_;
 };

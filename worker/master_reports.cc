@@ -14,11 +14,12 @@ constexpr Duration kFetchedDelay = std::chrono::milliseconds(1);
 
 }  // namespace
 
-wire::OwnedPartition owned_partition(const OwnedState& state, BatchId applied) {
+wire::OwnedPartition owned_partition(const OwnedState& state, BatchId applied, BatchId begun) {
   wire::OwnedPartition owned;
   owned.partition = state.partition.value();
   owned.generation = state.generation.value();
   owned.applied = applied.value();
+  if (begun > applied) owned.__set_begun(begun.value());
   return owned;
 }
 
@@ -74,8 +75,8 @@ void MasterReports::mapped(const MapOutcome& outcome) {
   flush_soon();
 }
 
-void MasterReports::applied(const OwnedState& state, BatchId batch) {
-  applied_[state] = batch;
+void MasterReports::applied(const LaneApplied::Partition& told) {
+  applied_[told.state] = told;
   flush_soon();
 }
 
@@ -146,7 +147,9 @@ void MasterReports::flush() {
   mapped_letters_ = 0;
   if (!applied_.empty()) {
     wire::Applied applied;
-    for (const auto& [state, batch] : applied_) applied.partitions.push_back(owned_partition(state, batch));
+    for (const auto& [state, told] : applied_) {
+      applied.partitions.push_back(owned_partition(state, told.applied, told.begun));
+    }
     for (const auto& [lane, load] : loads_) {
       applied.keys += load.keys;
       applied.memory_bytes += load.memory_bytes;

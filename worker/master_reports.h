@@ -14,7 +14,7 @@
 namespace millrace {
 
 // Wire forms of a partition with its generation.
-wire::OwnedPartition owned_partition(const OwnedState& state, BatchId applied);
+wire::OwnedPartition owned_partition(const OwnedState& state, BatchId applied, BatchId begun = BatchId(0));
 wire::MapResult map_result(const MapOutcome& outcome);
 
 class MasterReports {
@@ -28,7 +28,7 @@ class MasterReports {
 
   void fetched(wire::FetchedPartition boundary);
   void mapped(const MapOutcome& outcome);
-  void applied(const OwnedState& state, BatchId batch);
+  void applied(const LaneApplied::Partition& told);
   // Of all partitions of a lane.
   void load(size_t lane, int64_t keys, int64_t memory_bytes);
   // The newest batch that changed anything.
@@ -64,7 +64,7 @@ class MasterReports {
   bool flush_posted_ = false;
   std::map<BatchId, wire::MapDone> mapped_;
   size_t mapped_letters_ = 0;
-  std::map<OwnedState, BatchId> applied_;
+  std::map<OwnedState, LaneApplied::Partition> applied_;
   std::map<size_t, Load> loads_;
   BatchId changed_;
   std::map<BatchId, wire::Published> published_;

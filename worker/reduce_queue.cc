@@ -5,8 +5,8 @@
 namespace millrace {
 
 ReduceQueue::Admission ReduceQueue::add(BatchId batch, LogPartition source, OffsetRange range, SharedBuffer section) {
-  if (batch <= applied_) return Admission::kAlreadyApplied;
-  if (batch.value() - applied_.value() > kMaxBatchesAhead) return Admission::kTooFarAhead;
+  if (batch <= taken_) return Admission::kAlreadyTaken;
+  if (batch.value() - taken_.value() > kMaxBatchesAhead) return Admission::kTooFarAhead;
   const size_t size = section.size();
   const bool added = sections_.try_emplace({batch, source, range.from, range.to}, std::move(section)).second;
   if (!added) return Admission::kRepeated;
@@ -15,20 +15,20 @@ ReduceQueue::Admission ReduceQueue::add(BatchId batch, LogPartition source, Offs
 }
 
 std::optional<std::vector<SharedBuffer>> ReduceQueue::take(const BatchPlan& plan) {
-  CHECK(plan.batch == applied_.next()) << "plan of batch " << plan.batch << " after batch " << applied_;
-  std::vector<SharedBuffer> taken;
-  taken.reserve(plan.ranges.size());
+  CHECK(plan.batch == taken_.next()) << "plan of batch " << plan.batch << " after batch " << taken_;
+  std::vector<SharedBuffer> sections;
+  sections.reserve(plan.ranges.size());
   for (const BatchPlan::Range& range : plan.ranges) {
     const auto found = sections_.find({plan.batch, range.partition, range.range.from, range.range.to});
     if (found == sections_.end()) return std::nullopt;
-    if (!found->second.empty()) taken.push_back(found->second);
+    if (!found->second.empty()) sections.push_back(found->second);
   }
-  applied_ = plan.batch;
-  while (!sections_.empty() && std::get<BatchId>(sections_.begin()->first) <= applied_) {
+  taken_ = plan.batch;
+  while (!sections_.empty() && std::get<BatchId>(sections_.begin()->first) <= taken_) {
     bytes_ -= sections_.begin()->second.size();
     sections_.erase(sections_.begin());
   }
-  return taken;
+  return sections;
 }
 
 void ReduceQueue::forget_beyond(BatchId batch) {

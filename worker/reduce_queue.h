@@ -20,27 +20,27 @@ class ReduceQueue {
   // is sent again in a window of a few batches.
   static constexpr int64_t kMaxBatchesAhead = 4096;
 
-  enum class Admission { kHeld, kRepeated, kAlreadyApplied, kTooFarAhead };
+  enum class Admission { kHeld, kRepeated, kAlreadyTaken, kTooFarAhead };
 
-  explicit ReduceQueue(BatchId applied) : applied_(applied) {}
+  explicit ReduceQueue(BatchId taken) : taken_(taken) {}
 
   // An empty section says: the range has no pair for this partition.
   Admission add(BatchId batch, LogPartition source, OffsetRange range, SharedBuffer section);
 
   // The sections of the next batch in the order of the plan, without the empty ones, if all are here; they leave
-  // the queue and `applied` moves on. `plan` must be the one of the next batch.
+  // the queue and `taken` moves on. `plan` must be the one of the next batch.
   std::optional<std::vector<SharedBuffer>> take(const BatchPlan& plan);
 
   void forget_beyond(BatchId batch);
 
-  [[nodiscard]] BatchId applied() const { return applied_; }
+  [[nodiscard]] BatchId taken() const { return taken_; }
   [[nodiscard]] size_t bytes() const { return bytes_; }
   [[nodiscard]] size_t size() const { return sections_.size(); }
 
  private:
   using Name = std::tuple<BatchId, LogPartition, Offset, Offset>;
 
-  BatchId applied_;
+  BatchId taken_;
   std::map<Name, SharedBuffer> sections_;
   size_t bytes_ = 0;
 };

@@ -33,6 +33,7 @@ void ShuffleRouter::assign(const wire::Assign& assign, Stamp stamp, bool new_epo
     owned_[ProcessId(static_cast<uint64_t>(owner.process))].push_back(StatePartition(owner.partition));
   }
   for (auto& [process, partitions] : owned_) std::ranges::sort(partitions);
+  level_bytes_.clear();  // what begins anew sends its blocks anew
   update_peers(assign.peers);
 }
 
@@ -85,6 +86,51 @@ void ShuffleRouter::route(Stamp stamp, const MappedRange& mapped) {
     envelope.body.__set_shuffle(wire::Shuffle());
     send(process, std::move(envelope), encode_shuffle_block(select_sections(*mapped.block, partitions)));
   }
+}
+
+void ShuffleRouter::route(const LevelBlocks& blocks) {
+  for (const auto& [process, owned] : owned_) {
+    if (process == messenger_.self()) {
+      hooks_.deliver_levels(blocks);
+    } else if (peers_.contains(process)) {
+      send_levels(process, owned, blocks);
+    }
+  }
+}
+
+void ShuffleRouter::send_levels(ProcessId to, const std::vector<StatePartition>& partitions,
+                                const LevelBlocks& blocks) {
+  wire::Shuffle shuffle;
+  std::string bulk;
+  const auto flush = [&] {
+    wire::Envelope envelope;
+    envelope.header = hooks_.header(blocks.front()->batch);
+    envelope.body.__set_shuffle(std::exchange(shuffle, {}));
+    send(to, std::move(envelope), SharedBuffer::of(std::exchange(bulk, {})));
+  };
+  for (const auto& block : blocks) {
+    const ShuffleBlock selected = shuffle_block_of(*block, partitions);
+    if (!count_level_bytes(to, *block, selected.bytes())) return;
+    const SharedBuffer encoded = encode_shuffle_block(selected);
+    shuffle.__isset.levels = true;
+    shuffle.levels.push_back(static_cast<int64_t>(encoded.size()));
+    bulk.append(encoded.view());
+    if (bulk.size() >= kLevelMessage) flush();
+  }
+  if (!bulk.empty()) flush();
+}
+
+bool ShuffleRouter::count_level_bytes(ProcessId to, const LevelBlock& block, size_t bytes) {
+  // Nobody sends anything of an earlier batch any more.
+  level_bytes_.erase(level_bytes_.begin(), level_bytes_.lower_bound({block.batch.previous(), 0, ProcessId(0)}));
+  size_t& sent = level_bytes_[{block.batch, block.level, to}];
+  sent += bytes;
+  if (sent <= kMaxLevel) return true;
+  hooks_.failed({ErrorCode::kInvalid, "what comes out of level " + std::to_string(block.level) + " of batch " +
+                                          std::to_string(block.batch.value()) + " for one worker has more than " +
+                                          std::to_string(kMaxLevel >> 20) +
+                                          " MiB; run the job on more workers, or let less change in a batch"});
+  return false;
 }
 
 void ShuffleRouter::route(const RankShare& share) {
@@ -177,12 +223,29 @@ void ShuffleRouter::accept(const wire::Envelope& envelope, const SharedBuffer& b
     }
     return;
   }
+  if (envelope.body.shuffle.__isset.levels) return accept_levels(envelope.body.shuffle, bulk);
   Result<ShuffleBlock> block = decode_shuffle_block(bulk);
   if (!block) {
     LOG(ERROR) << "a message is dropped: " << block.error();
     return;
   }
   hooks_.deliver_block(std::make_shared<const ShuffleBlock>(std::move(*block)));
+}
+
+void ShuffleRouter::accept_levels(const wire::Shuffle& shuffle, const SharedBuffer& bulk) {
+  LevelBlocks blocks;
+  size_t from = 0;
+  for (const int64_t told : shuffle.levels) {
+    const size_t size = std::min(static_cast<size_t>(std::max<int64_t>(told, 0)), bulk.size() - from);
+    Result<ShuffleBlock> block = decode_shuffle_block(bulk.slice(from, size));
+    if (!block) {
+      LOG(ERROR) << "a message is dropped: " << block.error();
+      return;
+    }
+    blocks.push_back(std::make_shared<const LevelBlock>(level_block_of(std::move(*block))));
+    from += size;
+  }
+  hooks_.deliver_levels(blocks);
 }
 
 }  // namespace millrace

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include "common/runtime/messenger.h"
@@ -23,9 +24,14 @@ class ShuffleRouter {
   static constexpr size_t kMaxUnsent = 20'000;       // messages to one peer whose session is not up yet
   static constexpr size_t kMaxInlineRank = 1 << 20;  // bytes of rank candidates; more go in the bulk frame
   static constexpr size_t kMaxRank = 48 << 20;       // bytes of rank candidates that can be sent at all
+  static constexpr size_t kLevelMessage = 8 << 20;   // bytes of level blocks after which a message is full
+  // Bytes of the blocks of one level of a batch to one executor. Of two batches they have to be within what a session
+  // keeps unacknowledged.
+  static constexpr size_t kMaxLevel = 96 << 20;
 
   struct Hooks {
     std::function<void(std::shared_ptr<const ShuffleBlock>)> deliver_block;  // to the lanes that own its partitions
+    std::function<void(const LevelBlocks&)> deliver_levels;                  // to all lanes
     std::function<void(RankShare)> deliver_rank;
     std::function<wire::Header(BatchId)> header;
     std::function<void(Error)> failed;  // the job cannot go on
@@ -35,6 +41,7 @@ class ShuffleRouter {
 
   void assign(const wire::Assign& assign, Stamp stamp, bool new_epoch);
   void route(Stamp stamp, const MappedRange& mapped);
+  void route(const LevelBlocks& blocks);
   void route(const RankShare& share);
   // Blocks and rank candidates of other executors.
   void receive(const PeerInfo& from, wire::Envelope envelope, const SharedBuffer& bulk);
@@ -57,6 +64,10 @@ class ShuffleRouter {
   void update_peers(const std::vector<wire::Peer>& peers);
   void send(ProcessId to, wire::Envelope envelope, SharedBuffer bulk);
   void accept(const wire::Envelope& envelope, const SharedBuffer& bulk);
+  void accept_levels(const wire::Shuffle& shuffle, const SharedBuffer& bulk);
+  void send_levels(ProcessId to, const std::vector<StatePartition>& partitions, const LevelBlocks& blocks);
+  // False: it is more than one level may have.
+  bool count_level_bytes(ProcessId to, const LevelBlock& block, size_t bytes);
 
   // Constant after construction.
   Messenger& messenger_;  // outlives this
@@ -71,6 +82,7 @@ class ShuffleRouter {
   std::map<ProcessId, MonotonicTime> unreachable_since_;
   std::map<ProcessId, std::deque<Message>> unsent_;
   std::deque<Message> early_;
+  std::map<std::tuple<BatchId, int32_t, ProcessId>, size_t> level_bytes_;  // by batch, level and receiver
 };
 
 }  // namespace millrace

@@ -24,6 +24,12 @@ void write_entry(char* to, const ShuffleBlock::Section& section) {
   store_little(to + 4, static_cast<uint32_t>(section.bytes.size()));
 }
 
+size_t bytes_of(const std::vector<ShuffleBlock::Section>& sections) {
+  size_t total = 0;
+  for (const ShuffleBlock::Section& section : sections) total += section.bytes.size();
+  return total;
+}
+
 std::unexpected<Error> corrupt(const ShuffleBlock& block, const std::string& problem) {
   return fail(ErrorCode::kCorrupt, "shuffle block of batch " + std::to_string(block.batch.value()) +
                                        ", log partition " + std::to_string(block.source.value()) + ": " + problem);
@@ -45,9 +51,11 @@ uint64_t ShuffleBlock::fingerprint() const {
 }
 
 size_t ShuffleBlock::bytes() const {
-  size_t total = 0;
-  for (const Section& section : sections) total += section.bytes.size();
-  return total;
+  return bytes_of(sections);
+}
+
+size_t LevelBlock::bytes() const {
+  return bytes_of(sections);
 }
 
 ShuffleBlock select_sections(const ShuffleBlock& block, std::span<const StatePartition> partitions) {
@@ -126,6 +134,23 @@ Result<ShuffleBlock> decode_shuffle_block(const SharedBuffer& encoded) {
   }
   if (position != before_hash) return corrupt(block, "bytes are left behind the last section");
   return block;
+}
+
+ShuffleBlock shuffle_block_of(const LevelBlock& block, std::span<const StatePartition> partitions) {
+  const Offset generation(block.generation.value());
+  ShuffleBlock selected{
+      StageId(block.level), block.batch, LogPartition(block.source.value()), {generation, generation}, {}};
+  auto wanted = partitions.begin();
+  for (const ShuffleBlock::Section& section : block.sections) {
+    while (wanted != partitions.end() && *wanted < section.partition) ++wanted;
+    if (wanted != partitions.end() && *wanted == section.partition) selected.sections.push_back(section);
+  }
+  return selected;
+}
+
+LevelBlock level_block_of(ShuffleBlock decoded) {
+  return {decoded.stage.value(), decoded.batch, StatePartition(decoded.source.value()),
+          Generation(decoded.range.from.value()), std::move(decoded.sections)};
 }
 
 }  // namespace millrace

@@ -11,6 +11,9 @@
 //      u64 XXH3-64 of all before
 //
 // What a section holds is between a job's MapTask and its StateTable (stream/job.h).
+//
+// A LevelBlock is written in the same form: stage is the level that emitted it, from 1; its source stands in place of
+// the log partition, its generation in place of both offsets.
 #pragma once
 
 #include <span>
@@ -42,6 +45,18 @@ struct ShuffleBlock {
   [[nodiscard]] size_t bytes() const;
 };
 
+// What one state partition has emitted at one level of a batch, for all state partitions: one that is not listed gets
+// nothing.
+struct LevelBlock {
+  int32_t level = 1;  // that emitted it; its sections are applied at the next one
+  BatchId batch;
+  StatePartition source;
+  Generation generation;                        // of the source, and so of all state partitions whose levels these are
+  std::vector<ShuffleBlock::Section> sections;  // ascending by partition, each with bytes
+
+  [[nodiscard]] size_t bytes() const;
+};
+
 // The block addressed to exactly `partitions` (ascending), with an empty section where the whole block has none; for
 // the whole block of a map only. Sections share their bytes.
 ShuffleBlock select_sections(const ShuffleBlock& block, std::span<const StatePartition> partitions);
@@ -49,5 +64,9 @@ ShuffleBlock select_sections(const ShuffleBlock& block, std::span<const StatePar
 SharedBuffer encode_shuffle_block(const ShuffleBlock& block);
 // Sections share the bytes of `encoded`. kCorrupt with the place.
 Result<ShuffleBlock> decode_shuffle_block(const SharedBuffer& encoded);
+
+// To be encoded, with the sections for `partitions` (ascending) alone; and what was decoded.
+ShuffleBlock shuffle_block_of(const LevelBlock& block, std::span<const StatePartition> partitions);
+LevelBlock level_block_of(ShuffleBlock decoded);
 
 }  // namespace millrace

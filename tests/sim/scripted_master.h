@@ -37,6 +37,7 @@ class ScriptedMaster final : public MessengerHandler {
       changed[from.process] = body.applied.changed;
       for (const wire::OwnedPartition& owned : body.applied.partitions) {
         applied[{owned.partition, owned.generation}] = owned.applied;
+        begun[{owned.partition, owned.generation}] = owned.begun;
       }
     }
     if (body.__isset.fetched) {
@@ -81,6 +82,7 @@ class ScriptedMaster final : public MessengerHandler {
   std::map<ProcessId, wire::RegisterExecutor> registrations;
   std::map<ProcessId, wire::ExecutorReady> ready;
   std::map<std::pair<int32_t, int64_t>, int64_t> applied;
+  std::map<std::pair<int32_t, int64_t>, int64_t> begun;  // 0: no more than is applied
   std::map<ProcessId, int64_t> changed;
   std::map<int32_t, wire::FetchedPartition> boundaries;
   std::map<std::pair<int64_t, int32_t>, wire::MapResult> results;

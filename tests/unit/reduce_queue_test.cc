@@ -32,7 +32,7 @@ TEST(ReduceQueue, GivesABatchOnceAllBlocksOfItsPlanAreHere) {
   ASSERT_EQ(taken->size(), 2u);
   EXPECT_EQ((*taken)[0].view(), "a");  // in the order of log partitions
   EXPECT_EQ((*taken)[1].view(), "b");
-  EXPECT_EQ(queue.applied(), BatchId(1));
+  EXPECT_EQ(queue.taken(), BatchId(1));
   EXPECT_EQ(queue.size(), 0u);
   EXPECT_EQ(queue.bytes(), 0u);
 }
@@ -52,7 +52,7 @@ TEST(ReduceQueue, ABatchWithoutRecordsNeedsNoBlock) {
 
 TEST(ReduceQueue, DropsRepeatsAndWhatIsAppliedAlready) {
   ReduceQueue queue(BatchId(3));
-  EXPECT_EQ(queue.add(BatchId(3), LogPartition(0), range(0, 1), {}), ReduceQueue::Admission::kAlreadyApplied);
+  EXPECT_EQ(queue.add(BatchId(3), LogPartition(0), range(0, 1), {}), ReduceQueue::Admission::kAlreadyTaken);
   EXPECT_EQ(queue.add(BatchId(4), LogPartition(0), range(0, 1), bytes("x")), ReduceQueue::Admission::kHeld);
   EXPECT_EQ(queue.add(BatchId(4), LogPartition(0), range(0, 1), bytes("x")), ReduceQueue::Admission::kRepeated);
   EXPECT_EQ(queue.add(BatchId(1'000'000), LogPartition(0), range(0, 1), {}), ReduceQueue::Admission::kTooFarAhead);

@@ -96,5 +96,22 @@ TEST(ShuffleBlock, is_addressed_to_exactly_the_partitions_asked_for) {
   EXPECT_EQ(selected.range, sample().range);
 }
 
+TEST(LevelBlock, comes_back_with_the_sections_for_the_partitions_asked_for) {
+  LevelBlock block{2, BatchId(7), StatePartition(3), Generation(5), {}};
+  block.sections = sample().sections;
+  const std::vector<StatePartition> wanted = {StatePartition(0), StatePartition(1), StatePartition(5)};
+  const auto decoded = decode_shuffle_block(encode_shuffle_block(shuffle_block_of(block, wanted)));
+  ASSERT_TRUE(decoded) << decoded.error();
+  const LevelBlock back = level_block_of(*decoded);
+  EXPECT_EQ(back.level, 2);
+  EXPECT_EQ(back.batch, BatchId(7));
+  EXPECT_EQ(back.source, StatePartition(3));
+  EXPECT_EQ(back.generation, Generation(5));
+  ASSERT_EQ(back.sections.size(), 1u);
+  EXPECT_EQ(back.sections[0].partition, StatePartition(0));
+  EXPECT_EQ(back.sections[0].bytes.view(), "first");
+  EXPECT_EQ(back.bytes(), 5u);
+}
+
 }  // namespace
 }  // namespace millrace
