@@ -101,6 +101,10 @@ Assignment spread(const Assignment& current, const std::vector<Candidate>& candi
   return next;
 }
 
+void renew_states(Assignment& assignment) {
+  for (StateOwnership& state : assignment.states) state.generation = assignment.number;
+}
+
 bool is_unbalanced(const Assignment& current, const std::vector<Candidate>& candidates) {
   int64_t lanes = 0;
   for (const Candidate& candidate : candidates) lanes += candidate.lanes;

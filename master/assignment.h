@@ -15,6 +15,7 @@ constexpr ProcessId kNoProcess{0};
 struct StateOwnership {
   ProcessId process;      // kNoProcess: nobody
   Generation generation;  // the assignment number at which `process` got it
+  bool operator==(const StateOwnership&) const = default;
 };
 
 struct Assignment {
@@ -36,6 +37,9 @@ struct Candidate {
 // belongs to nobody.
 Assignment spread(const Assignment& current, const std::vector<Candidate>& candidates, bool balance,
                   const std::vector<StatePartition>& reload);
+
+// Gives every state partition the generation of this assignment: all are loaded again.
+void renew_states(Assignment& assignment);
 
 // True if some candidate owns less than its rounded-down share of state or log partitions.
 bool is_unbalanced(const Assignment& current, const std::vector<Candidate>& candidates);

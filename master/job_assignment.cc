@@ -118,11 +118,20 @@ void JobController::evaluate_assignment() {
   begin_assignment(true);
 }
 
+// Level blocks are not kept, so what one partition lacks that begins anew only all together can make again: in a job
+// with levels all state partitions have one generation, and began with it at one checkpoint.
+bool JobController::must_renew_states(const Assignment& next) const {
+  if (!has_levels()) return false;
+  const bool as_they_were = assigned_once_ || std::ranges::all_of(states_, &StatePartitionStatus::returned);
+  return !as_they_were || next.states != assignment_.states;
+}
+
 void JobController::begin_assignment(bool balance) {
   assigning_ = true;
   handover_ready_ = false;
   std::vector<StatePartition> reload = std::exchange(reload_, {});
   Assignment next = spread(assignment_, candidates(), balance, reload);
+  if (must_renew_states(next)) renew_states(next);
   for (StatePartition partition : reload) {
     LOG(WARNING) << "job " << record_.spec.name << ": state partition " << partition << " is loaded again";
   }
@@ -359,10 +368,11 @@ void JobController::credit_owned(const Member& member) {
     const StateOwnership& owner = assignment_.states[index];
     if (owner.process != member.process || owner.generation.value() != owned.generation) continue;
     const BatchId applied(owned.applied);
-    if (applied > ledger_->newest_durable() || applied < coordinator_.oldest_batch()) {
+    if (newest_begun(owned) > ledger_->newest_durable() || applied < coordinator_.oldest_batch()) {
       reload_.push_back(StatePartition(owned.partition));
     } else {
       states_[index].applied = applied;
+      states_[index].returned = true;
     }
   }
 }

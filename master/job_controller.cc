@@ -379,9 +379,9 @@ void JobController::on_applied(ProcessId from, const wire::Applied& applied) {
     if (!is_current(from, report)) continue;
     StatePartitionStatus& state = states_[static_cast<size_t>(report.partition)];
     state.loaded = true;
-    if (BatchId(report.applied) > ledger_->newest_durable()) {
-      LOG(WARNING) << "job " << record_.spec.name << ": state partition " << report.partition << " reports batch "
-                   << report.applied << " and the batch log ends at " << ledger_->newest_durable();
+    if (newest_begun(report) > ledger_->newest_durable()) {
+      LOG(WARNING) << "job " << record_.spec.name << ": state partition " << report.partition << " has begun a batch "
+                   << "beyond " << ledger_->newest_durable() << ", where the batch log ends";
       reload_.push_back(StatePartition(report.partition));
       reload = true;
       continue;

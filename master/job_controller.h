@@ -8,6 +8,7 @@
 // Lives on the master's loop.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -154,7 +155,8 @@ class JobController {
     BatchId applied;
     bool restoring = false;  // until it has reached `target` by replays
     BatchId target;
-    bool loaded = false;  // its owner has said that it is at work
+    bool loaded = false;    // its owner has said that it is at work
+    bool returned = false;  // its owner has brought it to this master as it was
   };
   struct Round {
     BatchId batch;
@@ -180,6 +182,7 @@ class JobController {
   [[nodiscard]] bool may_cut() const;
   [[nodiscard]] bool wants_tick() const;
   [[nodiscard]] bool needs_time() const { return record_.spec.plan.needs_time; }
+  [[nodiscard]] bool has_levels() const { return record_.spec.plan.levels > 1; }
   [[nodiscard]] bool reader_fills_up(ProcessId owner, LogPartition partition) const;
   void cut(bool take_records);
   void commit_batch(BatchId batch);
@@ -216,6 +219,7 @@ class JobController {
   [[nodiscard]] bool has_orphans() const;
   [[nodiscard]] bool has_leavers() const;
   [[nodiscard]] bool must_wait_for_executors();
+  [[nodiscard]] bool must_renew_states(const Assignment& next) const;
   void evaluate_later();
   void credit_owned(const Member& member);
   void begin_assignment(bool balance);
@@ -228,6 +232,9 @@ class JobController {
   void release_leavers();
   [[nodiscard]] bool is_mapping(ProcessId process) const;
   [[nodiscard]] bool is_current(ProcessId from, const wire::OwnedPartition& report) const;
+  [[nodiscard]] static BatchId newest_begun(const wire::OwnedPartition& report) {
+    return BatchId(std::max(report.applied, report.begun));  // the latter is not told, and 0, where it is no newer
+  }
 
   void begin_checkpoint(const Ledger::Batch& batch);
   void commit_checkpoint(const KeptCheckpoint& added, std::move_only_function<void(Status)> done);

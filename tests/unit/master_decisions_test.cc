@@ -190,6 +190,16 @@ TEST(Spread, a_partition_to_reload_gets_a_new_generation_with_its_old_owner) {
   EXPECT_EQ(after.states[1].process, kAnn);
 }
 
+TEST(Spread, renewed_states_keep_their_owners_and_get_the_generation_of_the_assignment) {
+  const Assignment before = spread(nobody_owns(1, 4), {{kAnn, 1}, {kBob, 1}}, true, {});
+  Assignment after = spread(before, {{kAnn, 1}, {kBob, 1}}, false, {StatePartition(1)});
+  EXPECT_NE(after.states, before.states) << "a new generation is a change too";
+  renew_states(after);
+  for (size_t i = 0; i < after.states.size(); ++i) {
+    EXPECT_EQ(after.states[i], (StateOwnership{before.states[i].process, after.number}));
+  }
+}
+
 TEST(Spread, a_joiner_makes_it_unbalanced_and_balancing_gives_it_its_share) {
   const Assignment before = spread(nobody_owns(4, 64), {{kAnn, 1}}, true, {});
   const std::vector<Candidate> both = {{kAnn, 1}, {kBob, 1}};
