@@ -9,6 +9,7 @@
 #include "common/wire/codec.h"
 #include "jobs/registry.h"
 #include "tests/sim/chain_job.h"
+#include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
 
 namespace millrace {
@@ -24,6 +25,7 @@ StatePartition partition_of(const std::string& key, int partitions) {
 
 Result<std::shared_ptr<const Job>> make_sim_job(const std::string& type, const JobContext& context) {
   if (type == kChainJob) return make_chain_job(context);
+  if (type == kLevelJob) return make_level_job(context.state_partitions);
   if (is_time_job(type)) return make_time_job(type, context);
   return make_builtin_job(type, context);
 }

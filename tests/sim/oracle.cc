@@ -7,6 +7,7 @@
 #include "common/wire/codec.h"
 #include "master/master.h"
 #include "tests/sim/chain_job.h"
+#include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
 
 namespace millrace {
@@ -24,6 +25,7 @@ uint64_t place_hash(uint64_t partition, uint64_t offset, uint64_t position) {
 std::string text_of(const std::string& type, const Oracle::Sums& sums) {
   if (type == "two_sum") return std::to_string(sums.count) + " " + std::to_string(sums.sum);
   if (type == kChainJob) return std::to_string(sums.factor) + " " + std::to_string(sums.summand);
+  if (type == kLevelJob) return LevelValue{sums.count, sums.sum}.text();
   return std::to_string(sums.count);
 }
 
@@ -76,6 +78,19 @@ void Oracle::on_durable(const std::string& key, const std::string& value) {
     const auto job = jobs_.find(JobId(parse_hex(key.substr(6, 16))));
     const auto record = decode_record<wire::BatchRecord>(value);
     if (job != jobs_.end() && record) on_batch(job->second, *record);
+  } else if (key.starts_with("assignment/")) {
+    const auto job = jobs_.find(JobId(parse_hex(key.substr(11, 16))));
+    const auto record = decode_record<wire::AssignmentRecord>(value);
+    if (job != jobs_.end() && record) on_assignment(job->second, *record);
+  }
+}
+
+void Oracle::on_assignment(const Job& job, const wire::AssignmentRecord& record) {
+  if (job.spec.plan.levels <= 1) return;
+  for (const wire::StateOwner& owner : record.states) {
+    if (owner.generation == record.states.front().generation) continue;
+    breach(job, "assignment " + std::to_string(record.generation) + " gives state partition " +
+                    std::to_string(owner.partition) + " another generation than the first");
   }
 }
 
@@ -133,6 +148,7 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
   Totals totals = job.totals.back();
   for (const wire::PlannedRange& range : record.ranges) fold_range(job, record.batch, range, totals);
   if (is_time_job(job.spec.type)) pass_time(job, record);
+  if (job.spec.type == kLevelJob) pass_levels(job, record.batch);
   totals.offsets.clear();
   for (size_t l = 0; l < job.next.size(); ++l) {
     totals.offsets += (l == 0 ? "" : ",") + std::to_string(l) + ":" + std::to_string(job.next[l]);
@@ -177,7 +193,7 @@ void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range
     std::istringstream words(text);
     uint64_t position = 0;
     for (std::string word; words >> word; ++position) {
-      if (is_time_job(job.spec.type)) {
+      if (is_time_job(job.spec.type) || job.spec.type == kLevelJob) {
         ++job.arrived[word];
         ++totals.emitted;
         continue;
@@ -252,6 +268,35 @@ void Oracle::pass_time(Job& job, const wire::BatchRecord& record) {
       }
     }
     if (count != before) set_count(job, word, record.batch, count);
+  }
+}
+
+void Oracle::pass_levels(Job& job, int64_t batch) {
+  // As level 2 gets them: by the state partitions that count the words.
+  std::map<std::pair<StatePartition, std::string>, int64_t> arrived;
+  for (const auto& [word, count] : std::exchange(job.arrived, {})) {
+    arrived[{state_partition_of(word, job.spec.state_partitions), word}] = count;
+  }
+  std::map<std::string, LevelValue> groups;
+  const auto group = [&](int64_t count) -> LevelValue& {
+    const std::string key = level_key(count);
+    const auto [entry, added] = groups.try_emplace(key);
+    if (!added) return entry->second;
+    const auto known = job.words.find(key);
+    if (known == job.words.end()) return entry->second;
+    const Sums& sums = known->second.back().second;
+    return entry->second = {sums.count, sums.sum};
+  };
+  for (const auto& [place, more] : arrived) {
+    const std::string& word = place.second;
+    const int64_t before = newest_count(job, word);
+    if (before > 0) level_step(group(before), word, false);
+    level_step(group(before + more), word, true);
+    set_count(job, word, batch, before + more);
+  }
+  for (const auto& [key, value] : groups) {
+    set_count(job, key, batch, value.count);
+    job.words[key].back().second.sum = value.count == 0 ? 0 : value.digest;
   }
 }
 

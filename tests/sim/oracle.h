@@ -4,6 +4,7 @@
 //
 //   batch log     ranges tile the offsets of each log partition; a durable batch is never rewritten; batch time never
 //                 goes back, and ticks are at multiples of the batch interval, each later than the one before
+//   assignments   of a job with levels give all state partitions one generation
 //   sink          each value is the fold at the batch it was published for; when a partition is done at a batch, all of
 //                 its values are; a round's rank and status are those of its batch, and all partitions have reached
 //                 it; generations and batches never go back; nothing is written of a batch that is not durable
@@ -15,8 +16,8 @@
 //
 // The sink has nothing but these values: what is removed is gone there, and nothing is removed that is there.
 //
-// The first breach is kept, as a sentence. Values are exact: word_count's count, two_sum's count and sum of places, and
-// the order of merging for `chain` (tests/sim/chain_job.h).
+// The first breach is kept, as a sentence. Values are exact: word_count's count, two_sum's count and sum of places, the
+// order of merging for `chain` (tests/sim/chain_job.h), and both tables of `levels` (tests/sim/level_job.h).
 #pragma once
 
 #include <cstdint>
@@ -48,7 +49,7 @@ class Oracle {
   // What the job knows of a word.
   struct Sums {
     int64_t count = 0;
-    uint64_t sum = 0;                  // of hashes of places
+    uint64_t sum = 0;                  // of hashes of places; levels: the digest
     uint64_t factor = 1, summand = 0;  // chain: x -> factor * x + summand, in the order of merging
   };
   struct Totals {
@@ -89,7 +90,7 @@ class Oracle {
     std::vector<std::string> records;        // by batch, as written; [0] is empty
     int64_t time_ms = 0;                     // of the newest batch
     int64_t tick_ms = 0;                     // the newest tick
-    std::map<std::string, int64_t> arrived;  // of a job of time_jobs.h: with this batch
+    std::map<std::string, int64_t> arrived;  // of a job of time_jobs.h, and of levels: with this batch
     std::map<std::string, std::vector<std::pair<int64_t, int64_t>>> arrivals;  // (batch time, count) of all batches
     std::vector<Totals> totals;                                                // by batch
     std::map<std::string, std::vector<std::pair<int64_t, Sums>>> words;        // ascending by batch
@@ -105,8 +106,11 @@ class Oracle {
   void go_back(Job& job, const wire::JobRecord& record);
   [[nodiscard]] static Job new_job(const wire::JobRecord& record);
   void on_batch(Job& job, const wire::BatchRecord& record);
+  void on_assignment(const Job& job, const wire::AssignmentRecord& record);
   // What a job of time_jobs.h makes of the words that have arrived, and of the time.
   void pass_time(Job& job, const wire::BatchRecord& record);
+  // What level 2 makes of the words that have arrived.
+  void pass_levels(Job& job, int64_t batch);
   // 0: there is no such word, not yet or no more.
   [[nodiscard]] static int64_t newest_count(const Job& job, const std::string& word);
   static void set_count(Job& job, const std::string& word, int64_t batch, int64_t count);

@@ -6,6 +6,8 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <sstream>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -408,6 +410,83 @@ TEST(PlantedBug, an_answer_that_goes_back_is_caught) {
     int asked = 0;
   };
   expect_caught("nothing_happens", [] { return std::make_shared<Stale>(); });
+}
+
+// --- levels --------------------------------------------------------------------------------------------------------
+
+// Spoils what comes out of a level now and then.
+template <typename Spoil>
+class SpoiltEmission : public PassingTable {
+ public:
+  using PassingTable::PassingTable;
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+    batch_ = context.batch;
+    return real_->apply(context, sections);
+  }
+  [[nodiscard]] std::vector<ShuffleBlock::Section> take_emitted() override {
+    auto sections = real_->take_emitted();
+    if (batch_.value() % 16 == 5) {
+      for (ShuffleBlock::Section& section : sections) {
+        section.bytes = SharedBuffer::of(Spoil()(std::string(section.bytes.view())));
+      }
+    }
+    return sections;
+  }
+
+ private:
+  BatchId batch_;
+};
+
+struct Nothing {
+  std::string operator()(const std::string&) const { return ""; }
+};
+struct Twice {
+  std::string operator()(const std::string& text) const { return text + text; }
+};
+struct OtherOrder {
+  std::string operator()(const std::string& text) const {
+    std::string reversed;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) reversed.insert(0, line + "\n");
+    return reversed;
+  }
+};
+
+TEST(PlantedBug, emissions_that_are_lost_or_doubled_or_in_another_order_are_caught) {
+  const char* scenario = "levels_with_nothing_happening";
+  expect_caught(scenario, plant_table<SpoiltEmission<Nothing>>);
+  expect_caught(scenario, plant_table<SpoiltEmission<Twice>>);
+  expect_caught(scenario, plant_table<SpoiltEmission<OtherOrder>>);
+}
+
+TEST(PlantedBug, a_level_block_that_does_not_arrive_is_caught) {
+  struct Losing : Plant {
+    bool message(wire::Envelope& envelope) override {
+      const bool some = envelope.body.__isset.shuffle && envelope.body.shuffle.__isset.levels;
+      if (!some || envelope.header.batch % 16 != 5) return false;
+      envelope.body.shuffle.levels.pop_back();
+      return true;
+    }
+  };
+  expect_caught("levels_with_nothing_happening", [] { return std::make_shared<Losing>(); });
+}
+
+// The first partition keeps the generation that it had, where its owner keeps it.
+TEST(PlantedBug, a_partition_that_does_not_begin_anew_with_the_others_is_caught) {
+  struct Keeping : Plant {
+    bool message(wire::Envelope& envelope) override {
+      if (!envelope.body.__isset.assign || envelope.body.assign.states.empty()) return false;
+      wire::StateOwner& first = envelope.body.assign.states.front();
+      if (first.process == known.process && first.generation > known.generation) {
+        first.generation = known.generation;
+        return true;
+      }
+      known = first;
+      return false;
+    }
+    wire::StateOwner known;
+  };
+  expect_caught("levels_where_everything_dies", [] { return std::make_shared<Keeping>(); });
 }
 
 }  // namespace

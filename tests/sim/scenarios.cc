@@ -4,6 +4,7 @@
 
 #include "common/base/check.h"
 #include "tests/sim/chain_job.h"
+#include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
 
 namespace millrace {
@@ -316,6 +317,20 @@ void add_jobs_that_go_by_time(std::vector<Scenario>& all) {
                  .strike = anything_happens});
 }
 
+void add_jobs_with_levels(std::vector<Scenario>& all) {
+  const SimClusterOptions options{.workers = 3, .checkpoint_interval_ms = 30, .base_every = 2};
+  all.push_back({.name = "levels_with_nothing_happening", .type = kLevelJob, .options = {.faults = SimFaults::none()}});
+  all.push_back({.name = "levels_where_everything_dies",
+                 .type = kLevelJob,
+                 .options = {.workers = 3},
+                 .strike = everything_dies});
+  all.push_back({.name = "levels_where_anything_happens",
+                 .type = kLevelJob,
+                 .options = options,
+                 .steps = 60,
+                 .strike = anything_happens});
+}
+
 std::vector<Scenario> make_scenarios() {
   std::vector<Scenario> all;
   add_deaths(all);
@@ -323,6 +338,7 @@ std::vector<Scenario> make_scenarios() {
   add_what_people_do(all);
   add_troubles_of_data(all);
   add_jobs_that_go_by_time(all);
+  add_jobs_with_levels(all);
   return all;
 }
 
