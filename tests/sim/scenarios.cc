@@ -1,5 +1,6 @@
 #include "tests/sim/scenarios.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "common/base/check.h"
@@ -71,12 +72,18 @@ void workers_are_cut_from_each_other(SimCluster& cluster, SimRandom& fate) {
   restart_the_master(cluster, fate, 0.02, 0.3);
 }
 
-// Damages one file of a checkpoint, or takes it away. Of a library there is only one.
+// Damages one file of a checkpoint, or takes it away. Of a library there is only one. A manifest is referred to when it
+// is written; one that goes before that would look as if nobody had written it.
 void damage_a_file(SimCluster& cluster, SimRandom& fate) {
   auto& files = cluster.checkpoint_disk().files;
+  const auto is_referred_to = [&](const std::string& name) {
+    return std::ranges::any_of(cluster.metadata_disk().values,
+                               [&](const auto& entry) { return entry.second.find(name) != std::string::npos; });
+  };
   std::vector<std::string> names;
   for (const auto& [name, bytes] : files) {
-    if (name.starts_with("job-") && name.find("/job.so") == std::string::npos && !bytes.empty()) names.push_back(name);
+    if (!name.starts_with("job-") || name.find("/job.so") != std::string::npos || bytes.empty()) continue;
+    if (!name.ends_with(".manifest") || is_referred_to(name)) names.push_back(name);
   }
   if (names.empty()) return;
   const std::string& name = names[fate.below(names.size())];
