@@ -39,13 +39,7 @@ Result<std::shared_ptr<const Job>> make_job_of(std::span<const JobDefinition* co
                                                const std::string& type, const JobContext& context) {
   const auto definition = find(definitions, type);
   if (!definition) return std::unexpected(definition.error());
-  auto job = make_job(**definition, context);
-  if (job && (*job)->levels() > 1) {
-    return fail(ErrorCode::kInvalid, "job type '" + type + "' has " + std::to_string((*job)->levels()) +
-                                         " shuffles one behind the other, which the engine does not run yet; the test "
-                                         "kit (millrace/testing.h) does");
-  }
-  return job;
+  return make_job(**definition, context);
 }
 
 namespace internal {

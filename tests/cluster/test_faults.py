@@ -1,5 +1,8 @@
 """Whole clusters through SIGKILL, on real Kafka and Redis: nothing is lost or doubled, and no client sees time go back."""
 
+import collections
+import itertools
+import json
 import os
 import random
 import time
@@ -130,6 +133,53 @@ def test_a_worker_that_never_returns_is_replaced_by_the_other(cluster, redis):
         assert len(cluster.ready_workers()) == 1
     finally:
         feeder.end()
+
+
+def events(seed):
+    """Impressions of ten ads and clicks of them, a click at times before its impression."""
+    random_ = random.Random(seed)
+    for number in range(1_000_000):
+        kind = random_.choice(["impression", "impression", "click"])
+        event = {"type": kind, "id": str(max(0, number - random_.randrange(200)))}
+        if kind == "impression":
+            event["ad"] = f"ad{random_.randrange(10)}"
+        yield json.dumps(event).encode()
+
+
+def clicks(lines):
+    """How many clicks each ad got: of each id every impression with every click."""
+    ads, clicked = collections.defaultdict(list), collections.Counter()
+    for event in map(json.loads, lines):
+        if event["type"] == "click":
+            clicked[event["id"]] += 1
+        else:
+            ads[event["id"]].append(event["ad"])
+    counts = collections.Counter()
+    for number, of_id in ads.items():
+        for ad in of_id:
+            counts[ad] += clicked[number]
+    return counts
+
+
+def test_a_join_that_is_counted_behind_a_second_shuffle_is_exact_through_the_death_of_everything(cluster, redis):
+    feeder = Feeder(cluster, "log://events", events(8), 2000)
+    try:
+        cluster.open_log("events")
+        cluster.submit("click_through", "ct", "log://events", redis.uri, "--set", "time-to-live=1h")
+        cluster.wait_for_progress("ct", 0)
+        chaos = Chaos(cluster, "ct", feeder, 0.5)
+        chaos.kill("one worker", [cluster.workers[0]])
+        chaos.kill("the master", [cluster.master])
+        chaos.kill("everything", [cluster.master, *cluster.workers])
+        fed = feeder.stop()
+    finally:
+        feeder.end()
+    cluster.cli("lag", "ct", "--until-zero", "60s")
+    truth = clicks(itertools.islice(events(8), fed))
+    assert len(truth) == 10
+    found = cluster.cli("get", "ct", *sorted(truth)).stdout
+    assert found == "".join(f"{ad}\t{truth[ad]}\n" for ad in sorted(truth))
+    assert redis.texts("ct", "clicks") == {ad.encode(): str(count).encode() for ad, count in truth.items()}
 
 
 RUNS = int(os.environ.get("MILLRACE_CHAOS_RUNS", "4"))

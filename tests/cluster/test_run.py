@@ -186,6 +186,18 @@ def test_of_a_job_that_goes_by_time_it_is_said_what_is_shown():
     one_line(done.stderr.decode(), "goes by time", "last slide")
 
 
+def test_a_job_of_two_shuffles_is_counted_to_the_end_of_its_input():
+    ads = [f'{{"type":"impression","id":"{n}","ad":"ad{n % 3}"}}' for n in range(3000)]
+    clicks = [f'{{"type":"click","id":"{n * n % 3000}"}}' for n in range(2000)]
+    truth = [sum(n * n % 3000 % 3 == ad for n in range(2000)) for ad in range(3)]
+    lines = "\n".join(clicks[:500] + ads + clicks[500:])
+    command = [f"{BIN}/millrace", "run", "click_through", "--lanes", "2"]
+    done = subprocess.run(command, input=lines.encode(), capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    expected = sorted(((count, f"ad{ad}") for ad, count in enumerate(truth) if count), key=lambda each: (-each[0], each[1]))
+    assert done.stdout.decode() == "".join(f"{ad}\t{count}\n" for count, ad in expected)
+
+
 def test_a_terminal_shows_the_highest_and_how_far_it_is(directory):
     with open(f"{directory}/book", "wb") as book:
         book.write(b"".join(b"word%d " % n * (50 - n) + b"\n" for n in range(50)) * 20_000)

@@ -8,7 +8,6 @@
 #include <sstream>
 
 #include "job_model.h"
-#include "stream/job_library.h"
 
 namespace millrace {
 namespace {
@@ -315,14 +314,6 @@ TEST(Levels, what_cannot_stand_behind_a_shuffle_is_refused_with_a_remedy) {
                 counts.publish("a");
               }),
               HasSubstr("the job has 17 shuffles one behind the other; there can be 16"));
-}
-
-TEST(Levels, the_engine_refuses_them_as_long_as_it_does_not_run_them) {
-  const JobDefinition* const definitions[] = {&changes_of_counts};
-  const auto refused = make_job_of(definitions, "changes_of_counts", {});
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
-  EXPECT_THAT(refused.error().message, HasSubstr("has 2 shuffles one behind the other"));
 }
 
 }  // namespace
