@@ -1,0 +1,88 @@
+// Oracle: words that do not only grow: those of jobs that go by time, and what the second level of `levels` makes of
+// them.
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "tests/sim/level_job.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/time_jobs.h"
+
+namespace millrace {
+
+int64_t Oracle::newest_count(const Job& job, const std::string& word) {
+  const auto found = job.words.find(word);
+  return found == job.words.end() ? 0 : found->second.back().second.count;
+}
+
+void Oracle::set_count(Job& job, const std::string& word, int64_t batch, int64_t count) {
+  auto& history = job.words[word];
+  if (history.empty() || history.back().first != batch) history.emplace_back(batch, Sums{});
+  history.back().second.count = count;
+}
+
+bool Oracle::is_at_rest(const std::string& name) const {
+  const auto id = newest_of_.find(name);
+  if (id == newest_of_.end()) return true;
+  const Job& job = jobs_.at(id->second);
+  return !is_time_job(job.spec.type) ||
+         std::ranges::all_of(job.words, [](const auto& word) { return word.second.back().second.count == 0; });
+}
+
+void Oracle::pass_time(Job& job, const wire::BatchRecord& record) {
+  const std::map<std::string, int64_t> arrived = std::exchange(job.arrived, {});
+  for (const auto& [word, count] : arrived) {
+    job.arrivals[word].emplace_back(record.time_ms, count);
+    if (job.spec.type == kWindowJob) continue;
+    const int64_t more = job.spec.type == kHeatJob ? count * kHeatOfAWord : count;
+    set_count(job, word, record.batch, newest_count(job, word) + more);
+  }
+  if (!record.tick) return;
+  const int64_t window_end = record.time_ms / kSlide.count() * kSlide.count();
+  for (const auto& [word, times] : job.arrivals) {
+    const int64_t before = newest_count(job, word);
+    int64_t count = before;
+    if (job.spec.type == kFadingJob && times.back().first + kFadingTime.count() <= record.time_ms) count = 0;
+    if (job.spec.type == kHeatJob && before > 0 && !arrived.contains(word)) --count;
+    if (job.spec.type == kWindowJob) {
+      count = 0;
+      for (auto each = times.rbegin(); each != times.rend() && each->first > window_end - kWindow.count(); ++each) {
+        if (each->first <= window_end) count += each->second;
+      }
+    }
+    if (count != before) set_count(job, word, record.batch, count);
+  }
+}
+
+void Oracle::pass_levels(Job& job, int64_t batch) {
+  // As level 2 gets them: by the state partitions that count the words.
+  std::map<std::pair<StatePartition, std::string>, int64_t> arrived;
+  for (const auto& [word, count] : std::exchange(job.arrived, {})) {
+    arrived[{state_partition_of(word, job.spec.state_partitions), word}] = count;
+  }
+  std::map<std::string, LevelValue> groups;
+  const auto group = [&](int64_t count) -> LevelValue& {
+    const std::string key = level_key(count);
+    const auto [entry, added] = groups.try_emplace(key);
+    if (!added) return entry->second;
+    const auto known = job.words.find(key);
+    if (known == job.words.end()) return entry->second;
+    const Sums& sums = known->second.back().second;
+    return entry->second = {sums.count, sums.sum};
+  };
+  for (const auto& [place, more] : arrived) {
+    const std::string& word = place.second;
+    const int64_t before = newest_count(job, word);
+    if (before > 0) level_step(group(before), word, false);
+    level_step(group(before + more), word, true);
+    set_count(job, word, batch, before + more);
+  }
+  for (const auto& [key, value] : groups) {
+    set_count(job, key, batch, value.count);
+    job.words[key].back().second.sum = value.count == 0 ? 0 : value.digest;
+  }
+}
+
+}  // namespace millrace
