@@ -148,6 +148,7 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
   Totals totals = job.totals.back();
   for (const wire::PlannedRange& range : record.ranges) fold_range(job, record.batch, range, totals);
   if (is_time_job(job.spec.type)) pass_time(job, record);
+  if (job.spec.type == kFadingCountsJob) pass_counts(job, record.batch);
   if (job.spec.type == kLevelJob) pass_levels(job, record.batch);
   totals.offsets.clear();
   for (size_t l = 0; l < job.next.size(); ++l) {
@@ -217,7 +218,7 @@ void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range
 
 const Oracle::Sums* Oracle::sums_at(const Job& job, const std::string& word, int64_t batch) const {
   const auto found = job.words.find(word);
-  if (found == job.words.end()) return nullptr;
+  if (found == job.words.end() || is_unseen(word)) return nullptr;
   const auto& history = found->second;
   const auto after = std::ranges::upper_bound(history, batch, {}, [](const auto& entry) { return entry.first; });
   if (after == history.begin()) return nullptr;

@@ -59,6 +59,10 @@ class Oracle {
     std::string offsets;  // next ones, as the sink's status writes them
   };
 
+  // What words begin with that a level counts and nobody sees.
+  static constexpr char kUnseen[] = "unseen ";
+  static bool is_unseen(const std::string& key) { return key.starts_with(kUnseen); }
+
   explicit Oracle(Deps deps) : deps_(std::move(deps)) {}
 
   // A pair that the master's disk made durable.
@@ -109,8 +113,9 @@ class Oracle {
   void on_assignment(const Job& job, const wire::AssignmentRecord& record);
   // What a job of time_jobs.h makes of the words that have arrived, and of the time.
   void pass_time(Job& job, const wire::BatchRecord& record);
-  // What level 2 makes of the words that have arrived.
+  // What level 2 makes of the words that have arrived, or, of a job of time_jobs.h, of those that there are now.
   void pass_levels(Job& job, int64_t batch);
+  void pass_counts(Job& job, int64_t batch);
   // 0: there is no such word, not yet or no more.
   [[nodiscard]] static int64_t newest_count(const Job& job, const std::string& word);
   static void set_count(Job& job, const std::string& word, int64_t batch, int64_t count);

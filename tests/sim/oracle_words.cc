@@ -31,20 +31,37 @@ bool Oracle::is_at_rest(const std::string& name) const {
          std::ranges::all_of(job.words, [](const auto& word) { return word.second.back().second.count == 0; });
 }
 
+void Oracle::pass_counts(Job& job, int64_t batch) {
+  std::map<std::string, int64_t> counts;
+  for (const auto& [key, history] : job.words) {
+    const int64_t count = history.back().second.count;
+    if (!is_unseen(key)) {
+      counts.try_emplace(key, 0);
+    } else if (count > 0) {
+      ++counts[std::to_string(count)];
+    }
+  }
+  for (const auto& [key, count] : counts) {
+    if (newest_count(job, key) != count) set_count(job, key, batch, count);
+  }
+}
+
 void Oracle::pass_time(Job& job, const wire::BatchRecord& record) {
   const std::map<std::string, int64_t> arrived = std::exchange(job.arrived, {});
-  for (const auto& [word, count] : arrived) {
+  for (const auto& [arrived_word, count] : arrived) {
+    const std::string word = (job.spec.type == kFadingCountsJob ? kUnseen : "") + arrived_word;
     job.arrivals[word].emplace_back(record.time_ms, count);
     if (job.spec.type == kWindowJob) continue;
     const int64_t more = job.spec.type == kHeatJob ? count * kHeatOfAWord : count;
     set_count(job, word, record.batch, newest_count(job, word) + more);
   }
   if (!record.tick) return;
+  const bool fades = job.spec.type == kFadingJob || job.spec.type == kFadingCountsJob;
   const int64_t window_end = record.time_ms / kSlide.count() * kSlide.count();
   for (const auto& [word, times] : job.arrivals) {
     const int64_t before = newest_count(job, word);
     int64_t count = before;
-    if (job.spec.type == kFadingJob && times.back().first + kFadingTime.count() <= record.time_ms) count = 0;
+    if (fades && times.back().first + kFadingTime.count() <= record.time_ms) count = 0;
     if (job.spec.type == kHeatJob && before > 0 && !arrived.contains(word)) --count;
     if (job.spec.type == kWindowJob) {
       count = 0;

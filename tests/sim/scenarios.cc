@@ -331,6 +331,8 @@ void add_jobs_with_levels(std::vector<Scenario>& all) {
                  .type = kLevelJob,
                  .options = {.workers = 3},
                  .strike = everything_dies});
+  all.push_back(
+      {.name = "levels_go_by_time", .type = kFadingCountsJob, .options = options, .strike = anything_happens});
   all.push_back({.name = "levels_where_anything_happens",
                  .type = kLevelJob,
                  .options = options,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -16,6 +17,15 @@ void define_fading(JobBuilder& job) {
       .flat_map(split_words)
       .count_by_value({.time_to_live = kFadingTime})
       .publish("counts")
+      .rank_all("top", 1000);
+}
+
+void define_fading_counts(JobBuilder& job) {
+  job.lines()
+      .flat_map(split_words)
+      .count_by_value({.time_to_live = kFadingTime})
+      .count_by([](const std::string&, int64_t count) { return count; })
+      .publish("words")
       .rank_all("top", 1000);
 }
 
@@ -37,6 +47,7 @@ void define_window(JobBuilder& job) {
 }
 
 constexpr JobDefinition kTimeJobs[] = {{kFadingJob, "words that are forgotten", &define_fading},
+                                       {kFadingCountsJob, "how many words have a count", &define_fading_counts},
                                        {kHeatJob, "words that cool down", &define_heat},
                                        {kWindowJob, "words of late", &define_window}};
 

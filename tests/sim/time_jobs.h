@@ -14,6 +14,9 @@ namespace millrace {
 inline constexpr char kFadingJob[] = "fading";
 inline constexpr std::chrono::milliseconds kFadingTime(60);
 
+// Counts of each count how many such words have it: two shuffles, one behind the other.
+inline constexpr char kFadingCountsJob[] = "fading_counts";
+
 // Words get warm, and cool down at each tick at which they do not come.
 inline constexpr char kHeatJob[] = "heat";
 inline constexpr int64_t kHeatOfAWord = 3;
