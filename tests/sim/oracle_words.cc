@@ -51,7 +51,7 @@ void Oracle::pass_time(Job& job, const wire::BatchRecord& record) {
   for (const auto& [arrived_word, count] : arrived) {
     const std::string word = (job.spec.type == kFadingCountsJob ? kUnseen : "") + arrived_word;
     job.arrivals[word].emplace_back(record.time_ms, count);
-    if (job.spec.type == kWindowJob) continue;
+    if (is_window_job(job.spec.type)) continue;
     const int64_t more = job.spec.type == kHeatJob ? count * kHeatOfAWord : count;
     set_count(job, word, record.batch, newest_count(job, word) + more);
   }
@@ -63,7 +63,7 @@ void Oracle::pass_time(Job& job, const wire::BatchRecord& record) {
     int64_t count = before;
     if (fades && times.back().first + kFadingTime.count() <= record.time_ms) count = 0;
     if (job.spec.type == kHeatJob && before > 0 && !arrived.contains(word)) --count;
-    if (job.spec.type == kWindowJob) {
+    if (is_window_job(job.spec.type)) {
       count = 0;
       for (auto each = times.rbegin(); each != times.rend() && each->first > window_end - kWindow.count(); ++each) {
         if (each->first <= window_end) count += each->second;

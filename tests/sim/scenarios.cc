@@ -326,6 +326,11 @@ void add_jobs_that_go_by_time(std::vector<Scenario>& all) {
 
 void add_jobs_with_levels(std::vector<Scenario>& all) {
   const SimClusterOptions options{.workers = 3, .checkpoint_interval_ms = 30, .base_every = 2};
+  all.push_back({.name = "a_join_by_three_levels_where_anything_happens",
+                 .type = kJoinedWindowJob,
+                 .options = options,
+                 .steps = 60,
+                 .strike = anything_happens});
   all.push_back({.name = "levels_with_nothing_happening", .type = kLevelJob, .options = {.faults = SimFaults::none()}});
   all.push_back({.name = "levels_where_everything_dies",
                  .type = kLevelJob,

@@ -46,12 +46,42 @@ void define_window(JobBuilder& job) {
   job.lines().flat_map(split_words).window(kWindow, kSlide).count_by_value().publish("counts").rank_all("top", 1000);
 }
 
+// So that each level has its words elsewhere.
+std::string reversed(const std::string& word) {
+  return {word.rbegin(), word.rend()};
+}
+
+void define_joined_window(JobBuilder& job) {
+  using WordChange = Change<std::string, int64_t>;
+  const auto changes = job.lines().flat_map(split_words).window(kWindow, kSlide).count_by_value().changes().cache();
+  const auto added = changes.map([](const WordChange& change) {
+    return std::pair(reversed(change.key), change.after.value_or(0) - change.before.value_or(0));
+  });
+  const auto words = changes.map([](const WordChange& change) { return std::pair(reversed(change.key), true); });
+  added.join(words, {.time_to_live = std::chrono::milliseconds(1)})
+      .map([](const auto& joined) { return std::pair(reversed(joined.first), joined.second.first); })
+      .update_state_by_key<int64_t>(
+          [](std::span<const int64_t> values, std::optional<int64_t> state) {
+            int64_t count = state.value_or(0);
+            for (const int64_t value : values) count += value;
+            return count > 0 ? std::optional(count) : std::nullopt;
+          },
+          {.only_changed = true})
+      .publish("counts")
+      .rank_all("top", 1000);
+}
+
 constexpr JobDefinition kTimeJobs[] = {{kFadingJob, "words that are forgotten", &define_fading},
                                        {kFadingCountsJob, "how many words have a count", &define_fading_counts},
                                        {kHeatJob, "words that cool down", &define_heat},
-                                       {kWindowJob, "words of late", &define_window}};
+                                       {kWindowJob, "words of late", &define_window},
+                                       {kJoinedWindowJob, "words of late, by three levels", &define_joined_window}};
 
 }  // namespace
+
+bool is_window_job(const std::string& type) {
+  return type == kWindowJob || type == kJoinedWindowJob;
+}
 
 bool is_time_job(const std::string& type) {
   return std::ranges::find(kTimeJobs, type, &JobDefinition::name) != std::end(kTimeJobs);

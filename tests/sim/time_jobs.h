@@ -26,6 +26,10 @@ inline constexpr char kWindowJob[] = "window";
 inline constexpr std::chrono::milliseconds kWindow(100);
 inline constexpr std::chrono::milliseconds kSlide(40);
 
+// The same by way of three levels: what changes in the window is joined with itself, and what it adds is summed.
+inline constexpr char kJoinedWindowJob[] = "joined_window";
+
+bool is_window_job(const std::string& type);
 bool is_time_job(const std::string& type);
 Result<std::shared_ptr<const Job>> make_time_job(const std::string& type, const JobContext& context);
 
