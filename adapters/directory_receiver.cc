@@ -9,12 +9,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <tuple>
 #include <utility>
 
 #include "adapters/file_descriptor.h"
 #include "adapters/line_splitter.h"
+#include "common/base/byte_order.h"
+#include "common/model/hash.h"
 
 namespace millrace {
 namespace {
@@ -22,6 +25,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr size_t kReadBytes = 256 << 10;
+// Of a file that is to be taken away: in groups, fewer than the producers that one partition of a log remembers.
+constexpr int64_t kMostTakenBytes = int64_t{2} << 30;
+constexpr char kTaken[] = ".taken";
 constexpr auto kLookEvery = milliseconds(200);
 constexpr int kLookShare = 10;  // of the time no more than one part of so many goes into looking
 
@@ -43,6 +49,11 @@ Error not_taken(const std::string& path, int error_number) {
 // 0 or an errno. `name` may be empty: `descriptor` itself.
 int inspect(int descriptor, const char* name, struct statx& facts) {
   return ::statx(descriptor, name, AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &facts) == 0 ? 0 : errno;
+}
+
+// 0 or an errno. What has that name stays.
+int rename_to_new(const std::string& from, const std::string& to) {
+  return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
 }
 
 // What the problems are, in one sentence.
@@ -182,6 +193,10 @@ std::vector<Error> DirectoryReceiver::look(const std::vector<Found>& found) {
 // Where it fails half way it goes on from there another time.
 Status DirectoryReceiver::take(const Found& found, File& file) {
   const std::string path = options_.path + "/" + found.name;
+  if (options_.take_away && found.bytes > kMostTakenBytes) {
+    return fail(ErrorCode::kInvalid,
+                "file '" + path + "' is larger than " + std::to_string(kMostTakenBytes >> 30) + " GiB; split it");
+  }
   const auto failed = [&path](int error_number) {
     if (error_number == ENOENT) return Status();  // gone since it was listed
     return Status(std::unexpected(not_taken(path, error_number)));
@@ -192,36 +207,71 @@ Status DirectoryReceiver::take(const Found& found, File& file) {
   if (const int failure = inspect(opened.get(), "", facts); failure != 0) return failed(failure);
   // Another file by that name came since it was listed: the next look finds it, and would take it twice.
   if (id_of(facts) != found.id && !options_.until_latest) return {};
+  // Groups with keys have to begin where they began before.
+  if (options_.take_away) file.read_bytes = file.lines = 0;
   LineSplitter splitter(options_.max_record_bytes);
   int64_t offset = file.read_bytes;
   while (!stop_.stopped()) {
-    const ssize_t count = ::pread(opened.get(), buffer_.data(), buffer_.size(), offset);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return failed(errno);
-    offset += count;
-    bytes_ += count;
-    const bool over = count == 0;
-    if (!append(found.name, file,
-                over ? splitter.finish() : splitter.add({buffer_.data(), static_cast<size_t>(count)}))) {
-      return {};
-    }
+    const auto count = read(opened.get(), offset);
+    if (!count) return failed(count.error());
+    offset += static_cast<int64_t>(*count);
+    bytes_ += static_cast<int64_t>(*count);
+    const bool over = *count == 0;
+    if (!append(found, file, over ? splitter.finish() : splitter.add({buffer_.data(), *count}))) return {};
     file.read_bytes = offset - splitter.pending_bytes();
     if (options_.until_latest && all_bytes_ > 0) {
       target_->tell_share(std::min(1.0, static_cast<double>(bytes_) / static_cast<double>(all_bytes_)));
     }
     if (!over) continue;
     if (const int failure = inspect(opened.get(), "", facts); failure != 0) return failed(failure);
-    file.changed_ns = nanoseconds(facts.stx_mtime);
-    file.bytes = offset;  // of what is added from now on its size will tell
+    const bool changed = nanoseconds(facts.stx_mtime) != found.changed_ns;
     file.taken = true;
+    file.bytes = offset;  // of what is added from now on its size will tell
+    if (options_.take_away) return changed ? Status() : take_away(found);
+    file.changed_ns = nanoseconds(facts.stx_mtime);
     return {};
   }
   return {};
 }
 
-bool DirectoryReceiver::append(const std::string& name, File& file, std::span<const std::string_view> lines) {
+// Whole buffers, so that the same file gives the same groups.
+std::expected<size_t, int> DirectoryReceiver::read(int descriptor, int64_t offset) {
+  size_t filled = 0;
+  while (filled < buffer_.size()) {
+    const ssize_t count =
+        ::pread(descriptor, buffer_.data() + filled, buffer_.size() - filled, offset + static_cast<int64_t>(filled));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return std::unexpected(errno);
+    if (count == 0) break;
+    filled += static_cast<size_t>(count);
+  }
+  return filled;
+}
+
+Status DirectoryReceiver::take_away(const Found& found) const {
+  const std::string from = options_.path + "/" + found.name;
+  const std::string folder = options_.path + "/" + kTaken;
+  std::string to = folder + "/" + found.name;
+  int failure = ::mkdir(folder.c_str(), 0755) == 0 || errno == EEXIST ? 0 : errno;
+  if (failure == 0) failure = rename_to_new(from, to);
+  if (failure == EEXIST) failure = rename_to_new(from, to + "." + std::to_string(found.id.inode));
+  if (failure == 0 || failure == ENOENT) return {};
+  return fail(ErrorCode::kIo, "file '" + from + "' was taken and cannot be moved into " + folder + ": " +
+                                  std::strerror(failure) + "; let this user do that, or take it away");
+}
+
+bool DirectoryReceiver::append(const Found& found, File& file, std::span<const std::string_view> lines) {
   if (lines.empty()) return true;
-  refused_ = !target_->append({.lines = lines, .origin = name, .first_line = file.lines + 1});
+  uint64_t key = 0;
+  if (options_.take_away) {  // by what every host sees of it, wherever it is mounted
+    std::string name(4 * sizeof(int64_t), '\0');
+    char* to = name.data();
+    for (const int64_t number : {static_cast<int64_t>(found.id.inode), found.changed_ns, found.bytes, file.lines}) {
+      store_little(std::exchange(to, to + sizeof number), number);
+    }
+    key = hash_of(name) | 1;
+  }
+  refused_ = !target_->append({.lines = lines, .origin = found.name, .first_line = file.lines + 1, .key = key});
   file.lines += static_cast<int64_t>(lines.size());
   return !refused_;
 }

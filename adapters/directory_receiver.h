@@ -5,6 +5,9 @@
 // the same file system and to rename it into the directory. What is added to a file after it was taken is not read, and
 // that is said. Left out are names that begin with a dot, and whatever is no regular file (links to such are followed).
 //
+// With `take_away` its lines are handed on in groups that have a key and are a function of the file alone, and it is
+// moved away once the target has taken the last one: who is killed in between hands the same groups on again.
+//
 // A file is known by its inode and time of birth, so that one that is renamed within the directory is not taken twice.
 #pragma once
 
@@ -12,6 +15,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <expected>
 #include <map>
 #include <memory>
 #include <span>
@@ -33,6 +37,7 @@ class DirectoryReceiver final : public Receiver {
     std::string path;
     size_t max_record_bytes = 0;
     bool until_latest = false;  // it ends with the files that are there at the first look, without waiting for a second
+    bool take_away = false;     // a file that was taken is moved into .taken, a folder of the directory
   };
 
   // kNotFound, kIo: the directory cannot be read.
@@ -74,7 +79,10 @@ class DirectoryReceiver final : public Receiver {
   // Takes what can be taken; the problems that it meets.
   [[nodiscard]] std::vector<Error> look(const std::vector<Found>& found);
   [[nodiscard]] Status take(const Found& found, File& file);
-  [[nodiscard]] bool append(const std::string& name, File& file, std::span<const std::string_view> lines);
+  // As many bytes as are left or the buffer holds; or an errno.
+  [[nodiscard]] std::expected<size_t, int> read(int descriptor, int64_t offset);
+  [[nodiscard]] Status take_away(const Found& found) const;
+  [[nodiscard]] bool append(const Found& found, File& file, std::span<const std::string_view> lines);
 
   [[nodiscard]] static Id id_of(const struct statx& facts);
   static Result<Id> identify(const std::string& path);  // of a directory

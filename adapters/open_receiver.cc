@@ -13,7 +13,8 @@ Result<std::unique_ptr<Receiver>> open_receiver(const ReceiverSource& source) {
   const Result<Uri> uri = parse_uri(source.uri);
   if (!uri) return std::unexpected(uri.error());
   if (uri->scheme == "directory") {
-    auto receiver = DirectoryReceiver::open({"/" + uri->path, source.max_record_bytes, source.until_latest});
+    auto receiver =
+        DirectoryReceiver::open({"/" + uri->path, source.max_record_bytes, source.until_latest, source.take_away});
     if (!receiver) return std::unexpected(receiver.error());
     return std::unique_ptr<Receiver>(std::move(*receiver));
   }

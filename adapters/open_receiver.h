@@ -14,6 +14,7 @@ struct ReceiverSource {
   std::string uri;
   size_t max_record_bytes = 0;  // of a line that is longer just so much is handed on that it is refused
   bool until_latest = false;    // it ends with what is there now
+  bool take_away = false;       // of a directory: see DirectoryReceiver
 };
 
 // Makes no connection yet. kInvalid: malformed, no source of that scheme, or one without an end that is to have one.

@@ -34,6 +34,7 @@ struct SubmitArguments {
   JobOptions job;
   std::string name;
   std::string source;
+  std::string through;
   std::string sink;
   std::string checkpoint_interval = "1s";
 };
@@ -63,6 +64,28 @@ Status change_job(const Session& session, const std::string& what, Use use) {
   return print_job(session, *job, what);
 }
 
+constexpr int32_t kLogPartitions = 4;  // of a log that is made for a receiver
+
+// Of a source that cannot be read twice: where its lines go, a log that is there.
+Status go_through(const Session& session, const SubmitArguments& arguments, api::SubmitRequest& request) {
+  const Uri source = parse_uri(arguments.source).value();
+  const bool received = source.scheme == "socket" || source.scheme == "directory";
+  if (!received && arguments.through.empty()) return {};
+  if (!received) return fail(ErrorCode::kInvalid, "--through goes with --source socket://... or directory://...");
+  if (arguments.through.empty()) {
+    return fail(ErrorCode::kInvalid, "--through is missing: what " + source.masked() +
+                                         " brings is put into a log first, log://NAME or kafka://HOST:PORT/TOPIC");
+  }
+  request.receiver = arguments.source;
+  request.source = arguments.through;
+  const Uri log = parse_uri(arguments.through).value();
+  if (log.scheme != "log") return {};
+  Connection connection(session);
+  const auto opened = connection.call<int32_t>(
+      [&](auto& services, int32_t& answer) { answer = services.ingest.open_log(log.authority, kLogPartitions); });
+  return opened ? Status() : std::unexpected(opened.error());
+}
+
 Status submit(Session& session, const SubmitArguments& arguments) {
   session.invalid_is_usage = true;
   Result<api::SubmitRequest> request = finish_request(arguments.job);
@@ -70,6 +93,7 @@ Status submit(Session& session, const SubmitArguments& arguments) {
   request->name = arguments.name;
   request->source = arguments.source;
   request->sink = arguments.sink;
+  if (Status through = go_through(session, arguments, *request); !through) return through;
   request->checkpoint_interval_ms = parse_duration_ms(arguments.checkpoint_interval).value();
   if (Status added = add_library(*request, arguments.job.library_job); !added) return added;
   return change_job(session, "submitted", [&](auto& services, auto& job) { services.control.submit(job, *request); });
@@ -80,15 +104,26 @@ void add_submit(CLI::App& app, Session& session) {
       app, session, "submit", "Start a job",
       "  millrace submit word_count --name wc --source log://lines --sink redis://127.0.0.1:6379\n"
       "  millrace submit word_count --name wc --source kafka://127.0.0.1:9092/lines --sink none: \\\n"
-      "      --batch-interval 50ms --checkpoint-interval 5s --kafka-config client.properties --set field=text",
+      "      --batch-interval 50ms --checkpoint-interval 5s --kafka-config client.properties --set field=text\n"
+      "  millrace submit word_count --name typed --source socket://host:9999 --through log://typed --sink none:",
       submit);
   api::SubmitRequest& request = arguments->job.request;
   add_job_type(command, arguments->job);
   command->add_option("--name", arguments->name, "Name of the job")->required()->check([](const std::string& text) {
     return problem_of(check_name("the name", text));
   });
-  command->add_option("--source", arguments->source, "kafka://HOST:PORT[,HOST:PORT]/TOPIC or log://NAME")
+  command
+      ->add_option("--source", arguments->source,
+                   "kafka://HOST:PORT[,HOST:PORT]/TOPIC or log://NAME; with --through also socket://HOST:PORT or "
+                   "directory:///PATH")
       ->required()
+      ->check(
+          uri_check({"kafka", "log", "socket", "directory"},
+                    "kafka://HOST:PORT/TOPIC or log://NAME; with --through socket://HOST:PORT or directory:///PATH"));
+  command
+      ->add_option("--through", arguments->through,
+                   "The log into which one of the job's executors puts the lines of a socket or directory: log://NAME, "
+                   "which is made if it is not there, or kafka://HOST:PORT[,HOST:PORT]/TOPIC")
       ->check(uri_check({"kafka", "log"}, "kafka://HOST:PORT/TOPIC or log://NAME"));
   command->add_option("--sink", arguments->sink, "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] or none:")
       ->required()
@@ -158,6 +193,7 @@ void print_summary(const Output& output, const api::JobDescription& description)
   print_field(output, "job id", job.applied.job_id);
   print_field(output, "incarnation", number(job.applied.incarnation));
   print_field(output, "epoch", number(job.applied.epoch));
+  if (!description.receiver.empty()) print_field(output, "receiver", output.shown(description.receiver));
   print_field(output, "source", output.shown(description.source));
   print_field(output, "sink", output.shown(description.sink));
   print_field(output, "batch interval", milliseconds(description.batch_interval_ms));

@@ -105,6 +105,7 @@ nlohmann::ordered_json json_of(const api::JobSummary& job) {
 nlohmann::ordered_json json_of(const api::JobDescription& description) {
   nlohmann::ordered_json object = json_of(description.summary);
   object["source"] = description.source;
+  if (!description.receiver.empty()) object["receiver"] = description.receiver;
   object["sink"] = description.sink;
   object["batch_interval_ms"] = description.batch_interval_ms;
   object["checkpoint_interval_ms"] = description.checkpoint_interval_ms;

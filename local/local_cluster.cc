@@ -126,6 +126,7 @@ void LocalCluster::launch(const LaunchRequest& request, std::move_only_function<
         seams.make_log = seams_.make_log;
         return seams;
       },
+      nullptr,  // no job here has a receiver of its own
       [this](int, const std::string& reason) { control_.post([this, reason] { end_executor(reason); }); }};
   executor_ = std::make_unique<Executor>(options, std::move(deps));
   executor_->start();

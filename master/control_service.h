@@ -44,6 +44,7 @@ class ControlService : public ApiService {
   Result<JobController*> find(const std::string& name);
   void describe_log(const std::shared_ptr<Submission>& held);
   void claim_sink(const std::shared_ptr<Submission>& held);
+  [[nodiscard]] Status check_directory(const std::string& receiver) const;
   [[nodiscard]] Status check_library(const api::SubmitRequest& request) const;
   void store_library(const std::shared_ptr<Submission>& submission);
   void save_job(const std::shared_ptr<Submission>& submission);

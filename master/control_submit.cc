@@ -65,8 +65,29 @@ Status check_source(const Uri& source) {
   return {};
 }
 
+// Of a longer line no more than its begin would be handed on, and be taken for a record; what holds it must be a
+// message of the API, too.
+constexpr int64_t kMostReceivedBytes = 8 << 20;
+
+Status check_receiver(const api::SubmitRequest& request) {
+  if (request.receiver.empty()) return {};
+  const auto invalid = [](const std::string& message) { return fail(ErrorCode::kInvalid, "--source: " + message); };
+  const Result<Uri> receiver = parse_uri(request.receiver);
+  if (!receiver.has_value()) return invalid(receiver.error().message);
+  if (receiver->scheme == "socket") {
+    const auto server = parse_address("--source: the server", receiver->authority);
+    if (!server.has_value()) return std::unexpected(server.error());
+    if (server->port == 0 || !receiver->path.empty()) return invalid("expected socket://HOST:PORT");
+  } else if (receiver->scheme != "directory") {
+    return invalid("'" + receiver->scheme + "' needs no log to go through; expected socket:// or directory://");
+  }
+  if (request.max_record_bytes <= kMostReceivedBytes) return {};
+  return invalid("what comes through a log has records of " + std::to_string(kMostReceivedBytes >> 20) +
+                 " MiB at most; lower --max-record-bytes");
+}
+
 Status check_settings(const api::SubmitRequest& request) {
-  size_t bytes = request.source.size() + request.sink.size();
+  size_t bytes = request.source.size() + request.sink.size() + request.receiver.size();
   for (const auto* settings : {&request.settings, &request.source_config, &request.sink_config}) {
     if (settings->contains("")) return fail(ErrorCode::kInvalid, "a setting has no name; expected KEY=VALUE");
     for (const auto& [key, value] : *settings) bytes += key.size() + value.size();
@@ -94,6 +115,7 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
                    "' is no kind of source; expected kafka://HOST:PORT/TOPIC or log://NAME");
   }
   if (Status good = check_source(*source); !good.has_value()) return std::unexpected(good.error());
+  if (Status good = check_receiver(request); !good.has_value()) return std::unexpected(good.error());
   const Result<Uri> sink = parse_uri(request.sink);
   if (!sink.has_value()) return invalid("--sink: " + sink.error().message);
   if (sink->scheme != "redis" && sink->scheme != "none") {
@@ -118,6 +140,7 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
   spec.name = request.name;
   spec.type = request.type;
   spec.source = request.source;
+  spec.receiver = request.receiver;
   spec.sink = request.sink;
   spec.settings = request.settings;
   spec.source_config = request.source_config;
@@ -134,9 +157,26 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
   return spec;
 }
 
+// Files are read and moved by the workers' user on behalf of whoever reaches the API.
+Status ControlService::check_directory(const std::string& receiver) const {
+  if (!receiver.starts_with("directory:")) return {};
+  const std::string path = "/" + parse_uri(receiver).value().path + "/";
+  std::string allowed;
+  for (const std::string& folder : master_.options().receiver_directories) {
+    if (path.starts_with(folder.ends_with('/') ? folder : folder + "/") && !path.contains("/../")) return {};
+    allowed += (allowed.empty() ? "" : ", ") + folder;
+  }
+  return fail(ErrorCode::kInvalid, "--source: jobs may not take files of " + path + ", only below " +
+                                       (allowed.empty() ? "no directory" : allowed) +
+                                       "; start the master with another --receiver_directories");
+}
+
 void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> done) {
   Result<wire::JobSpec> spec = make_spec(request);
   if (!spec.has_value()) return done(std::unexpected(spec.error()));
+  if (Status allowed = check_directory(request.receiver); !allowed.has_value()) {
+    return done(std::unexpected(allowed.error()));
+  }
   if (Status ready = started(); !ready.has_value()) return done(std::unexpected(ready.error()));
   if (master_.find_job(request.name) != nullptr || busy_.contains(request.name)) {
     return done(

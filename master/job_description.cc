@@ -90,6 +90,7 @@ api::JobDescription JobController::describe() const {
   description.summary = summary();
   description.source = masked(record_.spec.source);
   description.sink = masked(record_.spec.sink);
+  description.receiver = record_.spec.receiver;
   description.batch_interval_ms = record_.spec.batch_interval_us / 1000;
   description.checkpoint_interval_ms = record_.spec.checkpoint_interval_us / 1000;
   description.settings = record_.spec.settings;

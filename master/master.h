@@ -39,9 +39,11 @@ JobContext context_of(const wire::JobSpec& spec);
 struct MasterOptions {
   ProcessId self;
   std::string version;
-  std::string checkpoints;           // URI, as executors are told
-  std::string logs;                  // folder of the embedded logs; empty: log:// is refused
-  bool allow_job_libraries = false;  // whoever may submit runs code as the workers' user
+  std::string checkpoints;                        // URI, as executors are told
+  std::string logs;                               // folder of the embedded logs; empty: log:// is refused
+  std::string api;                                // HOST:PORT of the services, as executors are told
+  std::vector<std::string> receiver_directories;  // below which receivers take files, and move them
+  bool allow_job_libraries = false;               // whoever may submit runs code as the workers' user
   Duration heartbeat = std::chrono::milliseconds(250);
   Duration lease = std::chrono::milliseconds(2500);         // silence after which an executor publishes nothing
   Duration declare_dead = std::chrono::milliseconds(4000);  // silence after which a process is dead

@@ -79,6 +79,7 @@ void Master::register_executor(const PeerInfo& from, const wire::Envelope& envel
   accepted.spec = job->record().spec;
   accepted.probe_name = probe_name_;
   accepted.log_probe = options_.logs;
+  accepted.api = options_.api;
   accepted.lease_ms = to_ms(options_.lease);
   accepted.heartbeat_ms = to_ms(options_.heartbeat);
   wire::Body body;

@@ -12,6 +12,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -45,6 +46,10 @@ DEFINE_string(
     "file:///DIR: the checkpoint store, seen by all workers under this name; DATA_DIR/checkpoints if it is not given");
 DEFINE_uint64(log_retention_bytes, 0,
               "embedded logs: oldest segments are removed while a partition is larger than this; 0: never");
+DEFINE_string(
+    receiver_directories, "",
+    "folders, separated by commas, below which jobs may take files (--source directory:///PATH) and move them "
+    "into PATH/.taken; none: no job may");
 DEFINE_bool(allow_job_libraries, false,
             "take shared libraries with jobs: whoever reaches --api then runs code as the workers' user");
 DEFINE_uint64(log_retention_age_s, 0, "embedded logs: segments whose newest record is older are removed; 0: never");
@@ -61,6 +66,15 @@ struct Options {
   std::string checkpoints;
   EmbeddedLogOptions logs;
 };
+
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> parts;
+  std::istringstream stream(list);
+  for (std::string part; std::getline(stream, part, ',');) {
+    if (!part.empty()) parts.push_back(part);
+  }
+  return parts;
+}
 
 int refuse(const Error& error) {
   std::cerr << "millrace-master: " << error.message << std::endl;
@@ -109,6 +123,8 @@ Status open_server(const Options& options, EventLoop& loop, Clock& clock, Random
   master.version = MILLRACE_VERSION;
   master.checkpoints = options.checkpoints;
   master.logs = (options.data_dir / "logs").string();
+  master.api = options.api;
+  master.receiver_directories = split(FLAGS_receiver_directories);
   master.allow_job_libraries = FLAGS_allow_job_libraries;
   server.master = std::make_unique<Master>(
       master,

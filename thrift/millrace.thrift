@@ -49,6 +49,8 @@ struct SubmitRequest {
   14: map<string, string> sink_config     // of redis: username, password
   15: binary library                // a shared library that defines `type`, up to 12 MiB; empty: a built-in job
   16: JobPlan plan                  // of the library's job, as `millrace explain --json` tells it
+  17: string receiver               // socket://HOST:PORT or directory:///PATH, whose lines one of the job's executors
+                                    // appends to `source`; empty: others do
 }
 
 struct JobSummary {
@@ -96,6 +98,7 @@ struct JobDescription {
   9: list<ExecutorSummary> executors
   10: list<BatchProfile> recent
   11: i64 recovering_partitions
+  12: string receiver               // empty: none
 }
 
 struct WorkerSummary {

@@ -7,7 +7,7 @@
 
 namespace cpp millrace.wire
 
-const i32 kProtocol = 2
+const i32 kProtocol = 3
 
 enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
 
@@ -118,6 +118,7 @@ struct JobSpec {         // what an executor has to know of its job; also the re
   20: string library             // file of the checkpoint store with the job's code; empty: the type is a built-in one
   21: i64 library_hash           // XXH3-64 of its bytes
   22: i32 version = 1            // of the job's code, plan and settings
+  23: string receiver            // URI; the rank's owner brings its lines into `source`. Empty: nobody of the job does
 }
 struct ExecutorAccepted {
   1: JobSpec spec
@@ -125,6 +126,7 @@ struct ExecutorAccepted {
   3: string log_probe            // folder of the embedded logs, which must be there too; empty: none
   4: i64 lease_ms                // silence of the master after which nothing may be published
   5: i64 heartbeat_ms
+  6: string api                  // HOST:PORT of the master's services
 }
 struct ExecutorReady { 1: string probe, 2: string problem }   // problem: why it cannot work, or empty
 struct ResetExecutor { 1: string reason }                     // you were declared dead or your job is over: end

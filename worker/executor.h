@@ -22,6 +22,7 @@
 #include "common/seams/checkpoint_store.h"
 #include "common/seams/clock.h"
 #include "common/seams/random.h"
+#include "common/seams/receiver.h"
 #include "common/seams/sink.h"
 #include "stream/job.h"
 #include "worker/checkpointer.h"
@@ -56,6 +57,11 @@ class Executor : public MessengerHandler, private LaneHandler {
     std::function<Result<JobFactory>(const std::string& bytes, const std::string& name)> load_library;
     std::function<Result<std::unique_ptr<Sink>>(const wire::JobSpec&)> make_sink;  // lives on `loop`
     std::function<LaneSeams(size_t index)> lane_seams;
+    // Brings what JobSpec::receiver names into JobSpec::source, by the master's services at `api`. Calls `problem` on
+    // `loop` whenever another thing is in its way; "": none.
+    std::function<std::unique_ptr<RunningReceiver>(const wire::JobSpec&, const std::string& api,
+                                                   std::function<void(const std::string&)> problem)>
+        start_receiver;
     std::function<void(int exit_code, const std::string& reason)> exit;  // called once; nothing is done after it
   };
 
@@ -111,6 +117,7 @@ class Executor : public MessengerHandler, private LaneHandler {
   void on_end_round(BatchId batch, const wire::EndRound& end);
   void try_end_round();
   void repeat_restore_failures();
+  void follow_receiver();
 
   // executor_lanes.cc: LaneHandler, and what the parts of Work answer
   void make_work(Incarnation incarnation, const wire::JobSpec& spec, std::shared_ptr<const Job> job,

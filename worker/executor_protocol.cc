@@ -94,6 +94,7 @@ void Executor::on_assign(const wire::Header& head, const wire::Assign& assign) {
   work_->publisher->assign(owned_states_, BatchId(assign.published));
   router_.assign(assign, stamp, new_epoch);
   work_->restorer->start(std::move(gained), assign.files, BatchId(assign.checkpoint), BatchId(assign.published));
+  follow_receiver();
   if (!new_epoch) return;
   reports_.repeat_trouble();
   repeat_restore_failures();
@@ -139,6 +140,21 @@ void Executor::assign_lanes(const wire::Assign& assign, Stamp stamp, bool new_ep
   }
   shares.states.assign(owned_states_.begin(), owned_states_.end());
   work_->lanes->assign(shares);
+}
+
+// It runs where the rank is made: who that is is decided once, kept, and decided anew when that process is gone.
+void Executor::follow_receiver() {
+  const wire::JobSpec& spec = work_->spec;
+  if (spec.receiver.empty()) return;
+  const bool here = router_.rank_owner() == options_.process;
+  if (here && work_->receiver != nullptr && work_->receiver_api == accepted_->api) return;
+  work_->receiver.reset();
+  reports_.trouble("receiver", "");
+  if (!here) return;
+  work_->receiver_api = accepted_->api;
+  work_->receiver = deps_.start_receiver(spec, accepted_->api, lifetime_.guard([this](const std::string& problem) {
+    reports_.trouble("receiver", problem);
+  }));
 }
 
 void Executor::repeat_restore_failures() {

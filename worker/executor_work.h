@@ -16,6 +16,8 @@ struct Executor::Work {
   std::unique_ptr<Checkpointer> checkpointer;
   std::unique_ptr<Restorer> restorer;
   std::unique_ptr<QueryBoard> queries;
+  std::unique_ptr<RunningReceiver> receiver;  // if this is the rank's owner and the job has one
+  std::string receiver_api;
 };
 
 }  // namespace millrace

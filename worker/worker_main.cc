@@ -17,6 +17,7 @@
 
 #include "adapters/file_checkpoint_store.h"
 #include "adapters/http_status.h"
+#include "adapters/log_receiver.h"
 #include "adapters/open_log.h"
 #include "adapters/open_sink.h"
 #include "adapters/process_launcher.h"
@@ -112,27 +113,32 @@ Status open_executor(const Options& options, EventLoop& loop, Clock& clock,
   executor.master = Endpoint{options.master};
   executor.lanes = lanes.size();
   executor.version = MILLRACE_VERSION;
-  Executor::Deps deps{loop, clock, *server.network, *server.checkpoints, make_builtin_job, load_job_factory,
-                      [&loop](const wire::JobSpec& spec) {
-                        return open_sink(loop, {spec.sink, spec.sink_config},
-                                         [partitions = spec.state_partitions](auto key) {
-                                           return state_partition_of(key, partitions);
-                                         });
-                      },
-                      [&lanes, &options](size_t index) {
-                        LaneSeams seams;
-                        seams.loop = lanes.at(index).get();
-                        seams.make_log = [logs = options.logs](const wire::JobSpec& spec, TaskLoop& lane) {
-                          return open_log(lane, {spec.source, spec.source_config, logs, spec.start_offsets.size()});
-                        };
-                        return seams;
-                      },
-                      // Nothing that an executor holds in memory is needed any more, so it ends at once.
-                      [](int code, const std::string& reason) {
-                        LOG(INFO) << "this executor ends: " << reason;
-                        google::FlushLogFiles(google::INFO);
-                        _exit(code);
-                      }};
+  Executor::Deps deps{
+      loop, clock, *server.network, *server.checkpoints, make_builtin_job, load_job_factory,
+      [&loop](const wire::JobSpec& spec) {
+        return open_sink(loop, {spec.sink, spec.sink_config}, [partitions = spec.state_partitions](auto key) {
+          return state_partition_of(key, partitions);
+        });
+      },
+      [&lanes, &options](size_t index) {
+        LaneSeams seams;
+        seams.loop = lanes.at(index).get();
+        seams.make_log = [logs = options.logs](const wire::JobSpec& spec, TaskLoop& lane) {
+          return open_log(lane, {spec.source, spec.source_config, logs, spec.start_offsets.size()});
+        };
+        return seams;
+      },
+      [&loop](const wire::JobSpec& spec, const std::string& api, auto problem) {
+        return start_log_receiver(
+            {spec.receiver, static_cast<size_t>(spec.max_record_bytes), spec.source, spec.source_config, api}, loop,
+            std::move(problem));
+      },
+      // Nothing that an executor holds in memory is needed any more, so it ends at once.
+      [](int code, const std::string& reason) {
+        LOG(INFO) << "this executor ends: " << reason;
+        google::FlushLogFiles(google::INFO);
+        _exit(code);
+      }};
   server.executor = std::make_unique<Executor>(executor, std::move(deps));
   server.executor->start();
   return {};

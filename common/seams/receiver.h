@@ -17,6 +17,7 @@ struct ReceivedLines {
   std::span<const std::string_view> lines;  // at least one, in their order, without their ends
   std::string_view origin;  // where they come from, as it is told of a line that is refused: a file's name
   int64_t first_line = 0;   // the first one's number there, from 1 on
+  uint64_t key = 0;         // not 0: a number of just these lines, to know them by when they are handed on once more
 };
 
 // Where the lines go. Called by one thread, the receiver's.
@@ -42,6 +43,13 @@ class Receiver {
 
   // Once; returns at once. The target outlives this.
   virtual void start(ReceiverTarget& target) = 0;
+};
+
+// A receiver at work for a job on a cluster: it appends to the log that the job reads.
+class RunningReceiver {
+ public:
+  // Ends it; returns at once.
+  virtual ~RunningReceiver() = default;
 };
 
 }  // namespace millrace

@@ -13,6 +13,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,12 +42,13 @@ class Target final : public ReceiverTarget {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return !held_ || closed_; });
     int64_t number = received.first_line;
+    keys_.push_back(received.key);
     for (const std::string_view line : received.lines) {
       lines_.emplace_back(line);
       places_.push_back(std::string(received.origin) + ":" + std::to_string(number++));
     }
     changed_.notify_all();
-    return !closed_;
+    return !closed_ && keys_.size() < most_groups_;
   }
   void tell_problem(std::string problem) override {
     const std::scoped_lock lock(mutex_);
@@ -84,6 +86,11 @@ class Target final : public ReceiverTarget {
   void wait_for_problem(const std::string& text) {
     wait([&] { return problem_.find(text) != std::string::npos && (!text.empty() || problem_.empty()); });
   }
+  // It takes so many groups and says then that it takes no more.
+  void refuse_after(size_t groups) { most_groups_ = groups; }
+  void wait_for_refusal() {
+    wait([this] { return keys_.size() >= most_groups_; });
+  }
   // Until it is told once more whether there is a problem.
   void wait_for_look() {
     std::unique_lock lock(mutex_);
@@ -92,6 +99,10 @@ class Target final : public ReceiverTarget {
   Lines problems() {
     const std::scoped_lock lock(mutex_);
     return problems_;
+  }
+  std::vector<uint64_t> keys() {
+    const std::scoped_lock lock(mutex_);
+    return keys_;
   }
   std::vector<double> shares() {
     const std::scoped_lock lock(mutex_);
@@ -121,6 +132,8 @@ class Target final : public ReceiverTarget {
   Lines places_;
   Lines problems_;
   std::vector<double> shares_;
+  std::vector<uint64_t> keys_;
+  size_t most_groups_ = SIZE_MAX;
   std::string problem_ = "nothing told yet";
   std::function<void(int)> on_told_;
   int told_ = 0;
@@ -196,8 +209,8 @@ class Server {
   uint16_t port_ = 0;
 };
 
-std::unique_ptr<Receiver> open(const std::string& uri, bool until_latest = false) {
-  auto receiver = open_receiver({uri, 1000, until_latest});
+std::unique_ptr<Receiver> open(const std::string& uri, bool until_latest = false, bool take_away = false) {
+  auto receiver = open_receiver({uri, 1000, until_latest, take_away});
   EXPECT_TRUE(receiver) << receiver.error();
   return receiver ? std::move(*receiver) : nullptr;
 }
@@ -284,8 +297,8 @@ TEST(SocketReceiver, ItEndsWhileTheLogIsFullAndWhenNoMoreIsTaken) {
 
 class DirectoryReceiverTest : public testing::Test {
  protected:
-  void start(bool until_latest = false) {
-    receiver_ = open("directory://" + path_, until_latest);
+  void start(bool until_latest = false, bool take_away = false) {
+    receiver_ = open("directory://" + path_, until_latest, take_away);
     ASSERT_NE(receiver_, nullptr);
     receiver_->start(target_);
   }
@@ -388,6 +401,36 @@ TEST_F(DirectoryReceiverTest, UntilLatestAFileThatCannotBeReadIsAnError) {
   const Status ended = target_.ended();
   ASSERT_FALSE(ended);
   EXPECT_THAT(ended.error().message, HasSubstr("no_file' cannot be read: Input/output error"));
+}
+
+TEST_F(DirectoryReceiverTest, WhatIsHandedOnOnceMoreHasTheKeysItHad) {
+  std::string text;
+  for (int line = 0; line < 60'000; ++line) text += "line " + std::to_string(line) + "\n";  // several groups
+  put("file", text);
+  target_.refuse_after(2);
+  start(false, true);
+  target_.lines(1);
+  target_.wait_for_refusal();
+  receiver_.reset();
+  EXPECT_TRUE(std::filesystem::exists(path_ + "/file"));
+
+  Target again;
+  const auto second = open("directory://" + path_, false, true);
+  second->start(again);
+  const Lines lines = again.lines(60'000);
+  EXPECT_EQ(lines.back(), "line 59999");
+  again.wait_for_look();
+  ASSERT_GT(again.keys().size(), 2U);
+  EXPECT_EQ(target_.keys()[0], again.keys()[0]);
+  EXPECT_EQ(target_.keys()[1], again.keys()[1]);
+  const std::vector<uint64_t> keys = again.keys();
+  EXPECT_EQ(std::set<uint64_t>(keys.begin(), keys.end()).size(), keys.size());
+  EXPECT_TRUE(std::filesystem::exists(path_ + "/.taken/file"));
+  put("file", text, 2'000'000);
+  again.lines(120'000);
+  again.wait_for_look();
+  EXPECT_FALSE(std::filesystem::exists(path_ + "/file"));
+  EXPECT_NE(again.keys()[0], again.keys()[again.keys().size() / 2]);
 }
 
 // What an unmounted share looks like.

@@ -359,6 +359,7 @@ void SimCluster::launch(WorkerNode& worker, const LaunchRequest& request,
         };
         return seams;
       },
+      nullptr,  // its jobs have no receivers
       [this, id = request.process](int, const std::string& reason) {
         world_.after(milliseconds(1), [this, id, reason] { end_executor(id, reason); });
       }};

@@ -31,8 +31,20 @@ class ExecutorTest : public testing::Test {
   struct Node {
     SimProcess* process = nullptr;
     std::unique_ptr<FakeCheckpointStore> checkpoints;
+    std::vector<std::string> receivers;                        // those that run, as "URI by API"
+    std::function<void(const std::string&)> receiver_problem;  // of the newest one
     std::unique_ptr<Executor> executor;
     std::string exit_reason;
+  };
+  struct FakeReceiver : RunningReceiver {
+    FakeReceiver(Node& its_node, const std::string& its_name) : node(its_node), name(its_name) {
+      node.receivers.push_back(name);
+    }
+    FakeReceiver(const FakeReceiver&) = delete;
+    FakeReceiver& operator=(const FakeReceiver&) = delete;
+    ~FakeReceiver() override { std::erase(node.receivers, name); }
+    Node& node;
+    const std::string name;
   };
 
   ExecutorTest() {
@@ -80,6 +92,11 @@ class ExecutorTest : public testing::Test {
                                     return std::make_unique<FakeLog>(topic_, lane);
                                   }};
                             },
+                        .start_receiver =
+                            [&node](const wire::JobSpec& spec, const std::string& api, auto problem) {
+                              node.receiver_problem = std::move(problem);
+                              return std::make_unique<FakeReceiver>(node, spec.receiver + " by " + api);
+                            },
                         .exit = [&node](int, const std::string& reason) { node.exit_reason = reason; }};
     node.executor = std::make_unique<Executor>(options, std::move(deps));
     node.executor->start();
@@ -109,6 +126,8 @@ class ExecutorTest : public testing::Test {
     accepted.spec.max_record_bytes = 1 << 20;
     accepted.spec.batch_interval_us = 10'000;
     accepted.spec.lane_memory_bytes = 8 << 20;
+    accepted.spec.receiver = receiver_;
+    accepted.api = api_;
     accepted.probe_name = "probe/1";
     accepted.lease_ms = 1000;
     accepted.heartbeat_ms = 100;
@@ -258,6 +277,8 @@ class ExecutorTest : public testing::Test {
   }
 
   JobFactory make_job_ = make_builtin_job;
+  std::string receiver_;  // of the job
+  std::string api_ = "here:1";
   World world_{1, SimFaults::none()};
   FakeTopic topic_{kLogPartitions, 7};
   std::shared_ptr<FakeCheckpointDisk> disk_ = std::make_shared<FakeCheckpointDisk>();

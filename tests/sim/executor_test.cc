@@ -265,6 +265,34 @@ TEST_F(ExecutorTest, ANewMasterPlansAnewWhatWasNotDurable) {
   EXPECT_EQ(nodes_.at(one).exit_reason, "");
 }
 
+TEST_F(ExecutorTest, TheReceiverRunsInTheOwnerOfTheRankAndInNoOther) {
+  receiver_ = "socket://far:1";
+  const ProcessId one = add_executor(1);
+  const ProcessId two = add_executor(2);
+  accept(one);
+  accept(two);
+  const auto runs = [this](ProcessId process, const std::string& which) {
+    const auto& receivers = nodes_.at(process).receivers;
+    return which.empty() ? receivers.empty() : receivers == std::vector<std::string>{which};
+  };
+  EXPECT_TRUE(runs(one, ""));
+  assign(1, {one, two});
+  ASSERT_TRUE(wait([&] { return runs(one, "socket://far:1 by here:1"); }));
+  nodes_.at(one).receiver_problem("far is away");
+  EXPECT_TRUE(wait([&] { return master_->trouble.what == "far is away"; }));
+  assign(2, {two, one});
+  ASSERT_TRUE(wait([&] { return runs(one, "") && runs(two, "socket://far:1 by here:1"); }));
+  EXPECT_TRUE(wait([&] { return master_->trouble.what.empty(); }));
+
+  api_ = "there:1";
+  new_master(2);
+  accept(one);
+  accept(two);
+  assign(3, {two, one});
+  ASSERT_TRUE(wait([&] { return runs(two, "socket://far:1 by there:1"); }));
+  EXPECT_TRUE(runs(one, ""));
+}
+
 TEST_F(ExecutorTest, ABatchThatAMasterItNeverHeardPlannedAnewIsNotTakenForTheOneItKnows) {
   const ProcessId one = add_executor(1);
   accept(one);
