@@ -63,6 +63,7 @@ class BatchService : public FakeApiService {
   void describe(std::string name, Done<api::JobDescription> done) override {
     if (name != "lagging") return FakeApiService::describe(std::move(name), std::move(done));
     api::JobDescription description;
+    description.summary.changed = lag_calls;
     description.summary.published = lag_calls < 6 ? 0 : lag_calls;
     description.summary.problem = "Redis is away";
     done(description);
