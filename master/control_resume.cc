@@ -28,13 +28,15 @@ std::string names_of(const std::vector<wire::CheckpointRef>& checkpoints) {
 // Why the records after a checkpoint cannot be read again from this log, or empty.
 std::string missing_records(const LogDescription& log, const wire::JobSpec& spec, const std::vector<int64_t>& offsets) {
   if (!spec.topic_id.empty() && log.topic_id != spec.topic_id) return "the log was deleted and made anew";
-  for (size_t i = 0; i < offsets.size(); ++i) {
+  // Those that the checkpoint does not know are read from the beginning.
+  for (size_t i = 0; i < std::max(offsets.size(), log.partitions.size()); ++i) {
     const std::string where = "log partition " + std::to_string(i);
     if (i >= log.partitions.size()) return where + " is gone";
     const auto& [id, begin, end, leader_epoch] = log.partitions[i];
-    if (offsets[i] >= begin.value() && offsets[i] <= end.value()) continue;
+    const int64_t next = i < offsets.size() ? offsets[i] : 0;
+    if (next >= begin.value() && next <= end.value()) continue;
     return where + " has the offsets from " + std::to_string(begin.value()) + " to " + std::to_string(end.value()) +
-           ", and the records after the checkpoint begin at " + std::to_string(offsets[i]);
+           ", and the records after the checkpoint begin at " + std::to_string(next);
   }
   return "";
 }
@@ -67,7 +69,7 @@ void ControlService::resume(std::string name, Done<api::JobSummary> done) {
     const std::string job_name = record.spec.name;
     busy_.erase(job_name);
     if (status.has_value()) {
-      master_.drop_job(job_name);
+      master_.drop_job(job_name, false);
       status = master_.adopt_job(std::move(record), false);
     }
     if (!status.has_value()) return done(std::unexpected(status.error()));
@@ -176,7 +178,7 @@ void ControlService::go_back(const std::shared_ptr<WayBack>& way) {
       master_.store().remove_beyond(set, way->id(), BatchId(way->checkpoint.batch), way->manifest.offsets);
   if (!listed.has_value()) return refuse_way_back(way, listed.error());
   const std::string name = record.spec.name;
-  master_.drop_job(name);
+  master_.drop_job(name, false);
   auto saved = [this, way, record = std::move(record)](Status status) mutable {
     const std::string job_name = record.spec.name;
     if (!status.has_value()) {

@@ -84,7 +84,7 @@ void ControlService::forget_job(const std::string& name, Done<bool> done) {
   JobStore::remove_job(set, name);
   JobStore::put_killed(set, id, name);
   wire::JobRecord record = job->record();
-  master_.drop_job(name);
+  master_.drop_job(name, true);
   auto removed = [this, id, record = std::move(record), done = std::move(done)](Status status) mutable {
     const std::string killed = record.spec.name;
     busy_.erase(killed);

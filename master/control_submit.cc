@@ -18,6 +18,7 @@ constexpr Duration kDescribeLimit = std::chrono::seconds(3);  // no new try afte
 // Of the URIs and all settings of a job together: they are in its record and in each message that starts an executor.
 constexpr size_t kMaxTextBytes = 64 << 10;
 constexpr size_t kMaxLibraryBytes = 12 << 20;  // a message of Thrift has 16 MiB
+constexpr int32_t kMostPartitionsWithLevels = 1024;
 constexpr int kClaimTries = 4;
 constexpr Duration kClaimPause = std::chrono::milliseconds(200);
 constexpr Duration kClaimLimit = std::chrono::milliseconds(1000);  // no new try after that: somebody waits
@@ -192,6 +193,12 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   auto plan = master_.plan_of_job(*spec);
   if (!plan.has_value()) return done(std::unexpected(plan.error()));
   spec->plan = plan_as<wire::JobPlan>(*plan);
+  if (plan->levels > 1 && spec->state_partitions > kMostPartitionsWithLevels) {
+    return done(fail(ErrorCode::kInvalid, "the job has " + std::to_string(plan->levels) +
+                                              " shuffles in a batch, in each of which every state partition sends to "
+                                              "every other one: --state-partitions must be from 1 to " +
+                                              std::to_string(kMostPartitionsWithLevels)));
+  }
   auto log = master_.deps().make_log(*spec);
   if (!log.has_value()) return done(std::unexpected(log.error()));
   auto sink = master_.deps().make_sink(*spec);

@@ -131,7 +131,10 @@ void JobController::begin_assignment(bool balance) {
   handover_ready_ = false;
   std::vector<StatePartition> reload = std::exchange(reload_, {});
   Assignment next = spread(assignment_, candidates(), balance, reload);
-  if (must_renew_states(next)) renew_states(next);
+  if (must_renew_states(next)) {
+    LOG(INFO) << "job " << record_.spec.name << ": all state partitions are loaded from the newest checkpoint";
+    renew_states(next);
+  }
   for (StatePartition partition : reload) {
     LOG(WARNING) << "job " << record_.spec.name << ": state partition " << partition << " is loaded again";
   }

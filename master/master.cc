@@ -123,12 +123,14 @@ Status Master::make_parts(const wire::JobSpec& spec, JobController::Deps& deps) 
   return {};
 }
 
-void Master::drop_job(const std::string& name) {
+void Master::drop_job(const std::string& name, bool was_killed) {
   const auto found = jobs_.find(name);
   if (found == jobs_.end()) return;
   const JobId job = found->second->id();
-  found->second->answer_all({ErrorCode::kNotFound, "job '" + name + "' was killed meanwhile"});
-  release_all_executors(job, "the job was killed");
+  const Error answer = was_killed ? Error{ErrorCode::kNotFound, "job '" + name + "' was killed meanwhile"}
+                                  : Error{ErrorCode::kUnavailable, "job '" + name + "' is being resumed; ask again"};
+  found->second->answer_all(answer);
+  release_all_executors(job, was_killed ? "the job was killed" : "the job is begun anew");
   const auto is_of_job = [&](const auto& entry) { return entry.first.second == job; };
   std::erase_if(start_troubles_, is_of_job);
   std::erase_if(backoffs_, is_of_job);

@@ -107,7 +107,8 @@ class Master : public MessengerHandler, public JobHost {
   // Makes a controller for a record that is durable, and starts it. An error: the job cannot be run; it is listed as
   // failed.
   Status adopt_job(wire::JobRecord record, bool executors_may_return);
-  void drop_job(const std::string& name);  // its executors are told to end
+  // Its executors are told to end, and whoever waits for an answer, that the job `was_killed` or changed otherwise.
+  void drop_job(const std::string& name, bool was_killed);
   // Removes what disks still hold of a job that is durably killed, now and until nothing more turns up.
   void clear_away(JobId job, const std::string& name, bool again = false);
   [[nodiscard]] JobController* find_job(const std::string& name);

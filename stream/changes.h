@@ -43,6 +43,7 @@ class Followed {
   virtual void follow() = 0;
   // The keys that the newest batch has touched, ascending as bytes; until the next batch.
   [[nodiscard]] virtual std::vector<ByteSlot> touched() const = 0;
+  // Until forget_undo() of the newest batch.
   [[nodiscard]] virtual Difference difference(ByteSlot slot) const = 0;
 };
 

@@ -32,6 +32,7 @@ class GraphStateTable final : public StateTable {
                                              " does not parse; the partition must be restored");
       }
     }
+    level_ = context.level;
     try {
       for (StateId state = 0; state < states_.size(); ++state) {
         if (graph_->level_of_state(state) != context.level) continue;
@@ -51,7 +52,10 @@ class GraphStateTable final : public StateTable {
   [[nodiscard]] std::vector<ShuffleBlock::Section> take_emitted() override { return std::exchange(emitted_, {}); }
 
   [[nodiscard]] bool changed() const override {
-    return std::ranges::any_of(states_, [](const auto& state) { return state->changed(); });
+    for (StateId state = 0; state < states_.size(); ++state) {
+      if (graph_->level_of_state(state) == level_ && states_[state]->changed()) return true;
+    }
+    return false;
   }
 
   [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
@@ -145,8 +149,9 @@ class GraphStateTable final : public StateTable {
   const std::shared_ptr<const Graph> graph_;
   const std::vector<std::unique_ptr<StateTable>> states_;
   std::vector<std::unique_ptr<MapInstance>>
-      levels_;       // the nodes of level 1 and up, but for the last one, which has none
-  Status restored_;  // what came of finish_restore()
+      levels_;         // the nodes of level 1 and up, but for the last one, which has none
+  Status restored_;    // what came of finish_restore()
+  int32_t level_ = 0;  // of the newest apply()
   std::vector<std::vector<std::string_view>> pieces_;  // of what is being applied, by edge
   std::vector<ShuffleBlock::Section> emitted_;         // for the next level
 };

@@ -12,6 +12,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -49,6 +50,8 @@ class JoinTable final : public VersionedTable<JoinState<V, W>, true, false> {
   using State = JoinState<V, W>;
 
  public:
+  static constexpr size_t kMostJoined = 10'000'000;  // of a state partition in one batch
+
   struct Joined {
     std::string key;
     std::optional<V> left;
@@ -64,7 +67,7 @@ class JoinTable final : public VersionedTable<JoinState<V, W>, true, false> {
 
   Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
     this->begin_batch(context.batch);
-    joined_.clear();
+    joined_ = {};  // a burst may have made it large
     Status status = read_sections<Either<V, W>>(
         context.batch, sections, [this](const HashedKey& key) { this->prefetch(key); },
         [&](const HashedKey& key, Either<V, W>& value) { add(key, value, context.time_ms); });
@@ -108,6 +111,11 @@ class JoinTable final : public VersionedTable<JoinState<V, W>, true, false> {
       comes.matched = true;
       other.matched = true;
       join(comes.value, other.value);
+      if (joined_.size() > kMostJoined) {
+        throw std::length_error("the join gives more than " + std::to_string(kMostJoined) +
+                                " pairs in one batch, the last ones for the key '" + joined_.back().key +
+                                "'; filter what has no key of its own before the join");
+      }
     }
     own.push_back(std::move(comes));
   }

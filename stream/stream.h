@@ -8,7 +8,8 @@
 // on their arguments alone: no clock, no randomness, no global.
 //
 // A record is refused, and becomes a dead letter, when a function throws, when map's function returns an unexpected
-// std::string, or when flat_map's function returns a RecordProblem. Nothing of a refused record counts. A job of one
+// std::string, or when flat_map's function returns a RecordProblem. Nothing of a refused record counts. Behind a
+// shuffle (changes(), a join within a time to live) there is no record to refuse: the job fails. A job of one
 // chain whose functions are noexcept, and refuse before they emit if at all (`kRefusesFirst`), runs faster: what they
 // give need not be held back until the record is through.
 #pragma once
@@ -178,7 +179,8 @@ class Stream {
   }
 
   // Per key what create(first value) makes, changed by add(S& into, value) or S(S, value) with every other value: of
-  // one batch in the order of the log's partitions and their records.
+  // one batch in the order of the log's partitions and their records; behind a shuffle in that of the state partitions
+  // and their keys.
   template <typename S, typename Create, typename Add>
     requires PairOf<T>::value
   auto combine_by_key(Create create, Add add, StateOptions options = {}) const {
@@ -207,7 +209,7 @@ class Stream {
   //
   // The key and the time may be left out. It is called for each key with values in a batch, and at each tick (batch
   // interval) for all others, with no values; `only_changed` leaves these alone. Mind what a state of many keys costs
-  // then. The values stand in the order of the log's partitions and their records.
+  // then. The values stand in the same order as for combine_by_key.
   template <typename S, typename F>
     requires PairOf<T>::value
   auto update_state_by_key(F function, UpdateOptions options = {}) const {

@@ -46,7 +46,7 @@ class Table {
       : graph_(std::move(graph)), state_(state), function_(std::move(function)), show_(std::move(show)) {}
 
   // Shows function(value) in place of each value. The function is called by several threads at once, when results are
-  // published or asked for, and throws nothing.
+  // published or asked for and where changes() are made, and throws nothing.
   template <typename G>
   auto map_values(G function) const {
     static_assert(std::invocable<const G&, const V&>,

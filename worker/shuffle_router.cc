@@ -126,10 +126,12 @@ bool ShuffleRouter::count_level_bytes(ProcessId to, const LevelBlock& block, siz
   size_t& sent = level_bytes_[{block.batch, block.level, to}];
   sent += bytes;
   if (sent <= kMaxLevel) return true;
-  hooks_.failed({ErrorCode::kInvalid, "what comes out of level " + std::to_string(block.level) + " of batch " +
-                                          std::to_string(block.batch.value()) + " for one worker has more than " +
-                                          std::to_string(kMaxLevel >> 20) +
-                                          " MiB; run the job on more workers, or let less change in a batch"});
+  hooks_.failed(
+      {ErrorCode::kInvalid, "what comes out of level " + std::to_string(block.level) + " of batch " +
+                                std::to_string(block.batch.value()) + " for one worker has more than " +
+                                std::to_string(kMaxLevel >> 20) +
+                                " MiB; go back to an earlier checkpoint with more workers, or with a job of which "
+                                "less changes at once"});
   return false;
 }
 

@@ -25,8 +25,8 @@ class ShuffleRouter {
   static constexpr size_t kMaxInlineRank = 1 << 20;  // bytes of rank candidates; more go in the bulk frame
   static constexpr size_t kMaxRank = 48 << 20;       // bytes of rank candidates that can be sent at all
   static constexpr size_t kLevelMessage = 8 << 20;   // bytes of level blocks after which a message is full
-  // Bytes of the blocks of one level of a batch to one executor. Of two batches they have to be within what a session
-  // keeps unacknowledged.
+  // Bytes of the blocks of one level of a batch to one executor. Those of two levels, one behind the other, have to be
+  // within what a session keeps unacknowledged.
   static constexpr size_t kMaxLevel = 96 << 20;
 
   struct Hooks {

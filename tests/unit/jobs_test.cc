@@ -88,6 +88,26 @@ std::vector<std::string> bytes_of(const std::vector<ShuffleBlock::Section>& sect
   return all;
 }
 
+TEST(ClickThrough, what_a_later_level_changed_in_the_batch_before_is_no_change_of_this_one) {
+  JobContext context;
+  context.state_partitions = 1;
+  const auto job = make_builtin_job("click_through", context);
+  ASSERT_TRUE(job.has_value());
+  const Mapped mapped = map(**job, {R"({"type":"impression","id":"7","ad":"shoes"})", R"({"type":"click","id":"7"})"});
+  const auto table = (*job)->make_state_table();
+  std::string_view bytes = mapped.sections.front().bytes.view();
+  ASSERT_TRUE(table->apply({BatchId(1), 100, true, 1}, std::span(&bytes, 1)));
+  const auto emitted = table->take_emitted();
+  ASSERT_THAT(emitted, SizeIs(1));
+  bytes = emitted.front().bytes.view();
+  ASSERT_TRUE(table->apply({BatchId(1), 100, true, 2}, std::span(&bytes, 1)));
+  EXPECT_TRUE(table->changed());
+  EXPECT_EQ(table->read("shoes", BatchId(1)), "1");
+  ASSERT_TRUE(table->apply({BatchId(2), 200, true, 1}, {}));
+  EXPECT_FALSE(table->changed());
+  EXPECT_THAT(table->take_emitted(), IsEmpty());
+}
+
 TEST(WordCount, counts_the_words_of_a_few_records) {
   const auto job = make("word_count");
   EXPECT_THAT(results(*job, {"the cat", "the  dog\tthe\n", "", std::nullopt, "   "}),
