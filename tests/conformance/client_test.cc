@@ -143,9 +143,7 @@ class ClientTest : public testing::Test {
   Done run(std::vector<std::string> arguments, int input = -1, bool terminal = false) {
     if (std::ranges::find(arguments, "--wait") == arguments.end()) arguments.insert(arguments.begin(), "--wait=0s");
     std::ostringstream out, err;
-    client::Session session{.out = out, .err = err};
-    session.input = input;
-    session.terminal = terminal;
+    client::Session session{.out = out, .err = err, .input = input, .terminal = terminal};
     arguments.insert(arguments.begin(), {"--api", address_});
     return {client::run_client(arguments, session), out.str(), err.str()};
   }
