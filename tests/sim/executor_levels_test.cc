@@ -222,9 +222,10 @@ TEST_F(ExecutorLevelsTest, MoreThanALevelMayBringToOneExecutorFailsTheJobByName)
   progress(1);
   ASSERT_TRUE(wait([&] { return !master_->trouble.what.empty(); }));
   EXPECT_TRUE(master_->trouble.fatal);
-  EXPECT_EQ(master_->trouble.what,
-            "what comes out of level 1 of batch 1 for one worker has more than 96 MiB; run the job on more workers, or "
-            "let less change in a batch");
+  EXPECT_EQ(
+      master_->trouble.what,
+      "what comes out of level 1 of batch 1 for one worker has more than 96 MiB; go back to an earlier checkpoint "
+      "with more workers, or with a job of which less changes at once");
 }
 
 }  // namespace
