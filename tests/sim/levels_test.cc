@@ -34,9 +34,8 @@ class Levels : public testing::Test {
     std::set<int64_t> found;
     for (const auto& [key, value] : cluster_.metadata_disk().values) {
       if (!key.starts_with("assignment/")) continue;
-      for (const wire::StateOwner& owner : decode_record<wire::AssignmentRecord>(value)->states) {
-        found.insert(owner.generation);
-      }
+      const auto assignment = decode_record<wire::AssignmentRecord>(value);
+      for (const wire::StateOwner& owner : assignment->states) found.insert(owner.generation);
     }
     return found;
   }
