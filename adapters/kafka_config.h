@@ -3,12 +3,14 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
 
 #include "adapters/kafka_options.h"
 #include "common/base/error.h"
+#include "common/base/time.h"
 
 namespace millrace {
 
@@ -22,6 +24,9 @@ struct KafkaDeleter {
   void operator()(rd_kafka_queue_t* queue) const { rd_kafka_queue_destroy(queue); }
   void operator()(const rd_kafka_metadata_t* metadata) const { rd_kafka_metadata_destroy(metadata); }
 };
+// For so long a topic that a broker does not know may be one that was made a moment ago.
+constexpr Duration kNewTopicTime = std::chrono::seconds(2);
+
 using KafkaConf = std::unique_ptr<rd_kafka_conf_t, KafkaDeleter>;
 using KafkaTopicHandle = std::unique_ptr<rd_kafka_topic_t, KafkaDeleter>;
 using KafkaQueue = std::unique_ptr<rd_kafka_queue_t, KafkaDeleter>;

@@ -12,7 +12,6 @@ namespace {
 constexpr int64_t kStepMs = 500;
 constexpr int kProbeMs = 100;
 constexpr int kPauseMs = 50;
-constexpr Duration kNewTopicTime = std::chrono::seconds(1);
 
 // What is fetched and not yet packed, of all partitions of a client together, and of one: the queues are as large as
 // that allows because a full one makes librdkafka 2.0 idle for up to a second.

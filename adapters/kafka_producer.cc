@@ -1,5 +1,7 @@
 #include "adapters/kafka_producer.h"
 
+#include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "adapters/kafka_config.h"
@@ -9,6 +11,7 @@ namespace millrace {
 namespace {
 
 constexpr int kStepMs = 200;
+constexpr int kPauseMs = 50;
 
 const std::map<std::string, std::string> kOurs = {
     {"client.id", "millrace"},       {"linger.ms", "5"},
@@ -92,24 +95,33 @@ class KafkaProducer::Client {
     if (kafka_error_code(code) == ErrorCode::kInvalid) static_cast<Client*>(opaque)->refused_ = code;
   }
 
-  // By the list of all topics: asking a broker for one may create it.
+  // A topic made a moment ago may not be known to the broker that is asked.
   Status look_for_topic(Duration timeout) {
-    rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__TIMED_OUT;
-    for (Duration spent{0}; spent < timeout && refused_ == RD_KAFKA_RESP_ERR_NO_ERROR;
-         spent += std::chrono::milliseconds(kStepMs)) {
-      const rd_kafka_metadata_t* found = nullptr;
-      error = rd_kafka_metadata(client_, 1, nullptr, &found, kStepMs);
-      const KafkaMetadata metadata(found);
-      rd_kafka_poll(client_, 0);
-      if (error == RD_KAFKA_RESP_ERR__TIMED_OUT || error == RD_KAFKA_RESP_ERR__TRANSPORT) continue;
-      if (error != RD_KAFKA_RESP_ERR_NO_ERROR) break;
-      for (int index = 0; index < metadata->topic_cnt; ++index) {
-        if (metadata->topics[index].topic == options_.topic) return {};
+    const auto begin = std::chrono::steady_clock::now();
+    for (;;) {
+      const rd_kafka_resp_err_t error = ask_for_topic();
+      if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
+      const bool unknown = error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+      const bool away = error == RD_KAFKA_RESP_ERR__TIMED_OUT || error == RD_KAFKA_RESP_ERR__TRANSPORT;
+      const Duration limit = unknown ? std::min(timeout, kNewTopicTime) : away ? timeout : Duration(0);
+      if (refused_ != RD_KAFKA_RESP_ERR_NO_ERROR || std::chrono::steady_clock::now() - begin >= limit) {
+        return std::unexpected(explain(error));
       }
-      error = RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-      break;
+      rd_kafka_poll(client_, kPauseMs);
     }
-    return std::unexpected(explain(error));
+  }
+
+  // By the list of all topics: asking a broker for one may create it.
+  rd_kafka_resp_err_t ask_for_topic() {
+    const rd_kafka_metadata_t* found = nullptr;
+    const rd_kafka_resp_err_t error = rd_kafka_metadata(client_, 1, nullptr, &found, kStepMs);
+    const KafkaMetadata metadata(found);
+    rd_kafka_poll(client_, 0);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return error;
+    for (int index = 0; index < metadata->topic_cnt; ++index) {
+      if (metadata->topics[index].topic == options_.topic) return RD_KAFKA_RESP_ERR_NO_ERROR;
+    }
+    return RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
   }
 
   [[nodiscard]] Error explain(rd_kafka_resp_err_t error) const {

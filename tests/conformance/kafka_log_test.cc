@@ -105,7 +105,7 @@ class KafkaAdmin {
 
 std::unique_ptr<Log> make_log(TaskLoop& loop, const std::string& topic) {
   auto log = KafkaLog::make({brokers(), topic, {}}, loop);
-  EXPECT_TRUE(log) << log.error();
+  CHECK(log) << log.error();
   return std::move(*log);
 }
 
@@ -113,7 +113,7 @@ class KafkaBed {
  public:
   KafkaBed() : topic_(admin_.create_topic(2)) {
     auto producer = KafkaProducer::open({brokers(), topic_, {}});
-    EXPECT_TRUE(producer) << producer.error();
+    CHECK(producer) << producer.error();
     producer_ = std::move(*producer);
   }
   std::unique_ptr<Log> open(TaskLoop& loop) { return make_log(loop, topic_); }
