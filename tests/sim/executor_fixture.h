@@ -103,6 +103,14 @@ class ExecutorTest : public testing::Test {
     return self;
   }
 
+  // Executors 1 and 2, at work.
+  std::pair<ProcessId, ProcessId> add_two() {
+    const std::pair both(add_executor(1), add_executor(2));
+    accept(both.first);
+    accept(both.second);
+    return both;
+  }
+
   void kill(ProcessId process) {
     Node& node = nodes_.at(process);
     world_.crash(*node.process);

@@ -49,10 +49,7 @@ class ExecutorLevelsTest : public ExecutorTest {
 };
 
 TEST_F(ExecutorLevelsTest, TheSecondLevelTakesWhatTheFirstOneEmitsAtAllExecutors) {
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   for (int64_t batch = 1; batch <= 20; ++batch) {
     append("a b c d e f g h i j");
@@ -71,10 +68,7 @@ TEST_F(ExecutorLevelsTest, TheSecondLevelTakesWhatTheFirstOneEmitsAtAllExecutors
 }
 
 TEST_F(ExecutorLevelsTest, ABatchIsNotAppliedBeforeItsLastLevelAndAnswersAreOfTheOneBefore) {
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   append("a b c d e f g h i j");
   run_through(1, cut());
@@ -111,10 +105,7 @@ TEST_F(ExecutorLevelsTest, ABatchIsNotAppliedBeforeItsLastLevelAndAnswersAreOfTh
 }
 
 TEST_F(ExecutorLevelsTest, APartitionThatHasBegunWhatNeverWasSaysSoAndStopsThere) {
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   append("a b c d e f g h i j");
   run_through(1, cut());
@@ -166,19 +157,23 @@ class TellingTable : public PassingTable {
   std::vector<std::string>& heard_;
 };
 
-TEST_F(ExecutorLevelsTest, WhatWasEmittedForAnAssignmentThatIsOverIsNotTaken) {
-  std::string text = "old";
-  std::deque<std::vector<std::string>> heard;  // by table, in the order in which they were made
-  make_job_ = [&](const std::string&, const JobContext& context) -> Result<std::shared_ptr<const Job>> {
+using Heard = std::deque<std::vector<std::string>>;  // by table, in the order in which they were made
+
+// A job of such tables; both arguments outlive it.
+JobFactory telling(const std::string& text, Heard& heard) {
+  return [&](const std::string&, const JobContext& context) -> Result<std::shared_ptr<const Job>> {
     return std::make_shared<PassingJob>(
         make_level_job(context.state_partitions), [&](std::unique_ptr<StateTable> real) {
           return std::make_unique<TellingTable>(std::move(real), text, heard.emplace_back());
         });
   };
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+}
+
+TEST_F(ExecutorLevelsTest, WhatWasEmittedForAnAssignmentThatIsOverIsNotTaken) {
+  std::string text = "old";
+  Heard heard;
+  make_job_ = telling(text, heard);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   append("a");
   run_mapped(1);
@@ -205,17 +200,9 @@ TEST_F(ExecutorLevelsTest, WhatWasEmittedForAnAssignmentThatIsOverIsNotTaken) {
 
 TEST_F(ExecutorLevelsTest, MoreThanALevelMayBringToOneExecutorFailsTheJobByName) {
   const std::string text(ShuffleRouter::kMaxLevel / 16 + 1, 'x');  // 4 partitions of one tell it to 4 of the other
-  std::deque<std::vector<std::string>> heard;
-  make_job_ = [&](const std::string&, const JobContext& context) -> Result<std::shared_ptr<const Job>> {
-    return std::make_shared<PassingJob>(
-        make_level_job(context.state_partitions), [&](std::unique_ptr<StateTable> real) {
-          return std::make_unique<TellingTable>(std::move(real), text, heard.emplace_back());
-        });
-  };
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  Heard heard;
+  make_job_ = telling(text, heard);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   append("a");
   run(1, cut());

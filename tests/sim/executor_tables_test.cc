@@ -38,10 +38,7 @@ TEST_F(ExecutorTest, TablesAreToldWhenTheirRestoreIsOverAndTheRecordedTimeOfEach
     });
   };
   const std::string line = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one});
   append(line);
   wire::RunBatch plan = cut();
@@ -118,10 +115,7 @@ TEST_F(ExecutorTest, KeysThatWereRemovedBetweenTheLastPublicationAndTheCheckpoin
   };
   FakeSink by_master(master_->process.make_loop("sink"), sink_);
   by_master.claim({"words", kJob, Incarnation(1), {}}, false, [](Status) {});
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one});
   append("a b");
   wire::RunBatch plan = cut();
@@ -173,10 +167,7 @@ TEST_F(ExecutorTest, ATableThatNoLongerKnowsWhatItRemovedPublishesAllItsKeys) {
 }
 
 TEST_F(ExecutorTest, TellsTheNewestBatchThatChangedAnything) {
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   append("a b c d e f g h i j");
   run_through(1, cut());

@@ -29,10 +29,7 @@ TEST_F(ExecutorTest, AppliesABatchOnlyWhenItIsDurable) {
 }
 
 TEST_F(ExecutorTest, TwoExecutorsSendTheirBlocksToEachOther) {
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   for (int64_t batch = 1; batch <= 20; ++batch) {
     append("a b c d e f g h i j");
@@ -59,10 +56,7 @@ TEST_F(ExecutorTest, AQueryWaitsForItsBatchAndIsAnsweredAsOfIt) {
 TEST_F(ExecutorTest, APublicationRoundBringsValuesRankAndStatusToTheSink) {
   FakeSink by_master(master_->process.make_loop("sink"), sink_);
   by_master.claim({"words", kJob, Incarnation(1), {}}, false, [](Status) {});
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   append("a b a");
   wire::RunBatch plan = cut();
@@ -95,10 +89,7 @@ TEST_F(ExecutorTest, APublicationRoundBringsValuesRankAndStatusToTheSink) {
 }
 
 TEST_F(ExecutorTest, ARankOfVeryLongWordsGoesThroughAndTooLongAnAnswerIsRefusedWithARemedy) {
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   constexpr int64_t kWords = 40;  // more than one message for each executor
   for (int64_t batch = 1; batch <= kWords; ++batch) {
@@ -129,10 +120,7 @@ TEST_F(ExecutorTest, ARankOfVeryLongWordsGoesThroughAndTooLongAnAnswerIsRefusedW
 }
 
 TEST_F(ExecutorTest, ARankThatNoMessageHoldsStopsTheJobByName) {
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   for (int64_t batch = 1; batch <= 120; ++batch) {
     append(std::to_string(batch) + std::string((1 << 20) - 100, 'x'));
@@ -194,10 +182,7 @@ TEST_F(ExecutorTest, NothingIsPublishedWhileTheLeaseHasLapsed) {
 }
 
 TEST_F(ExecutorTest, AnotherExecutorRestoresACheckpointAndTheBatchesAfterIt) {
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   assign(1, {one, two});
   append("a b c d e f g");
   wire::RunBatch plan = cut();
@@ -267,10 +252,7 @@ TEST_F(ExecutorTest, ANewMasterPlansAnewWhatWasNotDurable) {
 
 TEST_F(ExecutorTest, TheReceiverRunsInTheOwnerOfTheRankAndInNoOther) {
   receiver_ = "socket://far:1";
-  const ProcessId one = add_executor(1);
-  const ProcessId two = add_executor(2);
-  accept(one);
-  accept(two);
+  const auto [one, two] = add_two();
   const auto runs = [this](ProcessId process, const std::string& which) {
     const auto& receivers = nodes_.at(process).receivers;
     return which.empty() ? receivers.empty() : receivers == std::vector<std::string>{which};

@@ -6,9 +6,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <random>
+#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "millrace/job.h"
@@ -48,6 +51,36 @@ inline std::string random_words(std::mt19937_64& random, const ModelOptions& opt
     line += " ";
   }
   return line;
+}
+
+inline std::vector<std::string> words_of(const std::string& line) {
+  std::istringstream stream(line);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
+// What the newest window holds of all that came; `show` makes the table of its lines.
+using ShowWindow = std::function<ModelTable(const std::vector<std::string>& lines)>;
+inline auto in_windows(int64_t length_ms, int64_t slide_ms, const ShowWindow& show) {
+  return [=] {
+    struct Seen {
+      std::vector<std::pair<int64_t, std::string>> lines;
+      int64_t evaluated_ms = 0;
+      ModelTable table;
+    };
+    return [=, seen = Seen()](const ModelBatch& batch) mutable {
+      for (const std::string& line : batch.lines) seen.lines.emplace_back(batch.time_ms, line);
+      const int64_t window_ms = batch.time_ms / slide_ms * slide_ms;
+      if (batch.tick && window_ms > seen.evaluated_ms) {
+        seen.evaluated_ms = window_ms;
+        std::vector<std::string> lines;
+        for (const auto& [time_ms, line] : seen.lines) {
+          if (time_ms > window_ms - length_ms && time_ms <= window_ms) lines.push_back(line);
+        }
+        seen.table = show(lines);
+      }
+      return seen.table;
+    };
+  };
 }
 
 // `make_model()` makes what is called with each batch and gives the whole table after it.

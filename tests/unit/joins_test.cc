@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <functional>
-#include <sstream>
 
 #include "job_model.h"
 
@@ -14,11 +13,6 @@ namespace {
 using namespace std::chrono_literals;
 using millrace::testing::TestJob;
 using ::testing::HasSubstr;
-
-std::vector<std::string> words_of(const std::string& line) {
-  std::istringstream stream(line);
-  return {std::istream_iterator<std::string>(stream), {}};
-}
 
 // By its last digit a word is of the left side, of the right one, or of none. Its key are its first two letters.
 bool is_left(const std::string& word) {
@@ -73,33 +67,21 @@ struct Sides {
 using Show = std::function<std::optional<std::string>(const Sides&)>;
 
 // Plain code for all of them: what the newest window holds, by key and side.
-auto in_windows(int64_t length_ms, int64_t slide_ms, const Show& show) {
-  return [=] {
-    struct Seen {
-      std::vector<std::pair<int64_t, std::string>> words;
-      int64_t evaluated_ms = 0;
-      ModelTable table;
-    };
-    return [=, seen = Seen()](const ModelBatch& batch) mutable {
-      for (const std::string& line : batch.lines) {
-        for (const std::string& word : words_of(line)) seen.words.emplace_back(batch.time_ms, word);
-      }
-      const int64_t window_ms = batch.time_ms / slide_ms * slide_ms;
-      if (!batch.tick || window_ms <= seen.evaluated_ms) return seen.table;
-      seen.evaluated_ms = window_ms;
-      std::map<std::string, Sides> keys;
-      for (const auto& [time_ms, word] : seen.words) {
-        if (time_ms <= window_ms - length_ms || time_ms > window_ms) continue;
+auto by_sides(int64_t length_ms, int64_t slide_ms, const Show& show) {
+  return millrace::in_windows(length_ms, slide_ms, [show](const std::vector<std::string>& lines) {
+    std::map<std::string, Sides> keys;
+    for (const std::string& line : lines) {
+      for (const std::string& word : words_of(line)) {
         if (is_left(word)) keys[word.substr(0, 2)].left.push_back(word);
         if (is_right(word)) keys[word.substr(0, 2)].right.push_back(number_of(word));
       }
-      seen.table.clear();
-      for (const auto& [key, sides] : keys) {
-        if (auto text = show(sides)) seen.table[key] = *text;
-      }
-      return seen.table;
-    };
-  };
+    }
+    ModelTable table;
+    for (const auto& [key, sides] : keys) {
+      if (auto text = show(sides)) table[key] = *text;
+    }
+    return table;
+  });
 }
 
 template <typename T>
@@ -148,7 +130,7 @@ void expect_windows(void (*define)(JobBuilder&), const Show& show) {
         .most_lines = 6,
         .most_skipped = 12,
         .settings = {{"length", std::to_string(length_ms) + "ms"}, {"slide", std::to_string(slide_ms) + "ms"}}};
-    expect_model({"windows", "", define}, options, in_windows(length_ms, slide_ms, show));
+    expect_model({"windows", "", define}, options, by_sides(length_ms, slide_ms, show));
   }
 }
 

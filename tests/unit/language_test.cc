@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <functional>
 #include <random>
-#include <sstream>
 
-#include "millrace/job.h"
-#include "millrace/testing.h"
+#include "job_model.h"
 
 namespace millrace {
 namespace {
@@ -21,19 +19,8 @@ using ::testing::IsEmpty;
 using ::testing::Pair;
 using ::testing::SizeIs;
 
-// As MILLRACE_JOB, but within a namespace.
-#define MILLRACE_TEST_JOB(name)                        \
-  void define_##name(JobBuilder& job);                 \
-  const JobDefinition name{#name, "", &define_##name}; \
-  void define_##name(JobBuilder& job)
-
 using Values = std::map<std::string, std::string>;
 using Counts = std::map<std::string, int64_t>;
-
-std::vector<std::string> words_of(const std::string& line) {
-  std::istringstream stream(line);
-  return {std::istream_iterator<std::string>(stream), {}};
-}
 
 std::string random_line(std::mt19937_64& random) {
   std::string line;

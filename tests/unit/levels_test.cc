@@ -5,7 +5,6 @@
 #include <chrono>
 #include <functional>
 #include <set>
-#include <sstream>
 
 #include "job_model.h"
 
@@ -17,11 +16,6 @@ using millrace::testing::TestJob;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
-
-std::vector<std::string> words_of(const std::string& line) {
-  std::istringstream stream(line);
-  return {std::istream_iterator<std::string>(stream), {}};
-}
 
 using Counts = std::map<std::string, int64_t>;
 // Makes of each batch what the table holds after it.

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <functional>
 #include <set>
-#include <sstream>
 
 #include "job_model.h"
 
@@ -18,11 +17,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
-
-std::vector<std::string> words_of(const std::string& line) {
-  std::istringstream stream(line);
-  return {std::istream_iterator<std::string>(stream), {}};
-}
 
 template <typename State>
 using Model = std::map<std::string, State>;

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <functional>
 #include <set>
-#include <sstream>
 
 #include "job_model.h"
 
@@ -19,36 +18,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
-
-std::vector<std::string> words_of(const std::string& line) {
-  std::istringstream stream(line);
-  return {std::istream_iterator<std::string>(stream), {}};
-}
-
-// What the newest window holds of all that came; `show` makes the table of its lines.
-using Show = std::function<ModelTable(const std::vector<std::string>& lines)>;
-auto in_windows(int64_t length_ms, int64_t slide_ms, const Show& show) {
-  return [=] {
-    struct Seen {
-      std::vector<std::pair<int64_t, std::string>> lines;
-      int64_t evaluated_ms = 0;
-      ModelTable table;
-    };
-    return [=, seen = Seen()](const ModelBatch& batch) mutable {
-      for (const std::string& line : batch.lines) seen.lines.emplace_back(batch.time_ms, line);
-      const int64_t window_ms = batch.time_ms / slide_ms * slide_ms;
-      if (batch.tick && window_ms > seen.evaluated_ms) {
-        seen.evaluated_ms = window_ms;
-        std::vector<std::string> lines;
-        for (const auto& [time_ms, line] : seen.lines) {
-          if (time_ms > window_ms - length_ms && time_ms <= window_ms) lines.push_back(line);
-        }
-        seen.table = show(lines);
-      }
-      return seen.table;
-    };
-  };
-}
 
 template <typename State>
 ModelTable fold_words(const std::vector<std::string>& lines, size_t key_size,
@@ -88,7 +57,7 @@ template <typename S>
 class Windows : public ::testing::Test {
  protected:
   // Sparse words, so that keys come and go; gaps longer than the windows.
-  static void expect(void (*define)(JobBuilder&), const Show& show, int distinct = 40) {
+  static void expect(void (*define)(JobBuilder&), const ShowWindow& show, int distinct = 40) {
     const ModelOptions options{
         .needs_time = true, .batches = 60, .distinct = distinct, .most_lines = 6, .most_skipped = 20};
     expect_model({"windows", "", define}, options, in_windows(S::kLengthMs, S::kSlideMs, show));
