@@ -15,8 +15,9 @@ bool is_at_rest(const JobController& job) {
   return job.phase() == JobController::Phase::kStopped || job.phase() == JobController::Phase::kFailed;
 }
 
-std::unexpected<Error> is_being_changed(const std::string& name) {
-  return fail(ErrorCode::kUnavailable, "job '" + name + "' is being changed; try again");
+void set_running(wire::JobRecord& record) {
+  record.state = wire::JobState::RUNNING;
+  record.problem.clear();
 }
 
 std::string names_of(const std::vector<wire::CheckpointRef>& checkpoints) {
@@ -55,30 +56,28 @@ struct ControlService::WayBack {
 };
 
 void ControlService::resume(std::string name, Done<api::JobSummary> done) {
-  const Result<JobController*> job = find(name);
+  const Result<JobController*> job = find_idle(name);
   if (!job.has_value()) return done(std::unexpected(job.error()));
-  if (busy_.contains(name)) return done(is_being_changed(name));
   if (!is_at_rest(**job)) return done(fail(ErrorCode::kInvalid, "job '" + name + "' is running already"));
   wire::JobRecord record = (*job)->record();
-  record.state = wire::JobState::RUNNING;
-  record.problem.clear();
+  set_running(record);
   busy_.insert(name);
   WriteSet set;
   JobStore::put_job(set, record);
   auto saved = [this, record, done = std::move(done)](Status status) mutable {
-    const std::string job_name = record.spec.name;
-    busy_.erase(job_name);
-    if (status.has_value()) {
-      master_.drop_job(job_name, false);
-      status = master_.adopt_job(std::move(record), false);
-    }
+    busy_.erase(record.spec.name);
     if (!status.has_value()) return done(std::unexpected(status.error()));
-    answer_resumed(job_name, std::move(done));
+    master_.drop_job(record.spec.name, false);
+    go_on(std::move(record), std::move(done));
   };
   master_.store().commit(std::move(set), lifetime_.guard(std::move(saved)));
 }
 
-void ControlService::answer_resumed(const std::string& name, Done<api::JobSummary> done) {
+void ControlService::go_on(wire::JobRecord record, Done<api::JobSummary> done) {
+  const std::string name = record.spec.name;
+  if (Status adopted = master_.adopt_job(std::move(record), false); !adopted.has_value()) {
+    return done(std::unexpected(adopted.error()));
+  }
   auto resumed = [name, done = std::move(done)](Result<api::JobSummary> summary) mutable {
     if (summary.has_value() && summary->state == "failed") {
       return done(fail(ErrorCode::kInvalid, "job '" + name + "' cannot go on: " + summary->problem));
@@ -89,14 +88,12 @@ void ControlService::answer_resumed(const std::string& name, Done<api::JobSummar
   answer_when_settled(name, id, master_.deps().clock.now() + kSettleLimit, std::move(resumed));
 }
 
-// --- from a checkpoint
-// --------------------------------------------------------------------------------------------------------
+// --- from a checkpoint -------------------------------------------------------------------------------------------
 
 // What is newer than the checkpoint is given up for good, so all that the job needs to go on is looked for before.
 void ControlService::resume_from(std::string name, int64_t batch, Done<api::JobSummary> done) {
-  const Result<JobController*> job = find(name);
+  const Result<JobController*> job = find_idle(name);
   if (!job.has_value()) return done(std::unexpected(job.error()));
-  if (busy_.contains(name)) return done(is_being_changed(name));
   if (!is_at_rest(**job)) {
     return done(
         fail(ErrorCode::kInvalid, "job '" + name + "' is running; stop it before it goes back to a checkpoint"));
@@ -169,8 +166,7 @@ void ControlService::look_for_records(const std::shared_ptr<WayBack>& held) {
 void ControlService::go_back(const std::shared_ptr<WayBack>& way) {
   wire::JobRecord record = way->before;
   ++record.incarnation;
-  record.state = wire::JobState::RUNNING;
-  record.problem.clear();
+  set_running(record);
   std::erase_if(record.checkpoints, [&](const auto& kept) { return kept.batch > way->checkpoint.batch; });
   WriteSet set;
   JobStore::put_job(set, record);
@@ -189,9 +185,7 @@ void ControlService::go_back(const std::shared_ptr<WayBack>& way) {
     ways_back_.erase(way);
     LOG(INFO) << "job " << job_name << " goes back to the checkpoint of batch " << way->checkpoint.batch
               << ", as incarnation " << record.incarnation;
-    status = master_.adopt_job(std::move(record), false);
-    if (!status.has_value()) return way->done(std::unexpected(status.error()));
-    answer_resumed(job_name, std::move(way->done));
+    go_on(std::move(record), std::move(way->done));
   };
   master_.store().commit(std::move(set), lifetime_.guard(std::move(saved)));
 }

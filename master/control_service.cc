@@ -23,8 +23,15 @@ Result<JobController*> ControlService::find(const std::string& name) {
   return fail(ErrorCode::kNotFound, "there is no job '" + name + "'; 'millrace jobs' lists them");
 }
 
-// --- life of a job
-// -------------------------------------------------------------------------------------------------------
+Result<JobController*> ControlService::find_idle(const std::string& name) {
+  Result<JobController*> job = find(name);
+  if (job.has_value() && busy_.contains(name)) {
+    return fail(ErrorCode::kUnavailable, "job '" + name + "' is being changed; try again");
+  }
+  return job;
+}
+
+// --- life of a job -----------------------------------------------------------------------------------------------
 
 void ControlService::jobs(Done<std::vector<api::JobSummary>> done) {
   if (Status ready = started(); !ready.has_value()) return done(std::unexpected(ready.error()));
@@ -55,11 +62,9 @@ void ControlService::stop(std::string name, Done<api::JobSummary> done) {
 }
 
 void ControlService::kill(std::string name, bool purge, Done<bool> done) {
-  const Result<JobController*> job = find(name);
+  const Result<JobController*> job = find_idle(name);
   if (!job.has_value()) return done(std::unexpected(job.error()));
-  if (!busy_.insert(name).second) {
-    return done(fail(ErrorCode::kUnavailable, "job '" + name + "' is being changed; try again"));
-  }
+  busy_.insert(name);
   if (!purge) return forget_job(name, std::move(done));
   // Nobody may publish any more when the keys go; those that still try are refused, because no job id is there.
   master_.release_all_executors((*job)->id(), "the job is being killed");
@@ -100,8 +105,7 @@ void ControlService::forget_job(const std::string& name, Done<bool> done) {
   master_.store().commit(std::move(set), lifetime_.guard(std::move(removed)));
 }
 
-// --- what there is
-// -------------------------------------------------------------------------------------------------------
+// --- what there is -----------------------------------------------------------------------------------------------
 
 void ControlService::job_types(Done<std::vector<api::JobType>> done) {
   std::vector<api::JobType> types;

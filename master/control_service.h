@@ -42,6 +42,8 @@ class ControlService : public ApiService {
 
   [[nodiscard]] Status started() const;  // kUnavailable until the master takes part
   Result<JobController*> find(const std::string& name);
+  // The same, of a job that nothing else is done with just now.
+  Result<JobController*> find_idle(const std::string& name);
   void describe_log(const std::shared_ptr<Submission>& held);
   void claim_sink(const std::shared_ptr<Submission>& held);
   [[nodiscard]] Status check_directory(const std::string& receiver) const;
@@ -60,7 +62,8 @@ class ControlService : public ApiService {
   void look_for_records(const std::shared_ptr<WayBack>& held);
   void go_back(const std::shared_ptr<WayBack>& way);
   void refuse_way_back(const std::shared_ptr<WayBack>& way, const Error& error);
-  void answer_resumed(const std::string& name, Done<api::JobSummary> done);
+  // A job whose record says so runs from here on; answered when it does.
+  void go_on(wire::JobRecord record, Done<api::JobSummary> done);
 
   Master& master_;  // outlives this
   // Under way. What their logs and sinks call back holds no part in them: a submission owns its log and sink.

@@ -9,7 +9,19 @@
 namespace millrace::internal {
 namespace {
 
-constexpr char kNoException[] = "something that is no std::exception";
+// Runs a piece of the job's code for which no record can be refused.
+template <typename Function>
+Status guarded(const char* where, Function&& function) {
+  try {
+    return function();
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& problem) {
+    return threw(where, problem.what());
+  } catch (...) {
+    return threw(where, "something that is no std::exception");
+  }
+}
 
 // The states of one state partition.
 class GraphStateTable final : public StateTable {
@@ -33,20 +45,13 @@ class GraphStateTable final : public StateTable {
       }
     }
     level_ = context.level;
-    try {
+    return guarded("merge", [&]() -> Status {
       for (StateId state = 0; state < states_.size(); ++state) {
         if (graph_->level_of_state(state) != context.level) continue;
         if (Status status = states_[state]->apply(context, pieces_[state]); !status) return status;
       }
-      if (context.level < graph_->levels()) return run_level(context.level);
-    } catch (const std::bad_alloc&) {
-      throw;
-    } catch (const std::exception& problem) {
-      return threw("merge", problem.what());
-    } catch (...) {
-      return threw("merge", kNoException);
-    }
-    return {};
+      return context.level < graph_->levels() ? run_level(context.level) : Status();
+    });
   }
 
   [[nodiscard]] std::vector<ShuffleBlock::Section> take_emitted() override { return std::exchange(emitted_, {}); }
@@ -91,15 +96,10 @@ class GraphStateTable final : public StateTable {
     return states_[state]->restore(inner, unpublished && state == graph_->published());
   }
   void finish_restore(int64_t tick_ms) override {
-    try {
+    restored_ = guarded("restore", [&]() -> Status {
       for (const auto& state : states_) state->finish_restore(tick_ms);
-    } catch (const std::bad_alloc&) {
-      throw;
-    } catch (const std::exception& problem) {
-      restored_ = threw("restore", problem.what());
-    } catch (...) {
-      restored_ = threw("restore", kNoException);
-    }
+      return {};
+    });
   }
 
   [[nodiscard]] bool must_publish_all() const override { return published().must_publish_all(); }
@@ -127,7 +127,13 @@ class GraphStateTable final : public StateTable {
   Status run_level(int32_t level) {
     MapInstance& nodes = *levels_[static_cast<size_t>(level - 1)];
     if (Status status = nodes.run_level(level); !status) return status;
-    emitted_ = nodes.finish();
+    emitted_.clear();
+    // Nothing came of most batches of a job at rest: there is nothing to measure for all partitions then.
+    if (nodes.take_emitted() != 0) {
+      emitted_ = nodes.finish();
+    } else {
+      nodes.clear();
+    }
     return {};
   }
 
