@@ -16,6 +16,8 @@ struct Arguments {
 };
 
 nlohmann::ordered_json json_of(const ExplainedJob& job) {
+  auto states = nlohmann::ordered_json::array();
+  for (const auto& state : job.plan.states) states.push_back({{"name", state.name}, {"layout", state.layout}});
   return {{"type", job.type},
           {"description", job.description},
           {"settings", job.settings},
@@ -26,7 +28,8 @@ nlohmann::ordered_json json_of(const ExplainedJob& job) {
             {"rank_size", job.plan.rank_size},
             {"needs_time", job.plan.needs_time},
             {"removes", job.plan.removes},
-            {"levels", job.plan.levels}}}};
+            {"levels", job.plan.levels},
+            {"states", states}}}};
 }
 
 void print(const Output& output, const ExplainedJob& job) {
@@ -38,6 +41,9 @@ void print(const Output& output, const ExplainedJob& job) {
   if (!job.plan.rank.empty()) {
     output.stream << "rank     " << job.plan.rank << ", the highest " << job.plan.rank_size
                   << (job.plan.rank_all ? "; the sink's holds every key" : "") << "\n";
+  }
+  for (const auto& state : job.plan.states) {
+    output.stream << "state    " << output.shown(state.name) << ": " << output.shown(state.layout) << "\n";
   }
   if (job.plan.levels > 1) output.stream << "levels   " << job.plan.levels << " shuffles, one behind the other\n";
   output.stream << "batches  " << (job.plan.needs_time ? "at every interval" : "where there are records") << "\n";

@@ -161,6 +161,11 @@ Result<ExplainedJob> parse(const std::string& answer) {
     job.plan.needs_time = plan.at("needs_time");
     job.plan.removes = plan.at("removes");
     job.plan.levels = plan.at("levels");
+    for (const auto& said : plan.at("states")) {
+      auto& state = job.plan.states.emplace_back();
+      state.name = said.at("name");
+      state.layout = said.at("layout");
+    }
   } catch (const nlohmann::json::exception& problem) {
     return fail(ErrorCode::kInvalid, std::string("its answer is none: ") + problem.what());
   }

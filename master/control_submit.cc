@@ -240,6 +240,12 @@ Status ControlService::check_library(const api::SubmitRequest& request) const {
   if (plan.rank_size < 0 || (plan.rank_size == 0) != plan.rank.empty()) {
     return fail(ErrorCode::kInvalid, "a rank needs a name and a size, and no rank has neither");
   }
+  size_t bytes = 0;
+  for (const StatePlan& state : plan.states) bytes += state.name.size() + state.layout.size();
+  if (bytes > kMaxTextBytes) {
+    return fail(ErrorCode::kInvalid, "the names and layouts of the job's states are " + std::to_string(bytes) +
+                                         " bytes; together they may be " + std::to_string(kMaxTextBytes));
+  }
   if (plan.levels < 1 || plan.levels > JobPlan::kMaxLevels) {
     return fail(ErrorCode::kInvalid, "the job has " + std::to_string(plan.levels) + " levels; there can be 1 to " +
                                          std::to_string(JobPlan::kMaxLevels));

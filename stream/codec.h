@@ -16,7 +16,8 @@
 //   };
 //
 // A struct may have members `std::string text() const` and `double score() const`; an own specialisation of Codec
-// serves for everything else. All bytes are the same on every machine (little-endian ones only).
+// serves for everything else, and may say what its bytes are (stream/layout.h). All bytes are the same on every machine
+// (little-endian ones only).
 #pragma once
 
 #include <algorithm>

@@ -180,4 +180,10 @@ std::vector<std::unique_ptr<StateTable>> Graph::make_states() const {
   return states;
 }
 
+std::vector<StatePlan> Graph::plan_states() const {
+  std::vector<StatePlan> plans;
+  for (const auto& table : make_states()) plans.push_back({states_[plans.size()].name, table->layout()});
+  return plans;
+}
+
 }  // namespace millrace::internal

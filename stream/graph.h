@@ -44,7 +44,7 @@ class Graph {
   // Throws JobError where two streams that are brought together stand behind unequal numbers of shuffles.
   void check_same_level(NodeId left, NodeId right) const;
   // What the node made last writes, an edge, goes into a new state, of the level behind it. In checkpoints a state is
-  // its number, for now: a change of code that reorders states cannot go on from them.
+  // its number: a change of code that reorders states cannot go on from them.
   StateId add_state(std::string name, std::function<std::unique_ptr<StateTable>(size_t rank_size)> make);
 
   // Shows a state to the sink and to queries; without `show` its values as they are.
@@ -74,6 +74,7 @@ class Graph {
   [[nodiscard]] int32_t level_of_state(StateId state) const { return states_[state].level; }
   [[nodiscard]] std::unique_ptr<MapInstance> make_map(int32_t state_partitions, std::unique_ptr<MapNode> source) const;
   [[nodiscard]] std::vector<std::unique_ptr<StateTable>> make_states() const;
+  [[nodiscard]] std::vector<StatePlan> plan_states() const;
   // The nodes of a level from 1 on, of these states, which outlive them.
   [[nodiscard]] std::unique_ptr<MapInstance> make_level(int32_t level, int32_t state_partitions,
                                                         std::span<const std::unique_ptr<StateTable>> states) const;
@@ -120,6 +121,7 @@ class GraphJob final : public Job {
   [[nodiscard]] bool needs_time() const override { return graph_->needs_time(); }
   [[nodiscard]] bool removes_keys() const override { return graph_->removes_keys(); }
   [[nodiscard]] int32_t levels() const override { return graph_->levels(); }
+  [[nodiscard]] std::vector<StatePlan> states() const override { return graph_->plan_states(); }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override;
   [[nodiscard]] std::unique_ptr<StateTable> make_state_table() const override;
 

@@ -134,6 +134,10 @@ class StateTable {
 
   [[nodiscard]] virtual int64_t keys() const = 0;
   [[nodiscard]] virtual int64_t memory_bytes() const = 0;
+
+  // What its entries in checkpoints are, see stream/layout.h: a table restores what another one of this layout has
+  // frozen.
+  [[nodiscard]] virtual std::string layout() const { return ""; }
 };
 
 struct JobSetting {
@@ -161,6 +165,8 @@ class Job {
   [[nodiscard]] virtual bool removes_keys() const = 0;
   // Shuffles that stand one behind the other in a batch, at least 1.
   [[nodiscard]] virtual int32_t levels() const { return 1; }
+  // What it keeps, in the order in which checkpoints number it.
+  [[nodiscard]] virtual std::vector<StatePlan> states() const { return {}; }
   [[nodiscard]] virtual std::unique_ptr<MapTask> make_map_task() const = 0;
   [[nodiscard]] virtual std::unique_ptr<StateTable> make_state_table() const = 0;
 };
@@ -168,7 +174,7 @@ class Job {
 inline JobPlan plan_of(const Job& job) {
   const SinkLayout layout = job.layout();
   return {layout.values,    layout.rank,        layout.rank_all, static_cast<int64_t>(job.rank_size()),
-          job.needs_time(), job.removes_keys(), job.levels()};
+          job.needs_time(), job.removes_keys(), job.levels(),    job.states()};
 }
 
 // What every job is given besides its own settings.

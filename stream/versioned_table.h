@@ -31,6 +31,7 @@
 #include "stream/changes.h"
 #include "stream/codec.h"
 #include "stream/job.h"
+#include "stream/layout.h"
 #include "stream/show.h"
 #include "stream/top_keys.h"
 
@@ -153,6 +154,8 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     note_rank(slot);
     return {};
   }
+
+  [[nodiscard]] std::string layout() const override { return layout_of<V>(); }
 
   [[nodiscard]] bool changed() const override { return changed_by_newest_; }
 

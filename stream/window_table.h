@@ -74,6 +74,9 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
     this->end_batch();
     return {};
   }
+  [[nodiscard]] std::string layout() const override {
+    return "panes of " + std::to_string(size_.pane_ms()) + " ms: " + layout_of<PaneValue>();
+  }
   [[nodiscard]] bool changed() const override { return panes_changed_ || Shown::changed(); }
 
   void freeze(StatePartition self, StateRun& run) override {

@@ -21,6 +21,12 @@ struct AsOf {
   4: i64 batch
 }
 
+// Something that a job keeps from batch to batch.
+struct StatePlan {
+  1: string name
+  2: string layout                  // of its entries in checkpoints
+}
+
 // What the master has to know of a job whose code it never runs.
 struct JobPlan {
   1: string values                  // names of the outputs: {NAME}:VALUES and {NAME}:RANK in Redis
@@ -30,6 +36,7 @@ struct JobPlan {
   5: bool needs_time = false
   6: bool removes = false
   7: i32 levels = 1
+  8: list<StatePlan> states
 }
 
 struct SubmitRequest {

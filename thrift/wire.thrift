@@ -86,6 +86,7 @@ struct RegisterExecutor {
   2: i32 lanes
   3: list<OwnedPartition> owned   // none for a new process
 }
+struct StatePlan { 1: string name, 2: string layout }
 struct JobPlan {         // what the engine has to know of a job's code without running it
   1: string values               // names of the outputs, as SinkLayout has them
   2: string rank
@@ -94,6 +95,7 @@ struct JobPlan {         // what the engine has to know of a job's code without 
   5: bool needs_time
   6: bool removes
   7: i32 levels = 1
+  8: list<StatePlan> states      // in the order in which checkpoints number them
 }
 struct JobSpec {         // what an executor has to know of its job; also the registry's stored form
   1: string name

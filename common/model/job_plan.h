@@ -4,8 +4,17 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace millrace {
+
+// Something that a job keeps from batch to batch.
+struct StatePlan {
+  std::string name;
+  std::string layout;  // of its entries in checkpoints, see stream/layout.h
+
+  bool operator==(const StatePlan&) const = default;
+};
 
 struct JobPlan {
   static constexpr int32_t kMaxLevels = 16;
@@ -17,6 +26,7 @@ struct JobPlan {
   bool needs_time = false;
   bool removes = false;
   int32_t levels = 1;  // shuffles that stand one behind the other in a batch
+  std::vector<StatePlan> states;
 
   bool operator==(const JobPlan&) const = default;
 };
@@ -24,7 +34,10 @@ struct JobPlan {
 // From and to what the Thrift compiler made of the JobPlan of either file in thrift/.
 template <typename Generated>
 JobPlan plan_from(const Generated& said) {
-  return {said.values, said.rank, said.rank_all, said.rank_size, said.needs_time, said.removes, said.levels};
+  JobPlan plan = {said.values,     said.rank,    said.rank_all, said.rank_size,
+                  said.needs_time, said.removes, said.levels,   {}};
+  for (const auto& state : said.states) plan.states.push_back({state.name, state.layout});
+  return plan;
 }
 template <typename Generated>
 Generated plan_as(const JobPlan& plan) {
@@ -36,6 +49,11 @@ Generated plan_as(const JobPlan& plan) {
   said.needs_time = plan.needs_time;
   said.removes = plan.removes;
   said.levels = plan.levels;
+  for (const StatePlan& state : plan.states) {
+    auto& entry = said.states.emplace_back();
+    entry.name = state.name;
+    entry.layout = state.layout;
+  }
   return said;
 }
 

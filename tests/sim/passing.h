@@ -66,6 +66,7 @@ class PassingJob : public Job {
   explicit PassingJob(std::shared_ptr<const Job> real, TableMaker table, MapMaker map = nullptr)
       : real_(std::move(real)), table_(std::move(table)), map_(std::move(map)) {}
   [[nodiscard]] SinkLayout layout() const override { return real_->layout(); }
+  [[nodiscard]] std::vector<StatePlan> states() const override { return real_->states(); }
   [[nodiscard]] size_t rank_size() const override { return real_->rank_size(); }
   [[nodiscard]] bool needs_time() const override { return real_->needs_time(); }
   [[nodiscard]] bool removes_keys() const override { return real_->removes_keys(); }

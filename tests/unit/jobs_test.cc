@@ -4,14 +4,19 @@
 
 #include <limits>
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "common/base/check.h"
 #include "common/model/record_batch.h"
 #include "jobs/registry.h"
 #include "jobs/two_sum.h"
+#include "stream/layout.h"
 #include "stream/varint.h"
 
 namespace millrace {
@@ -327,6 +332,46 @@ TEST(Registry, names_the_types_and_settings_there_are) {
   JobContext other_hash;
   other_hash.partition_hash = 2;
   EXPECT_FALSE(make_builtin_job("word_count", other_hash));
+}
+
+// --- what they keep --------------------------------------------------------------------------------------------------
+
+struct Visit {
+  uint16_t count;
+  std::vector<std::pair<std::string, double>> pages;
+  MILLRACE_FIELDS(Visit, count, pages)
+};
+struct Opaque {};
+struct Named {};
+
+}  // namespace
+
+template <>
+struct Codec<Opaque> {};
+template <>
+struct Codec<Named> {
+  static constexpr std::string_view kLayout = "one byte";
+};
+
+namespace {
+
+TEST(Layout, says_what_the_bytes_of_a_value_are) {
+  enum class Colour : uint8_t { kRed };
+  EXPECT_EQ(layout_of<int64_t>(), "int64");
+  EXPECT_EQ(layout_of<char>(), "int8");
+  EXPECT_EQ(layout_of<Colour>(), "uint8");
+  EXPECT_EQ(layout_of<Visit>(), "(uint16, [(text, float64)])");
+  EXPECT_EQ((layout_of<std::map<std::string, std::optional<bool>>>()), "{text: bool?}");
+  EXPECT_EQ((layout_of<std::tuple<>>()), "()");
+  EXPECT_THAT(layout_of<Opaque>(), testing::EndsWith("Opaque"));
+  EXPECT_EQ(layout_of<std::vector<Named>>(), "[one byte]");
+}
+
+TEST(Jobs, say_what_they_keep) {
+  EXPECT_THAT(plan_of(*make("word_count")).states, ElementsAre(StatePlan{"count_by_value", "int64"}));
+  EXPECT_THAT(plan_of(*make("two_sum")).states, ElementsAre(testing::Field(&StatePlan::layout, "(int64, uint64)")));
+  const auto recent = plan_of(*make("recent_words", {{"window", "1m"}, {"slide", "10s"}})).states;
+  EXPECT_THAT(recent, ElementsAre(testing::Field(&StatePlan::layout, "panes of 10000 ms: int64")));
 }
 
 }  // namespace
