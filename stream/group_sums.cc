@@ -7,6 +7,8 @@
 
 namespace millrace::internal {
 
+template class VersionedTable<GroupSum>;
+
 Status GroupSumTable::apply(const BatchContext& context, std::span<const std::string_view> sections) {
   begin_batch(context.batch);
   Status status = read_sections<GroupSum>(

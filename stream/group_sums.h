@@ -76,6 +76,8 @@ struct GroupChange {
 template <typename F, typename K, typename V>
 concept GivesGroupAndInteger = std::integral<typename std::invoke_result_t<const F&, const K&, const V&>::second_type>;
 
+extern template class VersionedTable<GroupSum>;
+
 class GroupSumTable final : public VersionedTable<GroupSum> {
  public:
   using VersionedTable::VersionedTable;

@@ -19,6 +19,7 @@
 
 #include "stream/due_queue.h"
 #include "stream/pair_section.h"
+#include "stream/sums.h"
 #include "stream/versioned_table.h"
 
 namespace millrace::internal {
@@ -179,5 +180,12 @@ class ExpiringStateTable final : public VersionedTable<Timed<typename Fold::Stat
   const int64_t time_to_live_ms_;
   DueQueue due_;
 };
+
+// What counts; compiled once, in keyed_state.cc.
+using CountFold = ReduceFold<int64_t, MergeInto<int64_t, SaturatingSum>>;
+extern template class VersionedTable<int64_t>;
+extern template class VersionedTable<Timed<int64_t>>;
+extern template class KeyedStateTable<CountFold>;
+extern template class ExpiringStateTable<CountFold>;
 
 }  // namespace millrace::internal

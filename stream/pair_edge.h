@@ -17,25 +17,10 @@
 #include "stream/chain.h"
 #include "stream/codec.h"
 #include "stream/graph.h"
+#include "stream/sums.h"
 #include "stream/varint.h"
 
 namespace millrace::internal {
-
-// A function in the form that changes its first argument: void(V&, const From&) as it is, V(V, From) adapted.
-template <typename V, typename F, typename From = V>
-struct MergeInto {
-  [[no_unique_address]] F function;
-
-  void operator()(V& into, const From& from) const {
-    if constexpr (requires {
-                    { function(into, from) } -> std::same_as<void>;
-                  }) {
-      function(into, from);
-    } else {
-      into = function(std::as_const(into), from);
-    }
-  }
-};
 
 // Pairs combined by key, remembered in the order in which keys came first. Additions of short keys wait in a queue
 // behind the prefetch of their slot, so that the misses of a table larger than the caches overlap.

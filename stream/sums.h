@@ -1,8 +1,10 @@
-// Ways to merge counts.
+// Ways to merge values and counts.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 namespace millrace {
 
@@ -15,6 +17,22 @@ struct SaturatingSum {
 };
 
 namespace internal {
+
+// A function in the form that changes its first argument: void(V&, const From&) as it is, V(V, From) adapted.
+template <typename V, typename F, typename From = V>
+struct MergeInto {
+  [[no_unique_address]] F function;
+
+  void operator()(V& into, const From& from) const {
+    if constexpr (requires {
+                    { function(into, from) } -> std::same_as<void>;
+                  }) {
+      function(into, from);
+    } else {
+      into = function(std::as_const(into), from);
+    }
+  }
+};
 
 // Counts that can be taken off again.
 struct WrappingSum {

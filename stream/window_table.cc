@@ -39,4 +39,8 @@ void PaneKeys::write_removed(StatePartition self, StateRun& run) const {
   }
 }
 
+template class VersionedTable<int64_t, false>;
+template class WindowTable<CountWindow<false>>;
+template class WindowTable<CountWindow<true>>;
+
 }  // namespace millrace::internal

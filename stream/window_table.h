@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "stream/pair_section.h"
+#include "stream/sums.h"
 #include "stream/versioned_table.h"
 #include "stream/window_aggregate.h"
 #include "stream/window_size.h"
@@ -342,5 +343,13 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
   std::vector<KeyNumber> touched_;        // by the window that is being evaluated
   View shown_{};                          // a buffer
 };
+
+// Of counts; compiled once, in window_table.cc.
+template <bool kShowsZero>
+using CountWindow =
+    InverseWindow<int64_t, MergeInto<int64_t, WrappingSum>, MergeInto<int64_t, WrappingDifference>, kShowsZero>;
+extern template class VersionedTable<int64_t, false>;
+extern template class WindowTable<CountWindow<false>>;
+extern template class WindowTable<CountWindow<true>>;
 
 }  // namespace millrace::internal

@@ -42,49 +42,57 @@ auto words_by_beginning(const JobBuilder& job) {
       .key_by([](const std::string& word) { return word.substr(0, 2); });
 }
 
-// Tumbling, sliding, with panes shorter than both, one batch long, with gaps between windows.
-template <int kLength, int kSlide>
 struct Size {
-  static constexpr int64_t kLengthMs = kLength;
-  static constexpr int64_t kSlideMs = kSlide;
-  static auto of(const auto& stream) {
-    return stream.window(std::chrono::milliseconds(kLength), std::chrono::milliseconds(kSlide));
-  }
+  int64_t length_ms;
+  int64_t slide_ms;
 };
-using Sizes =
-    ::testing::Types<Size<400, 400>, Size<300, 100>, Size<500, 200>, Size<100, 100>, Size<200, 500>, Size<1500, 300>>;
-template <typename S>
-class Windows : public ::testing::Test {
+auto windowed(JobBuilder& job, const auto& stream) {
+  return stream.window(job.duration("length", "100ms", ""), job.duration("slide", "100ms", ""));
+}
+std::map<std::string, std::string> settings_of(const Size& size) {
+  return {{"length", std::to_string(size.length_ms) + "ms"}, {"slide", std::to_string(size.slide_ms) + "ms"}};
+}
+
+class Windows : public ::testing::TestWithParam<Size> {
  protected:
   // Sparse words, so that keys come and go; gaps longer than the windows.
   static void expect(void (*define)(JobBuilder&), const ShowWindow& show, int distinct = 40) {
-    const ModelOptions options{
-        .needs_time = true, .batches = 60, .distinct = distinct, .most_lines = 6, .most_skipped = 20};
-    expect_model({"windows", "", define}, options, in_windows(S::kLengthMs, S::kSlideMs, show));
+    const ModelOptions options{.needs_time = true,
+                               .batches = 60,
+                               .distinct = distinct,
+                               .most_lines = 6,
+                               .most_skipped = 20,
+                               .settings = settings_of(GetParam())};
+    expect_model({"windows", "", define}, options, in_windows(GetParam().length_ms, GetParam().slide_ms, show));
   }
 };
-TYPED_TEST_SUITE(Windows, Sizes);
+// Tumbling, sliding, with panes shorter than both, one batch long, with gaps between windows.
+INSTANTIATE_TEST_SUITE_P(Sizes, Windows,
+                         ::testing::Values(Size{400, 400}, Size{300, 100}, Size{500, 200}, Size{100, 100},
+                                           Size{200, 500}, Size{1500, 300}),
+                         [](const auto& size) {
+                           return std::to_string(size.param.length_ms) + "_by_" + std::to_string(size.param.slide_ms);
+                         });
 
-TYPED_TEST(Windows, count_by_value) {
-  this->expect(
-      [](JobBuilder& job) { TypeParam::of(job.lines().flat_map(split_words)).count_by_value().publish("counts"); },
-      [](const auto& lines) {
-        return fold_words<int64_t>(lines, 100, [](int64_t& count, bool, const std::string&) { ++count; });
-      });
+TEST_P(Windows, count_by_value) {
+  expect([](JobBuilder& job) { windowed(job, job.lines().flat_map(split_words)).count_by_value().publish("counts"); },
+         [](const auto& lines) {
+           return fold_words<int64_t>(lines, 100, [](int64_t& count, bool, const std::string&) { ++count; });
+         });
 }
 
-TYPED_TEST(Windows, distinct) {
-  this->expect([](JobBuilder& job) { TypeParam::of(job.lines().flat_map(split_words)).distinct().publish("words"); },
-               [](const auto& lines) {
-                 return fold_words<int64_t>(lines, 100, [](int64_t& one, bool, const std::string&) { one = 1; });
-               });
+TEST_P(Windows, distinct) {
+  expect([](JobBuilder& job) { windowed(job, job.lines().flat_map(split_words)).distinct().publish("words"); },
+         [](const auto& lines) {
+           return fold_words<int64_t>(lines, 100, [](int64_t& one, bool, const std::string&) { one = 1; });
+         });
 }
 
-TYPED_TEST(Windows, reduce_by_key_without_an_inverse) {
-  this->expect(
+TEST_P(Windows, reduce_by_key_without_an_inverse) {
+  expect(
       [](JobBuilder& job) {
-        TypeParam::of(
-            words_by_beginning(job).map([](const auto& pair) { return std::pair(pair.first, pair.second.size()); }))
+        windowed(job, words_by_beginning(job).map(
+                          [](const auto& pair) { return std::pair(pair.first, pair.second.size()); }))
             .reduce_by_key([](size_t a, size_t b) { return std::max(a, b); }, "longest")
             .publish("longest");
       },
@@ -95,11 +103,11 @@ TYPED_TEST(Windows, reduce_by_key_without_an_inverse) {
       400);
 }
 
-TYPED_TEST(Windows, reduce_by_key_with_an_inverse) {
-  this->expect(
+TEST_P(Windows, reduce_by_key_with_an_inverse) {
+  expect(
       [](JobBuilder& job) {
-        TypeParam::of(
-            words_by_beginning(job).map([](const auto& pair) { return std::pair(pair.first, pair.second.size()); }))
+        windowed(job, words_by_beginning(job).map(
+                          [](const auto& pair) { return std::pair(pair.first, pair.second.size()); }))
             .reduce_by_key(std::plus<size_t>(), std::minus<size_t>())
             .publish("sums");
       },
@@ -109,10 +117,10 @@ TYPED_TEST(Windows, reduce_by_key_with_an_inverse) {
       400);
 }
 
-TYPED_TEST(Windows, reduce_by_key_of_values_on_the_heap) {
-  this->expect(
+TEST_P(Windows, reduce_by_key_of_values_on_the_heap) {
+  expect(
       [](JobBuilder& job) {
-        TypeParam::of(words_by_beginning(job))
+        windowed(job, words_by_beginning(job))
             .reduce_by_key([](std::string& least, const std::string& word) { least = std::min(least, word); })
             .publish("least");
       },
@@ -124,19 +132,19 @@ TYPED_TEST(Windows, reduce_by_key_of_values_on_the_heap) {
       400);
 }
 
-TYPED_TEST(Windows, group_by_key) {
-  this->expect([](JobBuilder& job) { TypeParam::of(words_by_beginning(job)).group_by_key().publish("groups"); },
-               [](const auto& lines) {
-                 return fold_words<std::vector<std::string>>(
-                     lines, 2, [](auto& words, bool, const std::string& word) { words.push_back(word); });
-               },
-               400);
+TEST_P(Windows, group_by_key) {
+  expect([](JobBuilder& job) { windowed(job, words_by_beginning(job)).group_by_key().publish("groups"); },
+         [](const auto& lines) {
+           return fold_words<std::vector<std::string>>(
+               lines, 2, [](auto& words, bool, const std::string& word) { words.push_back(word); });
+         },
+         400);
 }
 
-TYPED_TEST(Windows, reduce) {
-  this->expect(
+TEST_P(Windows, reduce) {
+  expect(
       [](JobBuilder& job) {
-        TypeParam::of(job.lines().map([](std::string_view line) { return line.size(); }))
+        windowed(job, job.lines().map([](std::string_view line) { return line.size(); }))
             .reduce([](size_t a, size_t b) { return std::max(a, b); })
             .publish("longest");
       },
@@ -147,29 +155,31 @@ TYPED_TEST(Windows, reduce) {
       });
 }
 
-TYPED_TEST(Windows, count_stays_with_zero) {
+TEST_P(Windows, count_stays_with_zero) {
   const auto model = [] {
     std::vector<int64_t> times;
     int64_t evaluated_ms = 0;
     ModelTable table;
-    return [=](const ModelBatch& batch) mutable {
+    return [=, size = GetParam()](const ModelBatch& batch) mutable {
       times.insert(times.end(), batch.lines.size(), batch.time_ms);
-      const int64_t window_ms = batch.time_ms / TypeParam::kSlideMs * TypeParam::kSlideMs;
+      const int64_t window_ms = batch.time_ms / size.slide_ms * size.slide_ms;
       if (batch.tick && window_ms > evaluated_ms) {
         evaluated_ms = window_ms;
         const auto until = [&](int64_t end_ms) {
           return std::ranges::count_if(times, [&](int64_t time_ms) { return time_ms <= end_ms; });
         };
         if (until(window_ms) != 0) {
-          table["all"] = std::to_string(until(window_ms) - until(window_ms - TypeParam::kLengthMs));
+          table["all"] = std::to_string(until(window_ms) - until(window_ms - size.length_ms));
         }
       }
       return table;
     };
   };
-  const auto define = [](JobBuilder& job) { TypeParam::of(job.lines()).count().publish("lines"); };
-  expect_model({"windows", "", define}, {.needs_time = true, .batches = 60, .most_lines = 3, .most_skipped = 20},
-               model);
+  const auto define = [](JobBuilder& job) { windowed(job, job.lines()).count().publish("lines"); };
+  expect_model(
+      {"windows", "", define},
+      {.needs_time = true, .batches = 60, .most_lines = 3, .most_skipped = 20, .settings = settings_of(GetParam())},
+      model);
 }
 
 MILLRACE_TEST_JOB(counts_each_batch) {
