@@ -13,6 +13,7 @@ function(millrace_thrift name file)
   target_compile_options(${name} PRIVATE -w)
   target_link_libraries(${name} PUBLIC PkgConfig::THRIFT)
   if(MILLRACE_SANITIZE)
-    target_compile_options(${name} PRIVATE -fsanitize=${MILLRACE_SANITIZE})
+    # Not for undefined behaviour: the largest file of all takes four times as long to compile then.
+    target_compile_options(${name} PRIVATE -fsanitize=${MILLRACE_SANITIZE} -fno-sanitize=undefined)
   endif()
 endfunction()
