@@ -126,6 +126,17 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
       service.resume_from(name, batch, std::move(done));
     });
   }
+  void plan_upgrade(api::UpgradePlan& answer, const api::UpgradeRequest& request) override {
+    require(check_name("the job name", request.name));
+    answer = ask<api::UpgradePlan>(options_.answer_timeout, [request](auto& service, auto done) {
+      service.plan_upgrade(request, std::move(done));
+    });
+  }
+  void upgrade(api::JobSummary& answer, const api::UpgradeRequest& request) override {
+    require(check_name("the job name", request.name));
+    answer = ask<api::JobSummary>(options_.change_timeout,
+                                  [request](auto& service, auto done) { service.upgrade(request, std::move(done)); });
+  }
   void kill(const std::string& name, const bool purge) override {
     require(check_name("the job name", name));
     ask<bool>(options_.change_timeout,

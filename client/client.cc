@@ -59,6 +59,7 @@ int run_client(const std::vector<std::string>& arguments, Session& session) {
   add_watch_command(app, session);
   add_append_command(app, session);
   add_explain_command(app, session);
+  add_upgrade_command(app, session);
   add_run_command(app, session);
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));

@@ -17,7 +17,8 @@ struct Arguments {
 
 nlohmann::ordered_json json_of(const ExplainedJob& job) {
   auto states = nlohmann::ordered_json::array();
-  for (const auto& state : job.plan.states) states.push_back({{"name", state.name}, {"layout", state.layout}});
+  for (const auto& state : job.plan.states)
+    states.push_back({{"name", state.name}, {"layout", state.layout}, {"of", state.of}});
   return {{"type", job.type},
           {"description", job.description},
           {"settings", job.settings},
@@ -43,7 +44,11 @@ void print(const Output& output, const ExplainedJob& job) {
                   << (job.plan.rank_all ? "; the sink's holds every key" : "") << "\n";
   }
   for (const auto& state : job.plan.states) {
-    output.stream << "state    " << output.shown(state.name) << ": " << output.shown(state.layout) << "\n";
+    output.stream << "state    " << output.shown(state.name) << ": " << output.shown(state.layout);
+    for (size_t i = 0; i < state.of.size(); ++i) {
+      output.stream << (i == 0 ? ", of the changes of " : ", ") << output.shown(state.of[i]);
+    }
+    output.stream << "\n";
   }
   if (job.plan.levels > 1) output.stream << "levels   " << job.plan.levels << " shuffles, one behind the other\n";
   output.stream << "batches  " << (job.plan.needs_time ? "at every interval" : "where there are records") << "\n";

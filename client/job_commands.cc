@@ -192,6 +192,7 @@ void print_summary(const Output& output, const api::JobDescription& description)
   if (!job.problem.empty()) print_field(output, "problem", output.shown(job.problem));
   print_field(output, "job id", job.applied.job_id);
   print_field(output, "incarnation", number(job.applied.incarnation));
+  print_field(output, "version", number(description.version));
   print_field(output, "epoch", number(job.applied.epoch));
   if (!description.receiver.empty()) print_field(output, "receiver", output.shown(description.receiver));
   print_field(output, "source", output.shown(description.source));

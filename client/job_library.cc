@@ -165,6 +165,7 @@ Result<ExplainedJob> parse(const std::string& answer) {
       auto& state = job.plan.states.emplace_back();
       state.name = said.at("name");
       state.layout = said.at("layout");
+      state.of = said.at("of").get<std::vector<std::string>>();
     }
   } catch (const nlohmann::json::exception& problem) {
     return fail(ErrorCode::kInvalid, std::string("its answer is none: ") + problem.what());

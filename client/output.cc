@@ -110,6 +110,7 @@ nlohmann::ordered_json json_of(const api::JobDescription& description) {
   object["batch_interval_ms"] = description.batch_interval_ms;
   object["checkpoint_interval_ms"] = description.checkpoint_interval_ms;
   object["settings"] = description.settings;
+  object["version"] = description.version;
   object["state_partitions"] = description.state_partitions;
   object["checkpoint_batch"] = description.checkpoint_batch;
   object["recovering_partitions"] = description.recovering_partitions;

@@ -69,6 +69,7 @@ void add_query_commands(CLI::App& app, Session& session);
 void add_watch_command(CLI::App& app, Session& session);
 void add_append_command(CLI::App& app, Session& session);
 void add_explain_command(CLI::App& app, Session& session);
+void add_upgrade_command(CLI::App& app, Session& session);
 void add_run_command(CLI::App& app, Session& session);
 
 // The whole program: 0 done, 1 failed, 2 wrong usage. Errors are one line on `err`.

@@ -64,8 +64,8 @@ Result<wire::Manifest> read_manifest(const wire::CheckpointRef& reference, const
 }
 
 std::vector<std::string> abandoned_files(const std::vector<std::string>& names, const std::deque<KeptCheckpoint>& kept,
-                                         Incarnation incarnation, Epoch epoch) {
-  std::set<std::string> named;
+                                         Incarnation incarnation, Epoch epoch, std::set<std::string> spared) {
+  std::set<std::string> named = std::move(spared);
   for (const KeptCheckpoint& checkpoint : kept) {
     named.insert(checkpoint.reference.name);
     for (const wire::CheckpointFile& file : checkpoint.manifest.files) named.insert(file.name);
@@ -122,7 +122,7 @@ void CheckpointCoordinator::on_report(ProcessId from, BatchId batch, const wire:
   for (wire::CheckpointFile file : report.files) {
     std::sort(file.partitions.begin(), file.partitions.end());
     if (phase_ == Phase::kFreezing) {
-      if (file.from_batch != newest_batch().value()) {
+      if (file.from_batch != chain_end().value()) {
         abandon("an executor has the changes after batch " + std::to_string(file.from_batch) +
                 ", and the newest checkpoint is of batch " + std::to_string(newest_batch().value()));
         if (file.from_batch > newest_batch().value()) hooks_.is_beyond(from);
@@ -145,11 +145,20 @@ void CheckpointCoordinator::on_report(ProcessId from, BatchId batch, const wire:
   }
 }
 
+// The first checkpoint of a version has everything, so that no chain holds entries of two.
+std::vector<wire::CheckpointFile> CheckpointCoordinator::chain() const {
+  if (kept_.empty() || newest_is_former(draft_.job_version)) return {};
+  return kept_.back().manifest.files;
+}
+
+BatchId CheckpointCoordinator::chain_end() const {
+  return newest_is_former(draft_.job_version) ? BatchId(0) : newest_batch();
+}
+
 int32_t CheckpointCoordinator::chain_length() const {
-  if (kept_.empty()) return 0;
   std::map<int32_t, int32_t> length;
   int32_t longest = 0;
-  for (const wire::CheckpointFile& file : kept_.back().manifest.files) {
+  for (const wire::CheckpointFile& file : chain()) {
     for (int32_t partition : file.partitions) longest = std::max(longest, ++length[partition]);
   }
   return longest;
@@ -160,7 +169,7 @@ void CheckpointCoordinator::on_increments_complete() {
     begin_merge();
     return;
   }
-  if (!kept_.empty()) draft_.files = kept_.back().manifest.files;
+  draft_.files = chain();
   draft_.files.insert(draft_.files.end(), increments_.begin(), increments_.end());
   write_manifest();
 }
@@ -168,13 +177,13 @@ void CheckpointCoordinator::on_increments_complete() {
 void CheckpointCoordinator::begin_merge() {
   phase_ = Phase::kMerging;
   draft_.files.clear();
-  std::vector<wire::CheckpointFile> chain = kept_.back().manifest.files;
-  chain.insert(chain.end(), increments_.begin(), increments_.end());
+  std::vector<wire::CheckpointFile> files = chain();
+  files.insert(files.end(), increments_.begin(), increments_.end());
   for (const Participant& participant : participants_) {
     wire::MergeState request;
     request.partitions = to_wire(participant.partitions);
     std::sort(request.partitions.begin(), request.partitions.end());
-    for (const wire::CheckpointFile& file : chain) {
+    for (const wire::CheckpointFile& file : files) {
       if (!file.name.empty() && concerns(file, request.partitions)) request.files.push_back(file);
     }
     waiting_.insert(participant.process);
@@ -230,8 +239,7 @@ void CheckpointCoordinator::on_manifest_written(KeptCheckpoint added) {
     while (kept_.size() > options_.keep) {
       const KeptCheckpoint dropped = std::move(kept_.front());
       kept_.pop_front();
-      remove_unnamed(dropped.manifest.files);
-      store_.remove({dropped.reference.name}, [](Result<bool>) {});
+      remove_unnamed(dropped.manifest.files, dropped.reference.name);
     }
     phase_ = Phase::kIdle;
     if (completed_++ % kSweepEvery == 0) sweep();
@@ -249,8 +257,9 @@ std::vector<wire::CheckpointRef> CheckpointCoordinator::references_with(const Ke
   return references;
 }
 
-void CheckpointCoordinator::remove_unnamed(const std::vector<wire::CheckpointFile>& files) {
-  std::set<std::string> named;
+void CheckpointCoordinator::remove_unnamed(const std::vector<wire::CheckpointFile>& files,
+                                           const std::string& manifest) {
+  std::set<std::string> named = spared_;
   for (const KeptCheckpoint& kept : kept_) {
     for (const wire::CheckpointFile& file : kept.manifest.files) named.insert(file.name);
   }
@@ -258,6 +267,7 @@ void CheckpointCoordinator::remove_unnamed(const std::vector<wire::CheckpointFil
   for (const wire::CheckpointFile& file : files) {
     if (!file.name.empty() && !named.contains(file.name)) unnamed.push_back(file.name);
   }
+  if (!manifest.empty() && !named.contains(manifest)) unnamed.push_back(manifest);
   // Removing is housekeeping: what stays behind is found by the next sweep.
   if (!unnamed.empty()) store_.remove(std::move(unnamed), [](Result<bool>) {});
 }
@@ -266,7 +276,7 @@ void CheckpointCoordinator::sweep() {
   auto listed = [this, incarnation = Incarnation(draft_.incarnation),
                  epoch = Epoch(draft_.epoch)](const Result<std::vector<std::string>>& names) {
     if (!names.has_value()) return;
-    std::vector<std::string> abandoned = abandoned_files(*names, kept_, incarnation, epoch);
+    std::vector<std::string> abandoned = abandoned_files(*names, kept_, incarnation, epoch, spared_);
     if (!abandoned.empty() && hooks_.may_remove()) store_.remove(std::move(abandoned), [](Result<bool>) {});
   };
   store_.list(folder_.substr(0, folder_.rfind('/')), lifetime_.guard(std::move(listed)));

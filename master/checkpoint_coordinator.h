@@ -43,9 +43,9 @@ Result<wire::Manifest> read_manifest(const wire::CheckpointRef& reference, const
 
 // Of the names in a job's folder those that no kept checkpoint names and none to come will: of former incarnations, and
 // of this one those of older epochs, and of this epoch up to the newest checkpoint. What the name does not tell the
-// incarnation, epoch and batch of is left alone.
+// incarnation, epoch and batch of is left alone, and so is what is `spared`.
 std::vector<std::string> abandoned_files(const std::vector<std::string>& names, const std::deque<KeptCheckpoint>& kept,
-                                         Incarnation incarnation, Epoch epoch);
+                                         Incarnation incarnation, Epoch epoch, std::set<std::string> spared = {});
 
 class CheckpointCoordinator {
  public:
@@ -71,8 +71,11 @@ class CheckpointCoordinator {
 
   CheckpointCoordinator(Options options, CheckpointStore& store, Hooks hooks);
 
-  // Complete checkpoints that a former master left, oldest first.
-  void adopt(std::deque<KeptCheckpoint> kept) { kept_ = std::move(kept); }
+  // Complete checkpoints that a former master left, oldest first; and the files that stay whoever names them.
+  void adopt(std::deque<KeptCheckpoint> kept, std::set<std::string> spared) {
+    kept_ = std::move(kept);
+    spared_ = std::move(spared);
+  }
 
   struct Participant {
     ProcessId process;
@@ -99,6 +102,10 @@ class CheckpointCoordinator {
   [[nodiscard]] BatchId newest_batch() const { return BatchId(kept_.empty() ? 0 : kept_.back().manifest.batch); }
   [[nodiscard]] BatchId oldest_batch() const { return BatchId(kept_.empty() ? 0 : kept_.front().manifest.batch); }
   [[nodiscard]] const std::deque<KeptCheckpoint>& kept() const { return kept_; }
+  // It is of a former version of the job: nothing can follow its files.
+  [[nodiscard]] bool newest_is_former(int32_t job_version) const {
+    return newest() != nullptr && newest()->manifest.job_version != job_version;
+  }
   // Those that the registry shall name once `added` is complete, and the files that then nobody names.
   [[nodiscard]] std::vector<wire::CheckpointRef> references_with(const KeptCheckpoint& added) const;
 
@@ -112,7 +119,10 @@ class CheckpointCoordinator {
   void write_manifest();
   void on_manifest_written(KeptCheckpoint added);
   void sweep();
-  void remove_unnamed(const std::vector<wire::CheckpointFile>& files);
+  void remove_unnamed(const std::vector<wire::CheckpointFile>& files, const std::string& manifest = "");
+  // What the open checkpoint goes on from: the files of the newest one, and the batch after which increments begin.
+  [[nodiscard]] std::vector<wire::CheckpointFile> chain() const;
+  [[nodiscard]] BatchId chain_end() const;
   [[nodiscard]] int32_t chain_length() const;
 
   // Constant after construction.
@@ -122,6 +132,7 @@ class CheckpointCoordinator {
 
   // Owned by the loop.
   std::deque<KeptCheckpoint> kept_;  // oldest first
+  std::set<std::string> spared_;     // names
   Phase phase_ = Phase::kIdle;
   wire::Manifest draft_;
   std::string folder_;

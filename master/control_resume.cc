@@ -1,4 +1,4 @@
-// ControlService: resume, where a job was or from a checkpoint.
+// ControlService: resume, where a job was or from a checkpoint; and how a job becomes a new incarnation.
 
 #include <algorithm>
 #include <memory>
@@ -6,14 +6,13 @@
 #include <utility>
 
 #include "common/base/check.h"
-#include "master/control_service.h"
+#include "common/model/state_changes.h"
+#include "master/renewal.h"
 
 namespace millrace {
 namespace {
 
-bool is_at_rest(const JobController& job) {
-  return job.phase() == JobController::Phase::kStopped || job.phase() == JobController::Phase::kFailed;
-}
+constexpr Duration kCommitPause = std::chrono::milliseconds(200);
 
 void set_running(wire::JobRecord& record) {
   record.state = wire::JobState::RUNNING;
@@ -44,16 +43,13 @@ std::string missing_records(const LogDescription& log, const wire::JobSpec& spec
 
 }  // namespace
 
-// One job on its way back to a checkpoint.
-struct ControlService::WayBack {
-  wire::JobRecord before;
-  wire::CheckpointRef checkpoint;
-  wire::Manifest manifest;
-  std::unique_ptr<Log> log;
-  Done<api::JobSummary> done;
-
-  [[nodiscard]] JobId id() const { return JobId(static_cast<uint64_t>(before.job)); }
-};
+std::vector<wire::CheckpointRef> kept_checkpoints(const wire::JobRecord& record) {
+  std::vector<wire::CheckpointRef> kept = record.checkpoints;
+  if (!record.__isset.former) return kept;
+  const wire::CheckpointRef& former = record.former.checkpoint;
+  if (std::ranges::find(kept, former) == kept.end()) kept.insert(kept.begin(), former);
+  return kept;
+}
 
 void ControlService::resume(std::string name, Done<api::JobSummary> done) {
   const Result<JobController*> job = find_idle(name);
@@ -99,95 +95,155 @@ void ControlService::resume_from(std::string name, int64_t batch, Done<api::JobS
         fail(ErrorCode::kInvalid, "job '" + name + "' is running; stop it before it goes back to a checkpoint"));
   }
   const wire::JobRecord& record = (*job)->record();
-  const auto& kept = record.checkpoints;
+  const std::vector<wire::CheckpointRef> kept = kept_checkpoints(record);
   const auto found = std::ranges::find(kept, batch, &wire::CheckpointRef::batch);
   if (found == kept.end()) {
     return done(fail(ErrorCode::kNotFound, "job '" + name + "' has no checkpoint of batch " + std::to_string(batch) +
                                                (kept.empty() ? "; none is kept" : "; kept are " + names_of(kept))));
   }
-  auto log = master_.deps().make_log(record.spec);
-  if (!log.has_value()) return done(std::unexpected(log.error()));
-  auto way = std::make_shared<WayBack>();
-  way->before = record;
-  way->checkpoint = *found;
-  way->log = std::move(*log);
-  way->done = std::move(done);
+  auto renewal = std::make_shared<Renewal>();
+  renewal->before = renewal->after = record;
+  renewal->checkpoint = *found;
+  renewal->what = "go back to the checkpoint of batch " + std::to_string(batch);
+  renewal->done = std::move(done);
+  wire::JobRecord& after = renewal->after;
+  std::erase_if(after.checkpoints, [batch](const auto& checkpoint) { return checkpoint.batch > batch; });
+  if (found->job_version != record.spec.version) {
+    // What that version has left is all of it that there is.
+    after.spec = record.former.spec;
+    after.checkpoints = {*found};
+    after.former = {};
+    after.__isset.former = false;
+  }
   busy_.insert(name);
-  ways_back_.insert(way);
-  read_checkpoint(way);
+  renewals_.insert(renewal);
+  read_checkpoint(renewal);
 }
 
-void ControlService::refuse_way_back(const std::shared_ptr<WayBack>& way, const Error& error) {
-  const std::string& name = way->before.spec.name;
-  busy_.erase(name);
-  ways_back_.erase(way);
-  way->done(fail(error.code, "job '" + name + "' stays as it is, and does not go back to the checkpoint of batch " +
-                                 std::to_string(way->checkpoint.batch) + ": " + error.message));
+void ControlService::refuse_renewal(const std::shared_ptr<Renewal>& renewal, const Error& error) {
+  busy_.erase(renewal->name());
+  renewals_.erase(renewal);
+  renewal->done(fail(error.code, "job '" + renewal->name() + "' stays as it is, and does not " + renewal->what + ": " +
+                                     error.message));
 }
 
-void ControlService::read_checkpoint(const std::shared_ptr<WayBack>& held) {
-  auto read = [this, way = held](const Result<std::string>& bytes) {
-    if (!bytes.has_value()) return refuse_way_back(way, bytes.error());
-    Result<wire::Manifest> manifest = read_manifest(way->checkpoint, *bytes, way->id());
+// What a program must be able to make of a spec, or the job could not be run by it.
+Status ControlService::check_parts(const wire::JobSpec& spec) const {
+  if (const auto plan = master_.plan_of_job(spec); !plan.has_value()) return std::unexpected(plan.error());
+  if (const auto sink = master_.deps().make_sink(spec); !sink.has_value()) return std::unexpected(sink.error());
+  return {};
+}
+
+Result<std::vector<StateChange>> changes_from(const wire::Manifest& manifest, const wire::JobSpec& spec) {
+  if (manifest.states.empty() && !spec.plan.states.empty()) {
+    return fail(ErrorCode::kInvalid,
+                "the checkpoint was written by an older program, and does not say which states it has; resume the job, "
+                "and let it take another one");
+  }
+  auto changes = changes_of_states(states_from(manifest.states), states_from(spec.plan.states));
+  if (Status possible = check_states(changes); !possible.has_value()) return std::unexpected(possible.error());
+  return changes;
+}
+
+void ControlService::read_checkpoint(const std::shared_ptr<Renewal>& held) {
+  auto read = [this, renewal = held](const Result<std::string>& bytes) {
+    if (!bytes.has_value()) return refuse_renewal(renewal, bytes.error());
+    const wire::CheckpointRef& reference = *renewal->checkpoint;
+    Result<wire::Manifest> manifest = read_manifest(reference, *bytes, renewal->id());
     if (!manifest.has_value()) {
-      return refuse_way_back(way, {manifest.error().code, way->checkpoint.name + ": " + manifest.error().message});
+      return refuse_renewal(renewal, {manifest.error().code, reference.name + ": " + manifest.error().message});
     }
-    way->manifest = std::move(*manifest);
-    look_for_files(way);
+    renewal->manifest = std::move(*manifest);
+    if (const auto changes = changes_from(renewal->manifest, renewal->after.spec); !changes.has_value()) {
+      return refuse_renewal(renewal, changes.error());
+    }
+    note_former_version(renewal);
+    look_for_files(renewal);
   };
-  master_.deps().checkpoints.read(held->checkpoint.name, lifetime_.guard(std::move(read)));
+  master_.deps().checkpoints.read(held->checkpoint->name, lifetime_.guard(std::move(read)));
 }
 
-void ControlService::look_for_files(const std::shared_ptr<WayBack>& held) {
-  auto listed = [this, way = held](const Result<std::vector<std::string>>& names) {
-    if (!names.has_value()) return refuse_way_back(way, names.error());
+// Which the job can go back to. A version that has no checkpoint of its own leaves nothing.
+void ControlService::note_former_version(const std::shared_ptr<Renewal>& renewal) {
+  const wire::JobSpec& spec = renewal->before.spec;
+  wire::JobRecord& after = renewal->after;
+  if (after.spec.version <= spec.version || renewal->manifest.job_version != spec.version) return;
+  after.former.spec = spec;
+  after.former.checkpoint = *renewal->checkpoint;
+  after.former.files.clear();
+  for (const wire::CheckpointFile& file : renewal->manifest.files) after.former.files.push_back(file.name);
+  after.__isset.former = true;
+}
+
+void ControlService::look_for_files(const std::shared_ptr<Renewal>& held) {
+  auto listed = [this, renewal = held](const Result<std::vector<std::string>>& names) {
+    if (!names.has_value()) return refuse_renewal(renewal, names.error());
     const std::set<std::string> there(names->begin(), names->end());
-    for (const wire::CheckpointFile& file : way->manifest.files) {
-      if (file.name.empty() || there.contains(file.name)) continue;
-      return refuse_way_back(way, {ErrorCode::kNotFound, "its file " + file.name + " is gone; restore it"});
+    std::vector<std::string> needed;
+    for (const wire::CheckpointFile& file : renewal->manifest.files) needed.push_back(file.name);
+    needed.push_back(renewal->after.spec.library);
+    for (const std::string& file : needed) {
+      if (file.empty() || there.contains(file)) continue;
+      return refuse_renewal(renewal, {ErrorCode::kNotFound, "its file " + file + " is gone; restore it"});
     }
-    look_for_records(way);
+    look_for_records(renewal);
   };
-  master_.deps().checkpoints.list(job_folder(held->before.spec.name, held->id()), lifetime_.guard(std::move(listed)));
+  master_.deps().checkpoints.list(job_folder(held->name(), held->id()), lifetime_.guard(std::move(listed)));
 }
 
-void ControlService::look_for_records(const std::shared_ptr<WayBack>& held) {
+void ControlService::look_for_records(const std::shared_ptr<Renewal>& held) {
+  if (Status possible = check_parts(held->after.spec); !possible.has_value()) {
+    return refuse_renewal(held, possible.error());
+  }
+  auto log = master_.deps().make_log(held->after.spec);
+  if (!log.has_value()) return refuse_renewal(held, log.error());
+  held->log = std::move(*log);
   held->log->describe(lifetime_.guard([this, weak = std::weak_ptr(held)](Result<LogDescription> described) {
-    const auto way = weak.lock();
-    if (!described.has_value()) return refuse_way_back(way, described.error());
-    const std::string missing = missing_records(*described, way->before.spec, way->manifest.offsets);
-    if (!missing.empty()) return refuse_way_back(way, {ErrorCode::kInvalid, missing + "; take a newer checkpoint"});
-    go_back(way);
+    const auto renewal = weak.lock();
+    if (!described.has_value()) return refuse_renewal(renewal, described.error());
+    const std::string missing = missing_records(*described, renewal->before.spec, renewal->manifest.offsets);
+    if (!missing.empty()) return refuse_renewal(renewal, {ErrorCode::kInvalid, missing + "; take a newer checkpoint"});
+    renew(renewal);
   }));
 }
 
 // One commit: there is no moment at which the job is neither here nor there. Nobody else writes what is the job's
 // meanwhile, since its controller is gone.
-void ControlService::go_back(const std::shared_ptr<WayBack>& way) {
-  wire::JobRecord record = way->before;
-  ++record.incarnation;
-  set_running(record);
-  std::erase_if(record.checkpoints, [&](const auto& kept) { return kept.batch > way->checkpoint.batch; });
+void ControlService::renew(const std::shared_ptr<Renewal>& renewal) {
+  wire::JobRecord& after = renewal->after;
+  ++after.incarnation;
+  set_running(after);
   WriteSet set;
-  JobStore::put_job(set, record);
-  const Status listed =
-      master_.store().remove_beyond(set, way->id(), BatchId(way->checkpoint.batch), way->manifest.offsets);
-  if (!listed.has_value()) return refuse_way_back(way, listed.error());
-  const std::string name = record.spec.name;
-  master_.drop_job(name, false);
-  auto saved = [this, way, record = std::move(record)](Status status) mutable {
-    const std::string job_name = record.spec.name;
+  JobStore::put_job(set, after);
+  const BatchId begin(renewal->checkpoint ? renewal->checkpoint->batch : 0);
+  const Status listed = master_.store().remove_beyond(set, renewal->id(), begin, renewal->manifest.offsets);
+  if (!listed.has_value()) return refuse_renewal(renewal, listed.error());
+  master_.drop_job(renewal->name(), false);
+  commit_renewal(renewal, set);
+}
+
+// A commit that failed may be durable all the same, and what it removes cannot be put back: so it is tried until there
+// is no doubt. A master that dies leaves either one to the next.
+void ControlService::commit_renewal(const std::shared_ptr<Renewal>& renewal, const WriteSet& set) {
+  auto saved = [this, renewal, set](Status status) {
+    master_.drop_job(renewal->name(), false);
     if (!status.has_value()) {
-      if (Status kept = master_.adopt_job(way->before, false); !kept.has_value()) LOG(ERROR) << kept.error();
-      return refuse_way_back(way, status.error());
+      // It is at rest, and so writes nothing; but people see it.
+      wire::JobRecord shown = renewal->before;
+      shown.problem = "it waits for the master's disk to " + renewal->what + ": " + status.error().message;
+      if (Status kept = master_.adopt_job(std::move(shown), false); !kept.has_value()) LOG(ERROR) << kept.error();
+      master_.deps().loop.schedule(kCommitPause,
+                                   lifetime_.guard([this, renewal, set] { commit_renewal(renewal, set); }));
+      return;
     }
-    busy_.erase(job_name);
-    ways_back_.erase(way);
-    LOG(INFO) << "job " << job_name << " goes back to the checkpoint of batch " << way->checkpoint.batch
-              << ", as incarnation " << record.incarnation;
-    go_on(std::move(record), std::move(way->done));
+    busy_.erase(renewal->name());
+    renewals_.erase(renewal);
+    LOG(INFO) << "job " << renewal->name() << " goes on from batch "
+              << (renewal->checkpoint ? renewal->checkpoint->batch : 0) << " as incarnation "
+              << renewal->after.incarnation << ", version " << renewal->after.spec.version;
+    go_on(std::move(renewal->after), std::move(renewal->done));
   };
-  master_.store().commit(std::move(set), lifetime_.guard(std::move(saved)));
+  master_.store().commit(set, lifetime_.guard(std::move(saved)));
 }
 
 }  // namespace millrace

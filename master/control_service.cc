@@ -129,7 +129,7 @@ void ControlService::checkpoints(std::string name, Done<std::vector<api::Checkpo
   const Result<JobController*> job = find(name);
   if (!job.has_value()) return done(std::unexpected(job.error()));
   std::vector<api::Checkpoint> kept;
-  for (const wire::CheckpointRef& reference : (*job)->record().checkpoints) {
+  for (const wire::CheckpointRef& reference : kept_checkpoints((*job)->record())) {
     api::Checkpoint checkpoint;
     checkpoint.batch = reference.batch;
     checkpoint.incarnation = reference.incarnation;

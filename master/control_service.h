@@ -25,6 +25,8 @@ class ControlService : public ApiService {
   void stop(std::string name, Done<api::JobSummary> done) override;
   void resume(std::string name, Done<api::JobSummary> done) override;
   void resume_from(std::string name, int64_t batch, Done<api::JobSummary> done) override;
+  void plan_upgrade(api::UpgradeRequest request, Done<api::UpgradePlan> done) override;
+  void upgrade(api::UpgradeRequest request, Done<api::JobSummary> done) override;
   void kill(std::string name, bool purge, Done<bool> done) override;
   void checkpoints(std::string name, Done<std::vector<api::Checkpoint>> done) override;
   void workers(Done<std::vector<api::WorkerSummary>> done) override;
@@ -37,7 +39,7 @@ class ControlService : public ApiService {
 
  private:
   struct Submission;
-  struct WayBack;
+  struct Renewal;
   static constexpr Duration kSettleLimit = std::chrono::seconds(2);
 
   [[nodiscard]] Status started() const;  // kUnavailable until the master takes part
@@ -47,7 +49,6 @@ class ControlService : public ApiService {
   void describe_log(const std::shared_ptr<Submission>& held);
   void claim_sink(const std::shared_ptr<Submission>& held);
   [[nodiscard]] Status check_directory(const std::string& receiver) const;
-  [[nodiscard]] Status check_library(const api::SubmitRequest& request) const;
   void store_library(const std::shared_ptr<Submission>& submission);
   void save_job(const std::shared_ptr<Submission>& submission);
   void take_back(const std::shared_ptr<Submission>& submission, Status failed);
@@ -56,22 +57,41 @@ class ControlService : public ApiService {
   void finish_submission(const std::shared_ptr<Submission>& submission, Status status);
   void answer_when_settled(const std::string& name, int64_t id, MonotonicTime deadline, Done<api::JobSummary> done);
   void forget_job(const std::string& name, Done<bool> done);
-  // Resuming: the steps, one after the other.
-  void read_checkpoint(const std::shared_ptr<WayBack>& held);
-  void look_for_files(const std::shared_ptr<WayBack>& held);
-  void look_for_records(const std::shared_ptr<WayBack>& held);
-  void go_back(const std::shared_ptr<WayBack>& way);
-  void refuse_way_back(const std::shared_ptr<WayBack>& way, const Error& error);
+  // An upgrade: the steps, one after the other, up to those of any new incarnation.
+  [[nodiscard]] Result<wire::JobSpec> upgraded_spec(const wire::JobRecord& record,
+                                                    const api::UpgradeRequest& request) const;
+  void remove_old_libraries(const std::shared_ptr<Renewal>& renewal);
+  void store_new_library(const std::shared_ptr<Renewal>& renewal);
+  void check_new_library(const std::shared_ptr<Renewal>& renewal);
+  void begin_upgrade(const std::shared_ptr<Renewal>& renewal);
+  // A new incarnation: the steps, one after the other.
+  void read_checkpoint(const std::shared_ptr<Renewal>& held);
+  void look_for_files(const std::shared_ptr<Renewal>& held);
+  void look_for_records(const std::shared_ptr<Renewal>& held);
+  static void note_former_version(const std::shared_ptr<Renewal>& renewal);
+  [[nodiscard]] Status check_parts(const wire::JobSpec& spec) const;
+  void renew(const std::shared_ptr<Renewal>& renewal);
+  void commit_renewal(const std::shared_ptr<Renewal>& renewal, const WriteSet& set);
+  void refuse_renewal(const std::shared_ptr<Renewal>& renewal, const Error& error);
   // A job whose record says so runs from here on; answered when it does.
   void go_on(wire::JobRecord record, Done<api::JobSummary> done);
 
   Master& master_;  // outlives this
   // Under way. What their logs and sinks call back holds no part in them: a submission owns its log and sink.
   std::set<std::shared_ptr<Submission>> submissions_;
-  std::set<std::shared_ptr<WayBack>> ways_back_;  // in the same way
-  std::set<std::string> busy_;                    // names that are being submitted, resumed or killed
+  std::set<std::shared_ptr<Renewal>> renewals_;  // in the same way
+  std::set<std::string> busy_;                   // names that are being submitted, resumed, upgraded or killed
   Lifetime lifetime_;
 };
+
+// All that the job can go back to, oldest first.
+std::vector<wire::CheckpointRef> kept_checkpoints(const wire::JobRecord& record);
+
+// kInvalid: together they are too large, or a setting has no name.
+Status check_settings(const wire::JobSpec& spec);
+// What a client says of a library's job.
+Status check_library(const std::string& library, const JobPlan& plan);
+Status check_levels(const wire::JobSpec& spec);
 
 // What a request asks for, checked and completed; kInvalid says what is wrong with it and what is expected.
 Result<wire::JobSpec> make_spec(const api::SubmitRequest& request);

@@ -87,9 +87,11 @@ Status check_receiver(const api::SubmitRequest& request) {
                  " MiB at most; lower --max-record-bytes");
 }
 
-Status check_settings(const api::SubmitRequest& request) {
-  size_t bytes = request.source.size() + request.sink.size() + request.receiver.size();
-  for (const auto* settings : {&request.settings, &request.source_config, &request.sink_config}) {
+}  // namespace
+
+Status check_settings(const wire::JobSpec& spec) {
+  size_t bytes = spec.source.size() + spec.sink.size() + spec.receiver.size();
+  for (const auto* settings : {&spec.settings, &spec.source_config, &spec.sink_config}) {
     if (settings->contains("")) return fail(ErrorCode::kInvalid, "a setting has no name; expected KEY=VALUE");
     for (const auto& [key, value] : *settings) bytes += key.size() + value.size();
   }
@@ -98,8 +100,6 @@ Status check_settings(const api::SubmitRequest& request) {
                                        " bytes; together they may be " + std::to_string(kMaxTextBytes));
 }
 
-}  // namespace
-
 Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
   if (Status named = check_name("a job's name", request.name); !named.has_value()) {
     return std::unexpected(named.error());
@@ -107,7 +107,6 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
   if (Status named = check_name("a job's type", request.type); !named.has_value()) {
     return std::unexpected(named.error());
   }
-  if (Status small = check_settings(request); !small.has_value()) return std::unexpected(small.error());
   const auto invalid = [](const std::string& message) { return fail(ErrorCode::kInvalid, message); };
   const Result<Uri> source = parse_uri(request.source);
   if (!source.has_value()) return invalid("--source: " + source.error().message);
@@ -155,6 +154,7 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
   spec.lane_memory_bytes = 64 << 20;
   spec.take_over = request.take_over;
   spec.max_batch_records = 2'000'000;
+  if (Status small = check_settings(spec); !small.has_value()) return std::unexpected(small.error());
   return spec;
 }
 
@@ -185,7 +185,8 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   }
   const JobId id(master_.deps().random.next_id());
   if (!request.library.empty()) {
-    if (Status good = check_library(request); !good.has_value()) return done(std::unexpected(good.error()));
+    const Status good = check_library(request.library, plan_from(request.plan));
+    if (!good.has_value()) return done(std::unexpected(good.error()));
     spec->plan = plan_as<wire::JobPlan>(plan_from(request.plan));
     spec->library = job_folder(spec->name, id) + "/job.so";
     spec->library_hash = static_cast<int64_t>(hash_of(request.library));
@@ -193,12 +194,7 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   auto plan = master_.plan_of_job(*spec);
   if (!plan.has_value()) return done(std::unexpected(plan.error()));
   spec->plan = plan_as<wire::JobPlan>(*plan);
-  if (plan->levels > 1 && spec->state_partitions > kMostPartitionsWithLevels) {
-    return done(fail(ErrorCode::kInvalid, "the job has " + std::to_string(plan->levels) +
-                                              " shuffles in a batch, in each of which every state partition sends to "
-                                              "every other one: --state-partitions must be from 1 to " +
-                                              std::to_string(kMostPartitionsWithLevels)));
-  }
+  if (Status good = check_levels(*spec); !good.has_value()) return done(std::unexpected(good.error()));
   auto log = master_.deps().make_log(*spec);
   if (!log.has_value()) return done(std::unexpected(log.error()));
   auto sink = master_.deps().make_sink(*spec);
@@ -221,13 +217,20 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   describe_log(submission);
 }
 
-Status ControlService::check_library(const api::SubmitRequest& request) const {
-  if (request.library.size() > kMaxLibraryBytes) {
-    return fail(ErrorCode::kInvalid, "the job library has " + std::to_string(request.library.size()) +
-                                         " bytes; up to " + std::to_string(kMaxLibraryBytes) +
+Status check_levels(const wire::JobSpec& spec) {
+  if (spec.plan.levels <= 1 || spec.state_partitions <= kMostPartitionsWithLevels) return {};
+  return fail(ErrorCode::kInvalid, "the job has " + std::to_string(spec.plan.levels) +
+                                       " shuffles in a batch, in each of which every state partition sends to every "
+                                       "other one: --state-partitions must be from 1 to " +
+                                       std::to_string(kMostPartitionsWithLevels));
+}
+
+Status check_library(const std::string& library, const JobPlan& plan) {
+  if (library.size() > kMaxLibraryBytes) {
+    return fail(ErrorCode::kInvalid, "the job library has " + std::to_string(library.size()) + " bytes; up to " +
+                                         std::to_string(kMaxLibraryBytes) +
                                          " are taken: build it with optimisation, and strip it");
   }
-  const JobPlan plan = plan_from(request.plan);
   std::vector<std::string> names = {plan.values};
   if (!plan.rank.empty()) names.push_back(plan.rank);
   for (const std::string& name : names) {

@@ -230,6 +230,8 @@ void JobController::send_assign(const Member& to) {
   assign.checkpoint = coordinator_.newest_batch().value();
   if (coordinator_.newest() != nullptr) {
     assign.checkpoint_tick_ms = coordinator_.newest()->manifest.tick_ms;
+    assign.checkpoint_version = coordinator_.newest()->manifest.job_version;
+    assign.checkpoint_states = coordinator_.newest()->manifest.states;
     for (const wire::CheckpointFile& file : coordinator_.newest()->manifest.files) {
       if (!file.name.empty()) assign.files.push_back(file);
     }

@@ -155,7 +155,8 @@ bool JobController::may_checkpoint() const {
 bool JobController::wants_checkpoint() const {
   // Empty batches count too when there are many, so that the batch log of an idle job does not grow for ever.
   const int64_t many_empty_batches = options_.max_uncheckpointed / 20;
-  return last_changed_ > coordinator_.newest_batch() ||
+  // One of a former version is there to go back to; nothing of this one is kept yet.
+  return last_changed_ > coordinator_.newest_batch() || coordinator_.newest_is_former(record_.spec.version) ||
          ledger_->newest().value() - coordinator_.newest_batch().value() > many_empty_batches;
 }
 

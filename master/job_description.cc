@@ -94,6 +94,7 @@ api::JobDescription JobController::describe() const {
   description.batch_interval_ms = record_.spec.batch_interval_us / 1000;
   description.checkpoint_interval_ms = record_.spec.checkpoint_interval_us / 1000;
   description.settings = record_.spec.settings;
+  description.version = record_.spec.version;
   description.state_partitions = record_.spec.state_partitions;
   description.checkpoint_batch = coordinator_.newest_batch().value();
   description.recent.assign(recent_.begin(), recent_.end());

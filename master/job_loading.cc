@@ -15,6 +15,12 @@ bool is_final(ErrorCode code) {
   return code == ErrorCode::kNotFound || code == ErrorCode::kCorrupt || code == ErrorCode::kInvalid;
 }
 
+std::set<std::string> files_of(const wire::FormerVersion& former) {
+  std::set<std::string> names(former.files.begin(), former.files.end());
+  names.insert(former.checkpoint.name);
+  return names;
+}
+
 }  // namespace
 
 void JobController::start(bool executors_may_return) {
@@ -137,7 +143,7 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
     assignment_.logs[partition] = kNoProcess;
   }
 
-  coordinator_.adopt(std::move(kept));
+  coordinator_.adopt(std::move(kept), files_of(record_.former));
   const BatchId restored = coordinator_.newest_batch();
   const bool newest_is_refused = restored != referred;
   if (record_.checkpoints.size() != coordinator_.kept().size()) {
@@ -180,6 +186,9 @@ void JobController::begin_running() {
   last_checkpoint_ = last_rank_ = clock_.now();
   if (needs_time()) {
     const Duration interval = std::chrono::microseconds(record_.spec.batch_interval_us);
+    // A former version of the job may have gone by no time.
+    const int64_t interval_ms = to_ms(interval);
+    recorded_times_.time_ms = (recorded_times_.time_ms + interval_ms - 1) / interval_ms * interval_ms;
     batch_clock_.emplace(interval, recorded_times_, clock_.wall_now(), clock_.now());
   }
   for (const auto& [process, member] : members_) credit_owned(member);

@@ -183,6 +183,7 @@ void JobController::begin_checkpoint(const Ledger::Batch& batch) {
   draft.tick_ms = batch_clock_ ? batch_clock_->newest_tick_ms() : 0;
   draft.job_type = record_.spec.type;
   draft.job_version = record_.spec.version;
+  draft.states = record_.spec.plan.states;
   draft.state_partitions = record_.spec.state_partitions;
   std::map<ProcessId, std::vector<StatePartition>> owned;
   for (size_t i = 0; i < states_.size(); ++i) {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "common/model/shuffle_block.h"
+#include "common/model/state_changes.h"
 
 namespace millrace::testing {
 namespace {
@@ -14,18 +15,23 @@ void require(const Status& status) {
 
 }  // namespace
 
-TestJob::TestJob(const JobDefinition& definition, Options options) : options_(std::move(options)) {
+TestJob::TestJob(const JobDefinition& definition, Options options)
+    : options_(std::move(options)), job_(make(definition, options_.settings)) {
+  map_task_ = job_->make_map_task();
+  make_tables();
+  for (const auto& table : tables_) table->finish_restore(0);
+}
+
+std::shared_ptr<const Job> TestJob::make(const JobDefinition& definition,
+                                         const std::map<std::string, std::string>& settings) const {
   JobContext context;
-  context.settings = options_.settings;
+  context.settings = settings;
   context.state_partitions = options_.state_partitions;
   context.max_record_bytes = options_.max_record_bytes;
   context.batch_interval_us = options_.batch_interval.count();
   auto job = make_job(definition, context);
   if (!job) throw std::invalid_argument(job.error().message);
-  job_ = *std::move(job);
-  map_task_ = job_->make_map_task();
-  make_tables();
-  for (const auto& table : tables_) table->finish_restore(0);
+  return *std::move(job);
 }
 
 void TestJob::make_tables() {
@@ -153,10 +159,10 @@ void TestJob::forget_published(StatePartition partition) {
   });
 }
 
-void TestJob::publish() {
+void TestJob::publish(bool everything) {
   for (int32_t p = 0; p < options_.state_partitions; ++p) {
     StateTable& table = table_of(StatePartition(p));
-    const bool all = table.must_publish_all();
+    const bool all = everything || table.must_publish_all();
     if (all) forget_published(StatePartition(p));
     for (SinkEntry& entry : table.take_unpublished(all)) {
       if (entry.removed) {
@@ -184,12 +190,31 @@ void TestJob::checkpoint() {
 void TestJob::crash() {
   map_task_ = job_->make_map_task();
   make_tables();
-  for (const StateRun& run : checkpoints_) {
+  restore(checkpoints_);
+  for (Batch& batch : since_checkpoint_) apply(batch, true);
+  publish();
+}
+
+void TestJob::restore(const std::vector<StateRun>& checkpoints) {
+  for (const StateRun& run : checkpoints) {
     for (size_t i = 0; i < run.size(); ++i) require(table_of(run[i].partition).restore(run[i], true));
   }
   for (const auto& table : tables_) table->finish_restore(checkpoint_tick_ms_);
-  for (Batch& batch : since_checkpoint_) apply(batch, true);
-  publish();
+}
+
+void TestJob::upgrade(const JobDefinition& definition, std::map<std::string, std::string> settings) {
+  checkpoint();
+  auto upgraded = make(definition, settings);
+  const std::vector<StatePlan> stored = job_->states();
+  const Status possible = check_states(changes_of_states(stored, upgraded->states()));
+  if (!possible) throw std::invalid_argument(possible.error().message);
+  job_ = std::move(upgraded);
+  map_task_ = job_->make_map_task();
+  make_tables();
+  for (const auto& table : tables_) require(table->restore_from(stored));
+  restore(std::exchange(checkpoints_, {}));
+  checkpoint();  // of everything, which no former one is a part of
+  publish(true);
 }
 
 std::optional<std::string> TestJob::get(std::string_view key) const {

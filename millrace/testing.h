@@ -69,6 +69,10 @@ class TestJob {
   // Each of them must give the bytes that it gave before; std::logic_error says which did not.
   void crash();
 
+  // The job goes on by other code, or with other settings, as `millrace upgrade` does it; std::invalid_argument where
+  // that would refuse it.
+  void upgrade(const JobDefinition& definition, std::map<std::string, std::string> settings = {});
+
   // The published table as a reader of the sink sees it: what was published so far, key by key.
   [[nodiscard]] const std::map<std::string, std::string>& table() const { return sink_; }
   // A key as `millrace get` answers it.
@@ -96,12 +100,15 @@ class TestJob {
   };
   using Sections = std::map<StatePartition, std::vector<SharedBuffer>>;
 
+  [[nodiscard]] std::shared_ptr<const Job> make(const JobDefinition& definition,
+                                                const std::map<std::string, std::string>& settings) const;
   static std::vector<std::string> pieces(const Range& range, size_t records);
   void run(std::chrono::microseconds time, bool tick);
   void make_tables();
+  void restore(const std::vector<StateRun>& checkpoints);
   void apply(Batch& batch, bool again);
   void apply_levels(Batch& batch, Sections sections, bool again);
-  void publish();
+  void publish(bool all = false);
   void forget_published(StatePartition partition);
   StateTable& table_of(StatePartition partition) { return *tables_[static_cast<size_t>(partition.value())]; }
 

@@ -57,11 +57,17 @@ NodeId Graph::add_node(NodeId origin, std::function<void(MapInstance&)> make, Tr
         "be refused, before any shuffle; leave such values out by filter()");
   }
   if (origin == kSource) ++source_chains_;
-  return add({std::move(make), level, states_.size()});
+  return add({std::move(make), level, states_.size(), sources_of(origin)});
 }
 
-NodeId Graph::add_source(StateId state, std::function<void(MapInstance&)> make) {
-  return add({std::move(make), states_[state].level, states_.size()});
+NodeId Graph::add_source(StateId state, std::function<void(MapInstance&)> make, Gives gives) {
+  std::set<StateId> of = states_[state].of;
+  if (gives == Gives::kChanges) of.insert(state);
+  return add({std::move(make), states_[state].level, states_.size(), std::move(of)});
+}
+
+void Graph::add_feed(NodeId node, NodeId origin) {
+  nodes_[node - 1].of.merge(sources_of(origin));
 }
 
 void Graph::check_same_level(NodeId left, NodeId right) const {
@@ -73,11 +79,13 @@ void Graph::check_same_level(NodeId left, NodeId right) const {
                  " cannot be brought together yet; join or unite them before the shuffles, or behind equally many");
 }
 
-StateId Graph::add_state(std::string name, std::function<std::unique_ptr<StateTable>(size_t rank_size)> make) {
+StateId Graph::add_state(std::string name, std::string key,
+                         std::function<std::unique_ptr<StateTable>(size_t rank_size)> make) {
   for (const State& state : states_) {
     if (state.name == name) throw JobError("two states are named '" + name + "'; give one of them another name");
   }
-  states_.push_back({std::move(name), std::move(make), level_of(nodes_.size()) + 1});
+  const NodeId writer = nodes_.size();
+  states_.push_back({std::move(name), std::move(key), std::move(make), level_of(writer) + 1, sources_of(writer)});
   return states_.size() - 1;
 }
 
@@ -180,9 +188,13 @@ std::vector<std::unique_ptr<StateTable>> Graph::make_states() const {
   return states;
 }
 
-std::vector<StatePlan> Graph::plan_states() const {
+std::vector<StatePlan> Graph::plan_of(std::span<const std::unique_ptr<StateTable>> states) const {
   std::vector<StatePlan> plans;
-  for (const auto& table : make_states()) plans.push_back({states_[plans.size()].name, table->layout()});
+  for (const auto& table : states) {
+    const State& state = states_[plans.size()];
+    StatePlan& plan = plans.emplace_back(state.name, state.key + " -> " + table->layout());
+    for (const StateId source : state.of) plan.of.push_back(states_[source].name);
+  }
   return plans;
 }
 

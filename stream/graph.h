@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -39,13 +40,17 @@ class Graph {
   };
   // `make` adds exactly one node, which consumes `origin`.
   NodeId add_node(NodeId origin, std::function<void(MapInstance&)> make, Traits chain);
-  // A node that begins the level of `state`.
-  NodeId add_source(StateId state, std::function<void(MapInstance&)> make);
+  // A node that begins the level of `state`, with its changes or with what else it has.
+  enum class Gives { kChanges, kOther };
+  NodeId add_source(StateId state, std::function<void(MapInstance&)> make, Gives gives);
+  // What comes from `origin` is given by `node` too.
+  void add_feed(NodeId node, NodeId origin);
   // Throws JobError where two streams that are brought together stand behind unequal numbers of shuffles.
   void check_same_level(NodeId left, NodeId right) const;
   // What the node made last writes, an edge, goes into a new state, of the level behind it. In checkpoints a state is
-  // its number: a change of code that reorders states cannot go on from them.
-  StateId add_state(std::string name, std::function<std::unique_ptr<StateTable>(size_t rank_size)> make);
+  // its number; other code knows it by its name. `key` is the layout of its keys, see stream/layout.h.
+  StateId add_state(std::string name, std::string key,
+                    std::function<std::unique_ptr<StateTable>(size_t rank_size)> make);
 
   // Shows a state to the sink and to queries; without `show` its values as they are.
   void publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show = nullptr);
@@ -74,7 +79,8 @@ class Graph {
   [[nodiscard]] int32_t level_of_state(StateId state) const { return states_[state].level; }
   [[nodiscard]] std::unique_ptr<MapInstance> make_map(int32_t state_partitions, std::unique_ptr<MapNode> source) const;
   [[nodiscard]] std::vector<std::unique_ptr<StateTable>> make_states() const;
-  [[nodiscard]] std::vector<StatePlan> plan_states() const;
+  // What these, which it has made, keep.
+  [[nodiscard]] std::vector<StatePlan> plan_of(std::span<const std::unique_ptr<StateTable>> states) const;
   // The nodes of a level from 1 on, of these states, which outlive them.
   [[nodiscard]] std::unique_ptr<MapInstance> make_level(int32_t level, int32_t state_partitions,
                                                         std::span<const std::unique_ptr<StateTable>> states) const;
@@ -83,15 +89,21 @@ class Graph {
   struct Node {
     std::function<void(MapInstance&)> make;
     int32_t level;
-    EdgeId edge;  // that it writes, if it writes one
+    EdgeId edge;           // that it writes, if it writes one
+    std::set<StateId> of;  // whose changes reach it
   };
   struct State {
     std::string name;
+    std::string key;
     std::function<std::unique_ptr<StateTable>(size_t rank_size)> make;
     int32_t level;
+    std::set<StateId> of;
   };
 
   NodeId add(Node node);
+  [[nodiscard]] std::set<StateId> sources_of(NodeId node) const {
+    return node == kSource ? std::set<StateId>() : nodes_[node - 1].of;
+  }
   [[nodiscard]] int32_t level_of(NodeId node) const { return node == kSource ? 0 : nodes_[node - 1].level; }
   void make_nodes(int32_t level, MapInstance& instance) const;
 
@@ -121,7 +133,7 @@ class GraphJob final : public Job {
   [[nodiscard]] bool needs_time() const override { return graph_->needs_time(); }
   [[nodiscard]] bool removes_keys() const override { return graph_->removes_keys(); }
   [[nodiscard]] int32_t levels() const override { return graph_->levels(); }
-  [[nodiscard]] std::vector<StatePlan> states() const override { return graph_->plan_states(); }
+  [[nodiscard]] std::vector<StatePlan> states() const override { return graph_->plan_of(graph_->make_states()); }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override;
   [[nodiscard]] std::unique_ptr<StateTable> make_state_table() const override;
 

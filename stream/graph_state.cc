@@ -3,6 +3,7 @@
 #include <new>
 
 #include "common/base/check.h"
+#include "common/model/state_changes.h"
 #include "stream/graph.h"
 #include "stream/varint.h"
 
@@ -82,18 +83,35 @@ class GraphStateTable final : public StateTable {
     for (const auto& state : states_) state->settle_freeze(complete);
   }
 
+  // By name: what the checkpoint has of a state that the job has no more is left out.
+  Status restore_from(const std::vector<StatePlan>& stored) override {
+    const std::vector<StateChange> changes = changes_of_states(stored, graph_->plan_of(states_));
+    if (Status status = check_states(changes); !status) return status;
+    numbers_.assign(stored.size(), std::nullopt);  // There are some: a job without a state publishes nothing.
+    for (const StateChange& change : changes) {
+      if (change.fate == StateFate::kKept) numbers_[*change.was] = change.is;
+    }
+    for (const auto& state : states_) {
+      if (Status status = state->restore_from(stored); !status) return status;
+    }
+    return {};
+  }
   Status restore(const StateRun::Entry& entry, bool unpublished) override {
     const char* at = entry.key.data();
     const char* end = at + entry.key.size();
-    uint64_t state = 0;
-    if (!get_varint(at, end, state) || state >= states_.size()) {
-      return fail(ErrorCode::kCorrupt, "the checkpoint has a key of state " + std::to_string(state) +
-                                           ", the job has states up to " + std::to_string(states_.size() - 1) +
+    uint64_t number = 0;
+    const bool parsed = get_varint(at, end, number);
+    if (!parsed || number >= (numbers_.empty() ? states_.size() : numbers_.size())) {
+      return fail(ErrorCode::kCorrupt, "the checkpoint has a key of state " + std::to_string(number) +
+                                           ", the job that wrote it has states up to " +
+                                           std::to_string((numbers_.empty() ? states_.size() : numbers_.size()) - 1) +
                                            "; was it written by another type of job?");
     }
+    const std::optional<StateId> state = numbers_.empty() ? number : numbers_[number];
+    if (!state) return {};
     StateRun::Entry inner = entry;
     inner.key = {at, end};
-    return states_[state]->restore(inner, unpublished && state == graph_->published());
+    return states_[*state]->restore(inner, unpublished && *state == graph_->published());
   }
   void finish_restore(int64_t tick_ms) override {
     restored_ = guarded("restore", [&]() -> Status {
@@ -155,9 +173,10 @@ class GraphStateTable final : public StateTable {
   const std::shared_ptr<const Graph> graph_;
   const std::vector<std::unique_ptr<StateTable>> states_;
   std::vector<std::unique_ptr<MapInstance>>
-      levels_;         // the nodes of level 1 and up, but for the last one, which has none
-  Status restored_;    // what came of finish_restore()
-  int32_t level_ = 0;  // of the newest apply()
+      levels_;                                   // the nodes of level 1 and up, but for the last one, which has none
+  std::vector<std::optional<StateId>> numbers_;  // by that in the checkpoint; none at all: they are the same
+  Status restored_;                              // what came of finish_restore()
+  int32_t level_ = 0;                            // of the newest apply()
   std::vector<std::vector<std::string_view>> pieces_;  // of what is being applied, by edge
   std::vector<ShuffleBlock::Section> emitted_;         // for the next level
 };

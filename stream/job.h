@@ -116,6 +116,11 @@ class StateTable {
   // Sets a key as a checkpoint holds it; for a table that has applied nothing yet, the oldest file first.
   // `unpublished`: the sink may lack it. kCorrupt: the value does not parse.
   virtual Status restore(const StateRun::Entry& entry, bool unpublished) = 0;
+  // Before the first restore(): what comes was kept by other code, which numbered these states in this order. All that
+  // is restored counts as changed since the last freeze then. kInvalid: this table can make nothing of it.
+  virtual Status restore_from(const std::vector<StatePlan>& /*stored*/) {
+    return fail(ErrorCode::kInvalid, "the job's code can only go on from checkpoints of its own version");
+  }
   // There is no more to restore, if there was anything: called once, before the first apply() or read(). `tick_ms`: the
   // time of the newest tick up to the checkpoint, 0: none.
   virtual void finish_restore(int64_t /*tick_ms*/) {}

@@ -343,8 +343,9 @@ class Stream {
   // The state behind the edge that was made last.
   template <typename S, typename Make>
   auto state(const std::string& name, const char* operator_name, Make make) const {
-    const auto id = graph_->add_state(name.empty() ? operator_name : name, std::move(make));
-    return Table<Owned<typename PairOf<T>::Key>, S>(graph_, id);
+    using K = Owned<typename PairOf<T>::Key>;
+    const auto id = graph_->add_state(name.empty() ? operator_name : name, layout_of<K>(), std::move(make));
+    return Table<K, S>(graph_, id);
   }
   template <typename Fold>
   auto running(Fold fold, StateOptions options, const char* operator_name) const {
@@ -372,16 +373,20 @@ class Stream {
     const auto both = internal::as_left<T, U>(*this).union_with(internal::as_right<T, U>(other));
     both.template close<typename J::Value>();
     const auto state = graph_->add_state(
-        options.name.empty() ? operator_name : options.name, [time_to_live_ms](size_t) -> std::unique_ptr<StateTable> {
+        options.name.empty() ? operator_name : options.name, layout_of<Owned<typename PairOf<T>::Key>>(),
+        [time_to_live_ms](size_t) -> std::unique_ptr<StateTable> {
           return std::make_unique<internal::JoinTable<typename J::Left, typename J::Right>>(
               time_to_live_ms, kRightMayMiss, kLeftMayMiss);
         });
-    const auto node = graph_->add_source(state, [state](internal::MapInstance& instance) {
-      auto source = std::make_unique<Source>(
-          static_cast<internal::JoinTable<typename J::Left, typename J::Right>&>(instance.state(state)));
-      instance.add_level_source(*source);
-      instance.add(std::move(source));
-    });
+    const auto node = graph_->add_source(
+        state,
+        [state](internal::MapInstance& instance) {
+          auto source = std::make_unique<Source>(
+              static_cast<internal::JoinTable<typename J::Left, typename J::Right>&>(instance.state(state)));
+          instance.add_level_source(*source);
+          instance.add(std::move(source));
+        },
+        internal::Graph::Gives::kOther);
     return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
   }
 
@@ -406,6 +411,7 @@ class Stream {
           instance.add(std::move(collector));
         },
         kListed);
+    graph_->add_feed(node, origin_);
   }
 
   [[nodiscard]] auto from(internal::NodeId node) const {

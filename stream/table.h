@@ -67,14 +67,16 @@ class Table {
   auto changes() const {
     require_codec<V>();
     using Next = Change<K, V>;
-    const auto node =
-        graph_->add_source(state_, [state = state_, function = function_](internal::MapInstance& instance) {
+    const auto node = graph_->add_source(
+        state_,
+        [state = state_, function = function_](internal::MapInstance& instance) {
           auto* const table = dynamic_cast<internal::Followed<Stored>*>(&instance.state(state));
           CHECK(table != nullptr) << "a table can tell what changes in it";
           auto source = std::make_unique<internal::ChangeSource<K, V, Stored, F>>(*table, function);
           instance.add_level_source(*source);
           instance.add(std::move(source));
-        });
+        },
+        internal::Graph::Gives::kChanges);
     return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
   }
 

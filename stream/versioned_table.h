@@ -151,7 +151,12 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
       if (!Codec<V>::decode(at, end, cell.stored.get()) || at != end) return unreadable_value(entry);
     }
     if (unpublished) mark(slot, kUnpublished, unpublished_);
+    if (restored_is_changed_) mark(slot, kChanged, changed_);
     note_rank(slot);
+    return {};
+  }
+  Status restore_from(const std::vector<StatePlan>& /*stored*/) override {
+    restored_is_changed_ = true;
     return {};
   }
 
@@ -461,6 +466,7 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   uint64_t next_entry_ = 1;
   bool followed_ = false;
   std::vector<ByteSlot> touched_;  // by the newest batch, of a table that is followed
+  bool restored_is_changed_ = false;
   bool freeze_open_ = false;
   std::vector<ByteSlot> changed_;      // since the last freeze
   std::vector<ByteSlot> frozen_;       // of the open freeze

@@ -121,12 +121,20 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
     frozen_gone_ = {};
   }
 
+  Status restore_from(const std::vector<StatePlan>& /*stored*/) override {
+    restored_is_changed_ = true;
+    return {};
+  }
   Status restore(const StateRun::Entry& entry, bool /*unpublished*/) override {
     int64_t end_ms = 0;
     std::string_view key;
     if (!take_pane_key(entry.key, end_ms, key)) return unreadable_value(entry);
     const KeyNumber number = number_of(HashedKey::of(key));
-    if (end_ms == 0) return decode(entry, keys_[number].since_ms);
+    if (end_ms == 0) {
+      const bool changed = Kind::kZero && restored_is_changed_ && keys_[number].since_ms == 0;
+      if (changed) changed_.push_back({number, 0});
+      return decode(entry, keys_[number].since_ms);
+    }
     auto& panes = keys_[number].panes;
     auto at = std::ranges::lower_bound(panes, end_ms, {}, &Pane<PaneValue>::end_ms);
     const bool there = at != panes.end() && at->end_ms == end_ms;
@@ -135,7 +143,8 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
       return {};
     }
     if (!there) at = panes.insert(at, Pane<PaneValue>{end_ms, PaneValue{}});
-    at->written = true;
+    at->written = !restored_is_changed_;
+    if (restored_is_changed_) note_change(number, *at);
     return decode(entry, at->value);
   }
 
@@ -337,6 +346,7 @@ class WindowTable final : public VersionedTable<typename Kind::View, false> {
   std::map<int64_t, std::vector<KeyNumber>> keys_of_panes_;  // by their ends; of all panes that have not gone
   int64_t evaluated_ms_ = 0;                                 // the end of the newest window that was evaluated
   bool panes_changed_ = false;                               // by the newest batch
+  bool restored_is_changed_ = false;
   bool freeze_open_ = false;
   std::vector<Change> changed_, frozen_;  // since the last freeze, of the open one; some of them may have gone
   PaneKeys gone_, frozen_gone_;           // what a checkpoint may hold of panes that have gone

@@ -25,6 +25,7 @@ struct AsOf {
 struct StatePlan {
   1: string name
   2: string layout                  // of its entries in checkpoints
+  3: list<string> of                // states whose changes reach it
 }
 
 // What the master has to know of a job whose code it never runs.
@@ -106,6 +107,7 @@ struct JobDescription {
   10: list<BatchProfile> recent
   11: i64 recovering_partitions
   12: string receiver               // empty: none
+  13: i32 version                   // of the job's code, plan and settings
 }
 
 struct WorkerSummary {
@@ -140,6 +142,27 @@ struct Checkpoint {
   6: i32 version                    // of the job's code, plan and settings
 }
 
+// Other code, or other settings, for a job that is there.
+struct UpgradeRequest {
+  1: string name
+  2: string type                    // as in a SubmitRequest, like all that follows
+  3: map<string, string> settings   // all of them, whatever the job has now
+  4: binary library
+  5: JobPlan plan
+  6: i32 from_version               // of the job as it is now, so that an upgrade is not done twice
+}
+
+struct StateChange {
+  1: string name
+  2: string fate                    // kept, new (it begins empty), dropped
+  3: string layout                  // of what it keeps: in the new code, or of what is dropped
+}
+
+struct UpgradePlan {
+  1: i32 version                    // that the job will have
+  2: list<StateChange> states
+}
+
 struct JobTypeSetting {
   1: string name
   2: string default_value
@@ -162,11 +185,16 @@ service Control {
   JobSummary stop(1: string name) throws (1: Failure failure)
   JobSummary resume(1: string name) throws (1: Failure failure)
   // A stopped or failed job goes on from the checkpoint of this batch, as a new incarnation: what came after it is
-  // forgotten, read again and published anew. Newer checkpoints are given up.
+  // forgotten, read again and published anew. Newer checkpoints are given up. It has the code of that checkpoint's version.
   JobSummary resume_from(1: string name, 2: i64 batch) throws (1: Failure failure)
+  // What an upgrade would do, also to a job that runs. INVALID says why it cannot be.
+  UpgradePlan plan_upgrade(1: UpgradeRequest request) throws (1: Failure failure)
+  // A stopped or failed job goes on from its newest checkpoint by the new code, as a new incarnation. The checkpoint is
+  // kept until the next upgrade, for resume_from. Where it fails the job stays as it is.
+  JobSummary upgrade(1: UpgradeRequest request) throws (1: Failure failure)
   // Forgets the job and its checkpoints; with `purge` its keys in the sink too.
   void kill(1: string name, 2: bool purge) throws (1: Failure failure)
-  // The kept ones, oldest first.
+  // The kept ones, oldest first, and before them the one that the newest upgrade began with.
   list<Checkpoint> checkpoints(1: string name) throws (1: Failure failure)
   list<WorkerSummary> workers() throws (1: Failure failure)
   Lag lag(1: string name) throws (1: Failure failure)

@@ -7,7 +7,7 @@
 
 namespace cpp millrace.wire
 
-const i32 kProtocol = 3
+const i32 kProtocol = 4
 
 enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
 
@@ -86,7 +86,7 @@ struct RegisterExecutor {
   2: i32 lanes
   3: list<OwnedPartition> owned   // none for a new process
 }
-struct StatePlan { 1: string name, 2: string layout }
+struct StatePlan { 1: string name, 2: string layout, 3: list<string> of }
 struct JobPlan {         // what the engine has to know of a job's code without running it
   1: string values               // names of the outputs, as SinkLayout has them
   2: string rank
@@ -119,7 +119,7 @@ struct JobSpec {         // what an executor has to know of its job; also the re
   19: JobPlan plan
   20: string library             // file of the checkpoint store with the job's code; empty: the type is a built-in one
   21: i64 library_hash           // XXH3-64 of its bytes
-  22: i32 version = 1            // of the job's code, plan and settings
+  22: i32 version = 1            // of the job's code, plan and settings: the incarnation that began with it
   23: string receiver            // URI; the rank's owner brings its lines into `source`. Empty: nobody of the job does
 }
 struct ExecutorAccepted {
@@ -157,6 +157,8 @@ struct Assign {          // the whole truth of who owns what; header.generation 
   8: i64 checkpoint      // batch that a partition new to its owner restores
   9: list<CheckpointFile> files   // what it restores from, in the order of application
   10: i64 checkpoint_tick_ms      // the newest tick up to the checkpoint
+  11: i32 checkpoint_version      // of the job, whose code wrote it; 0: there is none
+  12: list<StatePlan> checkpoint_states   // what that code kept, in the order in which the checkpoint's keys number it
 }
 struct PlannedRange { 1: i32 partition, 2: i64 from_offset, 3: i64 to_offset, 4: i64 records, 5: i64 mapper }
 struct RunBatch {        // header.batch; the plan of one batch
@@ -321,6 +323,7 @@ struct Manifest {        // what a checkpoint consists of; written last
   11: i32 state_partitions
   12: i64 tick_ms = 0    // newest tick up to `batch`, 0: none
   13: i32 job_version = 1
+  14: list<StatePlan> states     // what that version keeps, in the order in which the keys number it
 }
 struct CheckpointRef {
   1: i64 batch
@@ -334,6 +337,11 @@ struct CheckpointRef {
   8: i32 job_version
 }
 enum JobState { RUNNING = 1, STOPPING = 2, STOPPED = 3, FAILED = 4 }
+struct FormerVersion {   // of a job, up to its newest upgrade
+  1: JobSpec spec
+  2: CheckpointRef checkpoint   // which the upgrade began with: it is kept, so that the job can go back to it
+  3: list<string> files         // of that
+}
 struct JobRecord {       // registry entry
   1: i64 job
   2: i32 incarnation
@@ -342,6 +350,7 @@ struct JobRecord {       // registry entry
   5: string problem
   6: i64 created_ms
   7: list<CheckpointRef> checkpoints   // kept ones, oldest first
+  8: optional FormerVersion former
 }
 struct AssignmentRecord {
   1: i64 generation

@@ -80,7 +80,7 @@ void Checkpointer::gather_some() {
 void Checkpointer::write() {
   wire::CheckpointFile file;
   for (const OwnedState& state : open_->frozen) file.partitions.push_back(state.partition.value());
-  file.from_batch = base_.value();
+  file.from_batch = base_ == former_ ? 0 : base_.value();
   file.to_batch = open_->batch.value();
   open_->shares.clear();
   const BatchId batch = open_->batch;

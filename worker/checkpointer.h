@@ -27,6 +27,8 @@ class Checkpointer {
 
   // All that is owned was, or is being, restored from this checkpoint: increments begin after it.
   void set_base(BatchId restored) { base_ = restored; }
+  // The checkpoint of this batch is of a former version of the job, 0: none is. What follows it is everything.
+  void set_former(BatchId checkpoint) { former_ = checkpoint; }
   // A checkpoint is complete: what it covers is in no increment any more.
   void raise_base(BatchId checkpointed) { base_ = std::max(base_, checkpointed); }
   // Gathers the shares; writes the file when all of `owned` have frozen.
@@ -68,6 +70,7 @@ class Checkpointer {
 
   // Owned by the loop.
   BatchId base_;
+  BatchId former_;
   std::shared_ptr<Open> open_;
   Lifetime lifetime_;
 };

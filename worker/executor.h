@@ -109,6 +109,7 @@ class Executor : public MessengerHandler, private LaneHandler {
   void on_master_message(const wire::Envelope& envelope);
   void on_work_message(const wire::Envelope& envelope);
   void on_assign(const wire::Header& header, const wire::Assign& assign);
+  [[nodiscard]] bool is_of_former_version(const wire::Assign& assign) const;
   std::vector<Restorer::Gained> update_owned(const wire::Assign& assign);
   void assign_lanes(const wire::Assign& assign, Stamp stamp, bool new_epoch);
   void on_run_batch(BatchId batch, const wire::RunBatch& run);

@@ -86,6 +86,7 @@ void Executor::on_assign(const wire::Header& head, const wire::Assign& assign) {
   }
   round_end_.reset();
   work_->checkpointer->abandon_all();
+  work_->checkpointer->set_former(BatchId(is_of_former_version(assign) ? assign.checkpoint : 0));
   if (gained.size() == owned_.size()) {
     work_->checkpointer->set_base(BatchId(assign.checkpoint));
   } else {
@@ -98,6 +99,11 @@ void Executor::on_assign(const wire::Header& head, const wire::Assign& assign) {
   if (!new_epoch) return;
   reports_.repeat_trouble();
   repeat_restore_failures();
+}
+
+// Its checkpoint was written by the job's code before an upgrade.
+bool Executor::is_of_former_version(const wire::Assign& assign) const {
+  return assign.checkpoint_version != 0 && assign.checkpoint_version != work_->spec.version;
 }
 
 // What this process owns by the assignment; returns what is new to it, with no lane yet.
@@ -134,6 +140,9 @@ void Executor::assign_lanes(const wire::Assign& assign, Stamp stamp, bool new_ep
   shares.published = BatchId(assign.published);
   shares.checkpoint = BatchId(assign.checkpoint);
   shares.checkpoint_tick_ms = assign.checkpoint_tick_ms;
+  if (is_of_former_version(assign)) {
+    shares.former_states = std::make_shared<const std::vector<StatePlan>>(states_from(assign.checkpoint_states));
+  }
   for (const wire::LogOwner& owner : assign.logs) {
     if (process_of(owner.process) != options_.process) continue;
     shares.logs.push_back({LogPartition(owner.partition), Offset(owner.read_from)});

@@ -68,6 +68,8 @@ struct LaneAssignment {
   BatchId published;
   BatchId checkpoint;  // what partitions new to this owner are restored to
   int64_t checkpoint_tick_ms = 0;
+  // What the code kept that wrote the checkpoint, where that is of another version; null: it is not.
+  std::shared_ptr<const std::vector<StatePlan>> former_states;
   std::vector<LogShare> logs;
   std::vector<OwnedState> states;
 };

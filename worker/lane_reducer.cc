@@ -63,6 +63,10 @@ void LaneReducer::assign_slots(const LaneAssignment& assignment) {
               .queue = ReduceQueue(assignment.checkpoint),
               .applied = assignment.checkpoint};
     slot.checkpoint_tick_ms = assignment.checkpoint_tick_ms;
+    if (assignment.former_states != nullptr) {
+      const Status possible = slot.table->restore_from(*assignment.former_states);
+      if (!possible) deps_.handler.on_failed(possible.error());
+    }
     // A key that was removed between the last publication and the checkpoint has left no trace in it.
     slot.publish_all = assignment.published == BatchId(0) ||
                        (deps_.job.removes_keys() && assignment.checkpoint > assignment.published);

@@ -11,7 +11,8 @@ namespace millrace {
 // Something that a job keeps from batch to batch.
 struct StatePlan {
   std::string name;
-  std::string layout;  // of its entries in checkpoints, see stream/layout.h
+  std::string layout;           // of its entries in checkpoints, see stream/layout.h
+  std::vector<std::string> of;  // states whose changes reach it
 
   bool operator==(const StatePlan&) const = default;
 };
@@ -31,13 +32,17 @@ struct JobPlan {
   bool operator==(const JobPlan&) const = default;
 };
 
-// From and to what the Thrift compiler made of the JobPlan of either file in thrift/.
+// From and to what the Thrift compiler made of StatePlan and JobPlan in either file of thrift/.
+template <typename Generated>
+std::vector<StatePlan> states_from(const std::vector<Generated>& said) {
+  std::vector<StatePlan> states;
+  for (const Generated& state : said) states.push_back({state.name, state.layout, state.of});
+  return states;
+}
 template <typename Generated>
 JobPlan plan_from(const Generated& said) {
-  JobPlan plan = {said.values,     said.rank,    said.rank_all, said.rank_size,
-                  said.needs_time, said.removes, said.levels,   {}};
-  for (const auto& state : said.states) plan.states.push_back({state.name, state.layout});
-  return plan;
+  return {said.values,     said.rank,    said.rank_all, said.rank_size,
+          said.needs_time, said.removes, said.levels,   states_from(said.states)};
 }
 template <typename Generated>
 Generated plan_as(const JobPlan& plan) {
@@ -53,6 +58,7 @@ Generated plan_as(const JobPlan& plan) {
     auto& entry = said.states.emplace_back();
     entry.name = state.name;
     entry.layout = state.layout;
+    entry.of = state.of;
   }
   return said;
 }

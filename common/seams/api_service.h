@@ -29,6 +29,8 @@ class ApiService {
   virtual void stop(std::string name, Done<api::JobSummary> done) = 0;
   virtual void resume(std::string name, Done<api::JobSummary> done) = 0;
   virtual void resume_from(std::string name, int64_t batch, Done<api::JobSummary> done) = 0;
+  virtual void plan_upgrade(api::UpgradeRequest request, Done<api::UpgradePlan> done) = 0;
+  virtual void upgrade(api::UpgradeRequest request, Done<api::JobSummary> done) = 0;
   virtual void kill(std::string name, bool purge, Done<bool> done) = 0;
   virtual void checkpoints(std::string name, Done<std::vector<api::Checkpoint>> done) = 0;
   virtual void workers(Done<std::vector<api::WorkerSummary>> done) = 0;

@@ -1,5 +1,6 @@
 """What `cmake --install` gives is all that a project outside the tree needs: the one in template/, built and tested."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -25,6 +26,28 @@ static const bool crashed = [] {
 }();
 """
 
+# The template's job with a state more, and one that keeps something else under the same name.
+CHANGED = """
+#include <string>
+#include <millrace/job.h>
+
+MILLRACE_JOB(long_words, "how often each long word of a text occurs, and how many of each length") {
+  const auto least = static_cast<size_t>(job.number("least", 5, 1, 100, "the least length of a word, in bytes"));
+  const auto words = job.lines()
+                         .flat_map(millrace::split_words)
+                         .filter([least](std::string_view word) noexcept { return word.size() >= least; });
+  words.map([](std::string_view word) { return std::to_string(word.size()); }).count_by_value("lengths");
+  words.count_by_value().publish("counts").rank("top", 100);
+}
+
+MILLRACE_JOB(longest_lines, "the longest line of each first word") {
+  job.lines()
+      .map([](std::string_view line) { return std::pair(line.substr(0, line.find(' ')), line); })
+      .reduce_by_key([](const std::string& a, const std::string& b) { return a.size() < b.size() ? b : a; }, "count_by_value")
+      .publish("longest");
+}
+"""
+
 
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
@@ -46,10 +69,11 @@ def project(installed, tmp_path_factory):
     shutil.copytree(installed / "share/millrace/template", source)
     (source / "crashing.cc").write_text(CRASHES_IN_WORKERS)
     with open(source / "CMakeLists.txt", "a", encoding="utf-8") as lists:
-        lists.write("millrace_jobs(crashing crashing.cc)\nadd_library(no_jobs MODULE no_jobs.cc)\n")
+        lists.write("millrace_jobs(crashing crashing.cc)\nmillrace_jobs(changed changed.cc)\nadd_library(no_jobs MODULE no_jobs.cc)\n")
+    (source / "changed.cc").write_text(CHANGED)
     (source / "no_jobs.cc").write_text("int main_of_nothing() { return 0; }\n")
     run("cmake", "-S", str(source), "-B", str(source / "build"), f"-DCMAKE_PREFIX_PATH={installed}", "-DCMAKE_BUILD_TYPE=Debug")
-    run("cmake", "--build", str(source / "build"))
+    run("cmake", "--build", str(source / "build"), "--parallel", "2")
     return source
 
 
@@ -76,6 +100,38 @@ def open_cluster(make_cluster):
 
 def counts(cluster, name, *words):
     return cluster.cli("get", name, *words).stdout
+
+
+def test_a_job_is_upgraded_with_what_it_has_counted_and_taken_back(project, open_cluster):
+    changed = str(project / "build/libchanged.so")
+    append(open_cluster, "log://text", [b"streams of long streams"] * 1000)
+    open_cluster.submit(str(project / "build/libmy_jobs.so"), "mine", "log://text", "none:", "--set", "least=4")
+    open_cluster.cli("lag", "mine", "--until-zero", "30s")
+
+    refused = open_cluster.cli("upgrade", "mine", changed, "--job", "longest_lines", "--unset", "least", code=2).stderr
+    assert "state 'count_by_value' was kept as text -> int64, and the new code keeps it as text -> text" in refused
+    plan = open_cluster.cli("upgrade", "mine", changed, "--plan").stdout
+    assert plan == "job mine would become version 2\n  new      lengths: text -> int64\n  kept     count_by_value: text -> int64\n"
+    job = open_cluster.describe("mine")
+    assert (job.summary.state, job.summary.applied.incarnation, job.version) == ("running", 1, 1)
+
+    assert "mine becomes version 2" in open_cluster.cli("upgrade", "mine", changed, "--set", "least=6").stdout
+    append(open_cluster, "log://text", [b"long streams"])
+    open_cluster.workers[0].kill()
+    open_cluster.workers[0].start()
+    open_cluster.cli("lag", "mine", "--until-zero", "30s")
+    assert counts(open_cluster, "mine", "streams", "long") == "streams\t2001\nlong\t1000\n"
+    job = open_cluster.describe("mine")
+    assert (job.summary.type, job.settings, job.version) == ("long_words", {"least": "6"}, 2)
+
+    open_cluster.cli("stop", "mine")
+    kept = json.loads(open_cluster.cli("--json", "checkpoints", "mine").stdout)["checkpoints"]
+    assert [checkpoint["version"] for checkpoint in kept][:2] == [1, 2], kept
+    open_cluster.cli("resume", "mine", "--from", kept[0]["batch"])
+    open_cluster.cli("lag", "mine", "--until-zero", "30s")
+    assert counts(open_cluster, "mine", "streams", "long") == "streams\t2001\nlong\t1001\n"
+    job = open_cluster.describe("mine")
+    assert (job.settings, job.version) == ({"least": "4"}, 1)
 
 
 def test_a_library_runs_on_a_cluster_through_kills_of_all_its_processes(project, open_cluster):

@@ -176,6 +176,17 @@ TEST_F(ApiServerTest, EveryMethodOfControlArrivesAndIsAnswered) {
   EXPECT_EQ(summary.name, "c");
   client.control.resume_from(summary, "c", 7);
   EXPECT_EQ(summary.applied.batch, 7);
+  api::UpgradeRequest upgrade;
+  upgrade.name = "d";
+  upgrade.type = "better_count";
+  upgrade.plan.states.resize(3);
+  api::UpgradePlan plan;
+  client.control.plan_upgrade(plan, upgrade);
+  EXPECT_EQ(plan.version, 2);
+  EXPECT_EQ(plan.states.size(), 3);
+  client.control.upgrade(summary, upgrade);
+  EXPECT_EQ(summary.name, "d");
+  EXPECT_EQ(summary.type, "better_count");
   client.control.kill("a", true);
   EXPECT_TRUE(service_.purged);
   std::vector<api::JobType> types;

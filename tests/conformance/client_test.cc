@@ -169,6 +169,7 @@ TEST_F(ClientTest, EveryCommandSucceedsWithTextAndWithOneJsonObject) {
   const std::vector<std::vector<std::string>> commands = {
       {"submit", "word_count", "--name", "wc", "--source", "log://lines", "--sink", "none:"},
       {"jobs", "--available"},
+      {"upgrade", "wc", "word_count", "--set", "rank=all"},
       {"describe", "wc"},
       {"stop", "wc"},
       {"resume", "wc", "--from", "7"},
@@ -179,8 +180,7 @@ TEST_F(ClientTest, EveryCommandSucceedsWithTextAndWithOneJsonObject) {
       {"get", "wc", "the", "of"},
       {"top", "wc", "-n", "3"},
       {"dead-letters", "wc"},
-      {"watch", "wc", "--updates", "1"},
-  };
+      {"watch", "wc", "--updates", "1"}};
   for (const auto& command : commands) {
     const Done plain = run(command);
     EXPECT_EQ(plain.code, 0) << command[0] << plain.err;
@@ -319,6 +319,7 @@ TEST_F(ClientTest, AStopThatIsNotInOrderIsAFailureWithItsReason) {
   EXPECT_EQ(done.code, 1);
   EXPECT_EQ(done.out, "");
   EXPECT_EQ(done.err, "millrace: job 'untidy': stopped without a last checkpoint\n");
+  EXPECT_THAT(run({"upgrade", "untidy", "word_count"}).err, HasSubstr("stop it first; it goes on as it was"));
   const Done json = run({"stop", "untidy", "--json"});
   EXPECT_EQ(json.code, 1);
   EXPECT_EQ(nlohmann::json::parse(json.out)["problem"], "stopped without a last checkpoint");

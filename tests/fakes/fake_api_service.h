@@ -51,6 +51,17 @@ class FakeApiService : public ApiService {
     answered.applied.batch = batch;
     answer(name, std::move(done), answered);
   }
+  void plan_upgrade(api::UpgradeRequest request, Done<api::UpgradePlan> done) override {
+    api::UpgradePlan plan;
+    plan.version = 2;
+    plan.states.resize(request.plan.states.size());
+    answer(request.name, std::move(done), plan);
+  }
+  void upgrade(api::UpgradeRequest request, Done<api::JobSummary> done) override {
+    api::JobSummary upgraded = summary(request.name);
+    upgraded.type = request.type;
+    answer(request.name, std::move(done), upgraded);
+  }
   void kill(std::string name, bool purge, Done<bool> done) override {
     purged = purge;
     answer(name, std::move(done), true);

@@ -11,6 +11,7 @@
 #include "tests/sim/chain_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
+#include "tests/sim/upgraded_job.h"
 
 namespace millrace {
 namespace {
@@ -27,6 +28,7 @@ Result<std::shared_ptr<const Job>> make_sim_job(const std::string& type, const J
   if (type == kChainJob) return make_chain_job(context);
   if (type == kLevelJob) return make_level_job(context.state_partitions);
   if (is_time_job(type)) return make_time_job(type, context);
+  if (type == kUpgradedJob) return make_upgraded_job(context);
   return make_builtin_job(type, context);
 }
 
@@ -343,10 +345,11 @@ void SimCluster::launch(WorkerNode& worker, const LaunchRequest& request,
   Executor::Deps deps{
       control, world_.clock(), process.network(), *node->checkpoints,
       [this](const std::string& type, const JobContext& context) { return make_job(type, context); },
-      // A library is the name of the type that it holds.
+      // A library is the name of the type that it holds, with whatever makes another file of it.
       [this](const std::string& bytes, const std::string&) {
         return Result<JobFactory>([this, bytes](const std::string& type, const JobContext& context) {
-          if (type != bytes) return Result<std::shared_ptr<const Job>>(fail(ErrorCode::kNotFound, "no type " + type));
+          if (type != bytes.substr(0, bytes.find('#')))
+            return Result<std::shared_ptr<const Job>>(fail(ErrorCode::kNotFound, "no type " + type));
           return make_job(type, context);
         });
       },

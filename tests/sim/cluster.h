@@ -78,6 +78,7 @@ struct SimCounts {
   uint64_t restore_failures = 0;
   uint64_t answers = 0;  // to the client
   uint64_t times_gone_back = 0;
+  uint64_t upgrades = 0;  // that were done
 
   SimCounts& operator+=(const SimCounts& other);
 };
@@ -125,6 +126,11 @@ class SimCluster {
   void ask_to_resume(const std::string& name);
   // To one of the checkpoints that are kept. False: the job is not at rest, or has none.
   bool ask_to_go_back(const std::string& name, uint64_t draw);
+  // To other settings, as the next version of kUpgradedJob. False: the job is not at rest.
+  bool ask_to_upgrade(const std::string& name);
+  [[nodiscard]] api::UpgradeRequest upgrade_of(const std::string& name, int64_t version);
+  Result<api::UpgradePlan> plan_upgrade(const api::UpgradeRequest& request);
+  Result<api::JobSummary> upgrade(const api::UpgradeRequest& request);
   void ask_to_kill(const std::string& name, bool purge);
   // Runs until the master has answered.
   Result<api::JobSummary> resume_from(const std::string& name, int64_t batch);

@@ -34,6 +34,7 @@ SimCounts& SimCounts::operator+=(const SimCounts& other) {
   restore_failures += other.restore_failures;
   answers += other.answers;
   times_gone_back += other.times_gone_back;
+  upgrades += other.upgrades;
   return *this;
 }
 
@@ -43,7 +44,7 @@ std::ostream& operator<<(std::ostream& out, const SimCounts& counts) {
              << ", replays " << counts.replays << ", fenced " << counts.fenced << ", rounds " << counts.rounds
              << ", checkpoints " << counts.checkpoints << ", merges " << counts.merges << ", failed restores "
              << counts.restore_failures << ", answers " << counts.answers << ", times gone back to a checkpoint "
-             << counts.times_gone_back;
+             << counts.times_gone_back << ", upgrades " << counts.upgrades;
 }
 
 // --- jobs --------------------------------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ bool SimCluster::ask_to_go_back(const std::string& name, uint64_t draw) {
   if (master_ == nullptr || !master_->master->started()) return false;
   const JobController* job = master_->master->find_job(name);
   if (job == nullptr || job->needs_executors() || job->record().checkpoints.empty()) return false;
-  const auto& kept = job->record().checkpoints;
+  const auto kept = kept_checkpoints(job->record());
   const int64_t batch = kept[draw % kept.size()].batch;
   world_.trace("resume from " + name, static_cast<uint64_t>(batch));
   master_->service->resume_from(name, batch, [](const Result<api::JobSummary>&) {});
@@ -126,6 +127,42 @@ bool SimCluster::ask_to_go_back(const std::string& name, uint64_t draw) {
 Result<api::JobSummary> SimCluster::resume_from(const std::string& name, int64_t batch) {
   return ask<api::JobSummary>(
       [&](ControlService& service, auto done) { service.resume_from(name, batch, std::move(done)); });
+}
+
+api::UpgradeRequest SimCluster::upgrade_of(const std::string& name, int64_t version) {
+  const wire::JobSpec& spec = master_->master->find_job(name)->record().spec;
+  api::UpgradeRequest request;
+  request.name = name;
+  request.type = spec.type;
+  request.settings = {{"version", std::to_string(version)}};
+  request.from_version = spec.version;
+  if (!options_.libraries) return request;
+  request.library = request.type + "#" + std::to_string(version);
+  JobContext context = context_of(spec);
+  context.settings = request.settings;
+  request.plan = plan_as<api::JobPlan>(plan_of(**make_job(request.type, context)));
+  return request;
+}
+
+bool SimCluster::ask_to_upgrade(const std::string& name) {
+  if (master_ == nullptr || !master_->master->started()) return false;
+  const JobController* job = master_->master->find_job(name);
+  if (job == nullptr || job->needs_executors() || job->phase() == JobController::Phase::kLoading) return false;
+  const api::UpgradeRequest request = upgrade_of(name, job->record().incarnation + 1);
+  world_.trace("upgrade " + name);
+  master_->service->upgrade(request, [this](const Result<api::JobSummary>& done) {
+    if (done.has_value()) ++counts_.upgrades;
+  });
+  return true;
+}
+
+Result<api::UpgradePlan> SimCluster::plan_upgrade(const api::UpgradeRequest& request) {
+  return ask<api::UpgradePlan>(
+      [&](ControlService& service, auto done) { service.plan_upgrade(request, std::move(done)); });
+}
+
+Result<api::JobSummary> SimCluster::upgrade(const api::UpgradeRequest& request) {
+  return ask<api::JobSummary>([&](ControlService& service, auto done) { service.upgrade(request, std::move(done)); });
 }
 
 void SimCluster::ask_to_kill(const std::string& name, bool purge) {

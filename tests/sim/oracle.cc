@@ -9,6 +9,7 @@
 #include "tests/sim/chain_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
+#include "tests/sim/upgraded_job.h"
 
 namespace millrace {
 namespace {
@@ -111,7 +112,7 @@ void Oracle::go_back(Job& job, const wire::JobRecord& record) {
   ++times_gone_back_;
   Job before = std::exchange(job, new_job(record));
   job.claimed = before.claimed;
-  const int64_t newest = record.checkpoints.back().batch;
+  const int64_t newest = record.checkpoints.empty() ? 0 : record.checkpoints.back().batch;
   for (const wire::BatchRecord& batch : before.log) {
     if (batch.batch <= newest) on_batch(job, batch);
   }
@@ -211,7 +212,7 @@ void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range
           place_hash(static_cast<uint64_t>(range.partition), static_cast<uint64_t>(offset), position);
       sums.sum += place;
       chain_step(sums.factor, sums.summand, range.partition, offset);
-      ++totals.emitted;
+      totals.emitted += job.spec.type == kUpgradedJob ? 2 : 1;
     }
   }
 }
@@ -383,7 +384,12 @@ void Oracle::check_checkpoint(Job& job, const wire::CheckpointRef& reference) {
     if (!run) return;  // damaged on purpose
     for (size_t i = 0; i < run->size(); ++i) {
       auto& table = tables[(*run)[i].partition];
-      if (table == nullptr) table = (*code)->make_state_table();
+      if (table == nullptr) {
+        table = (*code)->make_state_table();
+        const bool former = manifest->job_version != job.spec.version;
+        const Status possible = former ? table->restore_from(states_from(manifest->states)) : Status();
+        if (!possible) return breach(job, reference.name + ": " + possible.error().message);
+      }
       if (!table->restore((*run)[i], true)) return breach(job, named.name + " does not parse");
     }
   }

@@ -29,6 +29,7 @@ class PassingTable : public StateTable {
   void freeze(StatePartition self, StateRun& run) override { real_->freeze(self, run); }
   void settle_freeze(bool complete) override { real_->settle_freeze(complete); }
   Status restore(const StateRun::Entry& entry, bool unpublished) override { return real_->restore(entry, unpublished); }
+  Status restore_from(const std::vector<StatePlan>& stored) override { return real_->restore_from(stored); }
   void finish_restore(int64_t tick_ms) override { real_->finish_restore(tick_ms); }
   [[nodiscard]] bool changed() const override { return real_->changed(); }
   [[nodiscard]] bool must_publish_all() const override { return real_->must_publish_all(); }

@@ -7,6 +7,7 @@
 #include "tests/sim/chain_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
+#include "tests/sim/upgraded_job.h"
 
 namespace millrace {
 namespace {
@@ -82,7 +83,7 @@ void damage_a_file(SimCluster& cluster, SimRandom& fate) {
   };
   std::vector<std::string> names;
   for (const auto& [name, bytes] : files) {
-    if (!name.starts_with("job-") || name.find("/job.so") != std::string::npos || bytes.empty()) continue;
+    if (!name.starts_with("job-") || name.ends_with(".so") || bytes.empty()) continue;
     if (!name.ends_with(".manifest") || is_referred_to(name)) names.push_back(name);
   }
   if (names.empty()) return;
@@ -162,6 +163,21 @@ void go_back_and_die(SimCluster& cluster, SimRandom& fate) {
   restart_the_master(cluster, fate, 0.02, 0.3);
 }
 
+// The same with a job that becomes another version of itself, and goes back to the one before.
+void upgrade_and_die(SimCluster& cluster, SimRandom& fate) {
+  if (fate.chance(0.3)) cluster.ask_to_stop("job");
+  if (fate.chance(0.5) && cluster.ask_to_upgrade("job")) {
+    cluster.world().run_for(fate.between(milliseconds(0), milliseconds(60)));
+    if (fate.chance(0.3)) cluster.crash_master();
+  }
+  // A master does not start on a disk that is full.
+  const bool started = cluster.has_master() && cluster.master()->started();
+  if (fate.chance(0.05) && started) cluster.metadata_disk().failure = Error{ErrorCode::kIo, "the disk is full"};
+  if (fate.chance(0.3) || !started) cluster.metadata_disk().failure.reset();
+  go_back_and_die(cluster, fate);
+  restart_a_worker(cluster, fate, 0.04, 0.4);
+}
+
 void add_what_people_do(std::vector<Scenario>& all) {
   all.push_back(
       {.name = "workers_are_drained", .options = {.workers = 3}, .strike = [](SimCluster& cluster, SimRandom& fate) {
@@ -185,6 +201,11 @@ void add_what_people_do(std::vector<Scenario>& all) {
                  .type = kWindowJob,
                  .options = {.workers = 3, .checkpoint_interval_ms = 30, .base_every = 3},
                  .strike = go_back_and_die});
+  all.push_back({.name = "jobs_are_upgraded_and_go_back",
+                 .type = kUpgradedJob,
+                 .options = {.workers = 3, .base_every = 3},
+                 .steps = 60,
+                 .strike = upgrade_and_die});
   all.push_back({.name = "jobs_are_killed_and_submitted_again",
                  .jobs = {"first", "second"},
                  .options = {.workers = 2},

@@ -1,4 +1,5 @@
-// What a submit is answered where its log is not ready, or unfit; and what one who wants to go back to a checkpoint.
+// What a submit is answered where its log is not ready, or unfit; and what one who wants to go back to a checkpoint, or
+// on by other code.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +10,8 @@
 #include "common/base/check.h"
 #include "common/wire/codec.h"
 #include "tests/sim/cluster.h"
+#include "tests/sim/passing.h"
+#include "tests/sim/upgraded_job.h"
 
 namespace millrace {
 namespace {
@@ -204,6 +207,162 @@ TEST_F(GoingBack, is_done_again_where_it_was_durable_and_nobody_knew) {
   const auto resumed = cluster_.resume_from(kJob, kept_.front().batch);
   ASSERT_TRUE(resumed.has_value()) << resumed.error();
   EXPECT_TRUE(cluster_.finish()) << cluster_.state();
+}
+
+class Upgrading : public GoingBack {
+ protected:
+  void begin_upgraded(SimCluster& cluster) {
+    cluster.start();
+    cluster.submit(kJob, kUpgradedJob);
+    ASSERT_TRUE(run_to_next_checkpoint(cluster)) << cluster.state();
+  }
+  static std::vector<std::string> libraries(SimCluster& cluster) {
+    std::vector<std::string> names;
+    for (const auto& [name, bytes] : cluster.checkpoint_disk().files) {
+      if (name.ends_with(".so")) names.push_back(name);
+    }
+    return names;
+  }
+  static void upgrade_to(SimCluster& cluster, int64_t version) {
+    stop(cluster);
+    const auto upgraded = cluster.upgrade(cluster.upgrade_of(kJob, version));
+    ASSERT_TRUE(upgraded.has_value()) << upgraded.error();
+  }
+  static void expect_refusal_of(SimCluster& cluster, const api::UpgradeRequest& request, const std::string& why) {
+    const auto refused = cluster.upgrade(request);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_NE(refused.error().message.find(why), std::string::npos) << refused.error();
+  }
+  SimCluster libraries_{1, {.base_every = 2, .libraries = true, .faults = SimFaults::none()}};
+};
+
+TEST_F(Upgrading, says_what_becomes_of_each_state_and_leaves_a_way_back) {
+  begin_upgraded(libraries_);
+  const auto plan = libraries_.plan_upgrade(libraries_.upgrade_of(kJob, 2));
+  ASSERT_TRUE(plan.has_value()) << plan.error();
+  std::vector<std::string> fates;
+  for (const api::StateChange& state : plan->states) fates.push_back(state.fate + " " + state.name);
+  EXPECT_EQ(fates, (std::vector<std::string>{"new beside 2", "kept words", "dropped beside 1"}));
+
+  upgrade_to(libraries_, 2);
+  const wire::JobRecord record = durable_record(libraries_);
+  EXPECT_EQ(record.spec.version, plan->version);
+  EXPECT_EQ(record.incarnation, 2);
+  ASSERT_TRUE(record.__isset.former);
+  EXPECT_EQ(record.checkpoints, std::vector{record.former.checkpoint});
+  for (int i = 0; i < 14; ++i) ASSERT_TRUE(run_to_next_checkpoint(libraries_)) << libraries_.state();
+  EXPECT_EQ(kept_checkpoints(durable_record(libraries_)).size(), 3u);
+  for (const std::string& file : record.former.files) {
+    EXPECT_TRUE(file.empty() || libraries_.checkpoint_disk().files.contains(file)) << file << " was swept";
+  }
+
+  stop(libraries_);
+  const auto back = libraries_.resume_from(kJob, record.former.checkpoint.batch);
+  ASSERT_TRUE(back.has_value()) << back.error();
+  EXPECT_EQ(durable_record(libraries_).spec.version, 1);
+  EXPECT_EQ(durable_record(libraries_).incarnation, 3);
+  EXPECT_FALSE(durable_record(libraries_).__isset.former);
+  ASSERT_TRUE(run_to_next_checkpoint(libraries_)) << libraries_.state();
+  EXPECT_TRUE(libraries_.finish()) << libraries_.state();
+}
+
+TEST_F(Upgrading, keeps_the_libraries_that_it_may_need) {
+  begin_upgraded(libraries_);
+  for (int version = 2; version < 6; ++version) {
+    upgrade_to(libraries_, version);
+    ASSERT_TRUE(run_to_next_checkpoint(libraries_)) << libraries_.state();
+  }
+  const wire::JobRecord record = durable_record(libraries_);
+  EXPECT_EQ(record.spec.version, 5);
+  const auto stored = libraries(libraries_);
+  EXPECT_EQ(stored.size(), 3u);  // and the one before, which the next upgrade takes away
+  EXPECT_TRUE(std::ranges::count(stored, record.spec.library) == 1);
+  EXPECT_TRUE(std::ranges::count(stored, record.former.spec.library) == 1);
+  EXPECT_TRUE(libraries_.finish()) << libraries_.state();
+}
+
+TEST_F(Upgrading, is_refused_where_nothing_good_can_come_of_it) {
+  begin_upgraded(libraries_);
+  api::UpgradeRequest request = libraries_.upgrade_of(kJob, 2);
+  expect_refusal_of(libraries_, request, "stop it before");
+  stop(libraries_);
+  const wire::JobRecord before = durable_record(libraries_);
+  const auto refuse = [&](const api::UpgradeRequest& asked, const std::string& why) {
+    expect_refusal_of(libraries_, asked, why);
+    EXPECT_EQ(durable_record(libraries_), before);
+  };
+  api::UpgradeRequest old = request;
+  old.from_version = 7;
+  refuse(old, "the job is of version 1 by now");
+  api::UpgradeRequest other = request;
+  other.plan.states.back().layout = "text -> text";
+  refuse(other, "state 'words' was kept as text -> int64, and the new code keeps it as text -> text");
+  other.plan.states.clear();
+  refuse(other, "does not say what it keeps");
+  const std::string file = before.checkpoints.back().name;
+  auto& files = libraries_.checkpoint_disk().files;
+  const std::string manifest = std::exchange(files.at(file), "damaged");
+  refuse(request, "its hash is not");
+  files[file] = manifest;
+  const auto upgraded = libraries_.upgrade(request);
+  ASSERT_TRUE(upgraded.has_value()) << upgraded.error();
+  stop(libraries_);
+  request = libraries_.upgrade_of(kJob, 2);
+  expect_refusal_of(libraries_, request, "is what it would become already, version 2");
+  EXPECT_TRUE(libraries_.finish()) << libraries_.state();
+}
+
+TEST_F(Upgrading, begins_anew_where_there_is_no_checkpoint) {
+  cluster_.start();
+  cluster_.submit(kJob, kUpgradedJob);
+  stop(cluster_);
+  ASSERT_TRUE(durable_record(cluster_).checkpoints.empty());
+  upgrade_to(cluster_, 2);
+  EXPECT_FALSE(durable_record(cluster_).__isset.former);
+  ASSERT_TRUE(run_to_next_checkpoint(cluster_)) << cluster_.state();
+  EXPECT_TRUE(cluster_.finish()) << cluster_.state();
+}
+
+// The commit may be durable although the disk says that it failed, so there is no way but on.
+TEST_F(Upgrading, is_tried_until_the_disk_takes_it) {
+  begin_upgraded(cluster_);
+  stop(cluster_);
+  const auto request = cluster_.upgrade_of(kJob, 2);
+  cluster_.metadata_disk().failure = Error{ErrorCode::kIo, "the disk is full"};
+  cluster_.ask_to_upgrade(kJob);
+  const auto waits = [&] {
+    const JobController* job = cluster_.master()->find_job(kJob);
+    return job != nullptr && job->summary().problem.find("waits for the master's disk") != std::string::npos;
+  };
+  ASSERT_TRUE(cluster_.world().run_until(waits, seconds(10))) << cluster_.state();
+  EXPECT_EQ(durable_record(cluster_).spec.version, 1);
+  cluster_.metadata_disk().failure.reset();
+  const auto upgraded = [&] { return durable_record(cluster_).spec.version == 2; };
+  ASSERT_TRUE(cluster_.world().run_until(upgraded, seconds(10))) << cluster_.state();
+  EXPECT_TRUE(cluster_.finish()) << cluster_.state();
+}
+
+// By their numbers, whatever their names are.
+class NumberedTable : public PassingTable {
+ public:
+  using PassingTable::PassingTable;
+  Status restore_from(const std::vector<StatePlan>&) override { return {}; }
+};
+
+TEST_F(Upgrading, that_mixed_states_up_would_be_noticed) {
+  struct Mixing : Plant {
+    std::shared_ptr<const Job> job(std::shared_ptr<const Job> real) override {
+      return std::make_shared<PassingJob>(
+          real, [](std::unique_ptr<StateTable> table) { return std::make_unique<NumberedTable>(std::move(table)); });
+    }
+  };
+  SimCluster cluster(1, {.faults = SimFaults::none(), .plant = std::make_shared<Mixing>()});
+  cluster.append_lines(100);
+  begin_upgraded(cluster);
+  upgrade_to(cluster, 2);
+  cluster.append_lines(30);
+  EXPECT_FALSE(cluster.finish());
+  EXPECT_NE(cluster.oracle().breach(), "");
 }
 
 }  // namespace

@@ -368,10 +368,11 @@ TEST(Layout, says_what_the_bytes_of_a_value_are) {
 }
 
 TEST(Jobs, say_what_they_keep) {
-  EXPECT_THAT(plan_of(*make("word_count")).states, ElementsAre(StatePlan{"count_by_value", "int64"}));
-  EXPECT_THAT(plan_of(*make("two_sum")).states, ElementsAre(testing::Field(&StatePlan::layout, "(int64, uint64)")));
+  EXPECT_THAT(plan_of(*make("word_count")).states, ElementsAre(StatePlan{"count_by_value", "text -> int64", {}}));
+  EXPECT_THAT(plan_of(*make("two_sum")).states,
+              ElementsAre(testing::Field(&StatePlan::layout, "text -> (int64, uint64)")));
   const auto recent = plan_of(*make("recent_words", {{"window", "1m"}, {"slide", "10s"}})).states;
-  EXPECT_THAT(recent, ElementsAre(testing::Field(&StatePlan::layout, "panes of 10000 ms: int64")));
+  EXPECT_THAT(recent, ElementsAre(testing::Field(&StatePlan::layout, "text -> panes of 10000 ms: int64")));
 }
 
 }  // namespace

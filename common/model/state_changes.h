@@ -1,0 +1,41 @@
+// What becomes of a job's states where other code goes on from a checkpoint: by name, and by what their entries are.
+// The plan of an upgrade shows it, the master asks it before it stops anything, and whoever restores goes by it.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/model/job_plan.h"
+
+namespace millrace {
+
+enum class StateFate {
+  kKept,
+  kNew,      // it begins empty
+  kDropped,  // what the checkpoint has of it is left out
+  kRefused,  // nothing right could come of it
+};
+
+std::string to_string(StateFate fate);
+
+struct StateChange {
+  StateFate fate;
+  std::string name;
+  std::optional<size_t> was;  // its number in the checkpoint's keys
+  std::optional<size_t> is;   // its number in the code's
+  std::string layout_was;
+  std::string layout_is;
+  std::string problem;  // why it is refused
+};
+
+// Those of the code first, in its order, then those that it has no more. What is made of the changes of another state
+// is as old as that: it has taken up what the other one holds, change by change, so both are kept or both begin empty.
+std::vector<StateChange> changes_of_states(const std::vector<StatePlan>& stored, const std::vector<StatePlan>& now);
+
+// kInvalid: the problems.
+Status check_states(const std::vector<StateChange>& changes);
+
+}  // namespace millrace
