@@ -134,6 +134,18 @@ def test_a_job_is_upgraded_with_what_it_has_counted_and_taken_back(project, open
     assert (job.settings, job.version) == ({"least": "4"}, 1)
 
 
+def test_a_built_in_job_gets_other_settings(open_cluster):
+    append(open_cluster, "log://text", [b"a A"])
+    open_cluster.submit("word_count", "wc", "log://text", "none:")
+    open_cluster.cli("lag", "wc", "--until-zero", "30s")
+    said = open_cluster.cli("upgrade", "wc", "word_count", "--set", "words=unicode").stdout
+    assert "kept     count_by_value: text -> int64" in said
+    append(open_cluster, "log://text", [b"a A"])
+    open_cluster.cli("lag", "wc", "--until-zero", "30s")
+    assert counts(open_cluster, "wc", "a", "A") == "a\t3\nA\t1\n"
+    assert "is what it would become already" in open_cluster.cli("upgrade", "wc", "word_count", code=2).stderr
+
+
 def test_a_library_runs_on_a_cluster_through_kills_of_all_its_processes(project, open_cluster):
     library = str(project / "build/libmy_jobs.so")
     append(open_cluster, "log://text", [b"streams of long streams", b"and rivers"] * 1000)

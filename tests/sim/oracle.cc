@@ -376,6 +376,10 @@ void Oracle::check_checkpoint(Job& job, const wire::CheckpointRef& reference) {
   std::map<StatePartition, std::unique_ptr<StateTable>> tables;
   for (const wire::CheckpointFile& named : manifest->files) {
     if (named.name.empty()) continue;
+    // NAME-JOB/INCARNATION/...: a version's number is that of its first incarnation.
+    if (std::stoi(named.name.substr(named.name.find('/') + 1)) < manifest->job_version) {
+      return breach(job, reference.name + " goes on from " + named.name + ", of a former version");
+    }
     const StateFile file{named.name, static_cast<uint64_t>(named.size), static_cast<uint64_t>(named.hash),
                          static_cast<uint64_t>(named.entries)};
     std::vector<StatePartition> partitions;

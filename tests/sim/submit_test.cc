@@ -303,7 +303,11 @@ TEST_F(Upgrading, is_refused_where_nothing_good_can_come_of_it) {
   auto& files = libraries_.checkpoint_disk().files;
   const std::string manifest = std::exchange(files.at(file), "damaged");
   refuse(request, "its hash is not");
+  EXPECT_FALSE(libraries_.plan_upgrade(request).has_value());
   files[file] = manifest;
+  const auto plan = libraries_.plan_upgrade(request);
+  ASSERT_TRUE(plan.has_value()) << plan.error();
+  EXPECT_EQ(plan->states.size(), 3u);
   const auto upgraded = libraries_.upgrade(request);
   ASSERT_TRUE(upgraded.has_value()) << upgraded.error();
   stop(libraries_);
