@@ -9,8 +9,7 @@
 //                 its values are; a round's rank and status are those of its batch, and all partitions have reached
 //                 it; generations and batches never go back; nothing is written of a batch that is not durable
 //   checkpoints   opened as they are referred to: each partition is the fold at the checkpoint's batch, and no file is
-//   of
-//                 another version of the job
+//                 one of a former version of the job
 //   answers       of get and top equal the fold at the batch they state, and no client sees an earlier batch after a
 //                 later one of the same incarnation
 //

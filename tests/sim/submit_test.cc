@@ -327,6 +327,22 @@ TEST_F(Upgrading, begins_anew_where_there_is_no_checkpoint) {
   EXPECT_TRUE(cluster_.finish()) << cluster_.state();
 }
 
+TEST_F(Upgrading, of_a_version_that_has_come_to_nothing_is_from_the_checkpoint_before_it) {
+  begin_upgraded(cluster_);
+  upgrade_to(cluster_, kWrongVersion);
+  const wire::FormerVersion former = durable_record(cluster_).former;
+  cluster_.append_lines(30);
+  const auto failed = [&] { return job_of(cluster_).phase() == JobController::Phase::kFailed; };
+  ASSERT_TRUE(cluster_.world().run_until(failed, seconds(30))) << cluster_.state();
+  EXPECT_NE(job_of(cluster_).summary().problem.find("this version is wrong"), std::string::npos);
+  const auto upgraded = cluster_.upgrade(cluster_.upgrade_of(kJob, 3));
+  ASSERT_TRUE(upgraded.has_value()) << upgraded.error();
+  EXPECT_EQ(durable_record(cluster_).spec.version, 3);
+  EXPECT_EQ(durable_record(cluster_).former, former);
+  ASSERT_TRUE(run_to_next_checkpoint(cluster_)) << cluster_.state();
+  EXPECT_TRUE(cluster_.finish()) << cluster_.state();
+}
+
 // The commit may be durable although the disk says that it failed, so there is no way but on.
 TEST_F(Upgrading, is_tried_until_the_disk_takes_it) {
   begin_upgraded(cluster_);
