@@ -1,10 +1,12 @@
 // BoundedLog: a log that ends where it ended when it was first described: what is appended later is not part of it.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "common/seams/log.h"
 
@@ -53,6 +55,16 @@ class BoundedLog final : public Log {
     log_->describe([bounds = bounds_, done = std::move(done)](Result<LogDescription> description) mutable {
       if (description) description = bounds->bound(std::move(*description));
       done(std::move(description));
+    });
+  }
+
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) override {
+    log_->find_time(time_ms, [bounds = bounds_, done = std::move(done)](Result<std::vector<Offset>> found) mutable {
+      for (size_t index = 0; found && index < found->size(); ++index) {
+        const std::optional<Offset> end = bounds->end(LogPartition(static_cast<int32_t>(index)));
+        if (end) (*found)[index] = std::min((*found)[index], *end);
+      }
+      done(std::move(found));
     });
   }
 

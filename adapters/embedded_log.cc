@@ -13,6 +13,7 @@
 #include "adapters/embedded_log_segment_reader.h"
 #include "adapters/embedded_log_waker.h"
 #include "common/base/check.h"
+#include "common/model/record_batch.h"
 
 namespace millrace {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 constexpr size_t kChunkBytes = 1 << 20;  // the engine cuts batches at chunks' ends
 constexpr int kTryAgainMs = 200;         // for a log that is not there yet
 
-using DescribeDone = std::move_only_function<void(Result<LogDescription>)>;
+using Question = std::move_only_function<void()>;
 
 // What a chunk holds on to: the mapping, and the credit that it gives back in the end.
 struct ChunkOwner {
@@ -72,12 +73,11 @@ class EmbeddedLog::Core {
     *alive_ = false;
   }
 
-  void describe(DescribeDone done) {
-    {
-      const std::scoped_lock lock(mutex_);
-      describing_.push_back(std::move(done));
-    }
-    waker_->wake();
+  void describe(std::move_only_function<void(Result<LogDescription>)> done) {
+    ask([this] { return describe_now(); }, std::move(done));
+  }
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+    ask([this, time_ms] { return find_time_now(time_ms); }, std::move(done));
   }
 
   std::shared_ptr<ReaderState> add(const LogReaderOptions& options, LogReaderHandler* handler) {
@@ -98,10 +98,29 @@ class EmbeddedLog::Core {
   }
 
  private:
+  // What the reading thread finds is answered on the loop.
+  template <typename Find, typename Done>
+  void ask(Find find, Done done) {
+    {
+      const std::scoped_lock lock(mutex_);
+      questions_.push_back([this, find = std::move(find), done = std::move(done)]() mutable {
+        loop_.post([alive = alive_, done = std::move(done), found = find()]() mutable {
+          if (*alive) done(std::move(found));
+        });
+      });
+    }
+    waker_->wake();
+  }
+
+  bool stopping() {
+    const std::scoped_lock lock(mutex_);
+    return stopping_;
+  }
   void run();
-  bool take_work(std::vector<std::shared_ptr<ReaderState>>& readers, std::vector<DescribeDone>& describing);
+  bool take_work(std::vector<std::shared_ptr<ReaderState>>& readers, std::vector<Question>& questions);
   Status connect();
   Result<LogDescription> describe_now();
+  Result<std::vector<Offset>> find_time_now(int64_t time_ms);
   bool serve(const std::shared_ptr<ReaderState>& reader);
   bool deliver(const std::shared_ptr<ReaderState>& reader, const Announced& announced);
   void report(const std::shared_ptr<ReaderState>& reader, Error error);
@@ -115,7 +134,7 @@ class EmbeddedLog::Core {
   // Guarded by mutex_.
   std::mutex mutex_;
   std::vector<std::shared_ptr<ReaderState>> readers_;
-  std::vector<DescribeDone> describing_;
+  std::vector<Question> questions_;
   bool stopping_ = false;
 
   // The reading thread's.
@@ -129,29 +148,25 @@ class EmbeddedLog::Core {
 void EmbeddedLog::Core::run() {
   pthread_setname_np(pthread_self(), "embedded-log");
   std::vector<std::shared_ptr<ReaderState>> readers;
-  std::vector<DescribeDone> describing;
+  std::vector<Question> questions;
   for (;;) {
     waker_->prepare();
-    if (!take_work(readers, describing)) return;
-    bool busy = !describing.empty();
-    for (DescribeDone& done : describing) {
-      loop_.post([alive = alive_, done = std::move(done), description = describe_now()]() mutable {
-        if (*alive) done(std::move(description));
-      });
-    }
+    if (!take_work(readers, questions)) return;
+    bool busy = !questions.empty();
+    for (Question& question : questions) question();
     try_again_ = false;
     for (const auto& reader : readers) busy = serve(reader) || busy;
     readers.clear();
-    describing.clear();
+    questions.clear();
     if (!busy) waker_->sleep(try_again_ ? kTryAgainMs : -1);
   }
 }
 
 bool EmbeddedLog::Core::take_work(std::vector<std::shared_ptr<ReaderState>>& readers,
-                                  std::vector<DescribeDone>& describing) {
+                                  std::vector<Question>& questions) {
   const std::scoped_lock lock(mutex_);
   readers = readers_;
-  describing.swap(describing_);
+  questions.swap(questions_);
   return !stopping_;
 }
 
@@ -182,6 +197,30 @@ Result<LogDescription> EmbeddedLog::Core::describe_now() {
     description.partitions.push_back({LogPartition(index), announced->begin, announced->end, -1});
   }
   return description;
+}
+
+// Reads from the begin: the times of records that several writers append need not ascend.
+Result<std::vector<Offset>> EmbeddedLog::Core::find_time_now(int64_t time_ms) {
+  const auto description = describe_now();
+  if (!description) return std::unexpected(description.error());
+  std::vector<Offset> offsets;
+  for (const LogDescription::Partition& partition : description->partitions) {
+    const auto announced = announcement_->read(partition.id);
+    if (!announced) return fail(ErrorCode::kUnavailable, log_.string() + " is not announced; try again");
+    EmbeddedLogSegmentReader segments(partition_folder(log_, partition.id), announced->begin, std::nullopt);
+    std::optional<Offset> first;
+    while (!first && !stopping()) {
+      const Offset from = segments.offset();
+      const auto piece = segments.next(*announced, kChunkBytes, SIZE_MAX);
+      if (!piece) return std::unexpected(piece.error());
+      if (!*piece) break;
+      auto found = millrace::find_time((*piece)->bytes, from, time_ms);
+      if (!found) return std::unexpected(found.error());
+      first = *found;
+    }
+    offsets.push_back(first.value_or(announced->end));
+  }
+  return offsets;
 }
 
 bool EmbeddedLog::Core::serve(const std::shared_ptr<ReaderState>& reader) {
@@ -261,8 +300,12 @@ EmbeddedLog::~EmbeddedLog() {
   CHECK_EQ(core_.use_count(), 1) << "readers outlive their log";
 }
 
-void EmbeddedLog::describe(DescribeDone done) {
+void EmbeddedLog::describe(std::move_only_function<void(Result<LogDescription>)> done) {
   core_->describe(std::move(done));
+}
+
+void EmbeddedLog::find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+  core_->find_time(time_ms, std::move(done));
 }
 
 std::unique_ptr<LogReader> EmbeddedLog::open(const LogReaderOptions& options, LogReaderHandler* handler) {

@@ -194,6 +194,25 @@ Result<LogDescription> KafkaHandle::describe(Duration timeout, const std::atomic
   return description;
 }
 
+Result<std::vector<Offset>> KafkaHandle::find_time(int64_t time_ms, Duration timeout,
+                                                   const std::atomic<bool>& stopping) {
+  lasting_error_ = RD_KAFKA_RESP_ERR_NO_ERROR;
+  unresolved_ = false;
+  const Patience patience(timeout, stopping);
+  const auto topic = ask_topic(patience);
+  if (!topic) return std::unexpected(topic.error());
+  heard();
+  // The ends first: what is appended meanwhile is later than them.
+  const auto ends = ask_offsets(*topic, RD_KAFKA_OFFSET_END, patience);
+  if (!ends) return std::unexpected(ends.error());
+  auto found = ask_offsets(*topic, std::max<int64_t>(time_ms, 0), patience);
+  if (!found) return std::unexpected(found.error());
+  for (size_t index = 0; index < found->size(); ++index) {
+    if ((*found)[index].value() == RD_KAFKA_OFFSET_END) (*found)[index] = (*ends)[index];
+  }
+  return found;
+}
+
 Result<KafkaHandle::Topic> KafkaHandle::ask_topic(const Patience& patience) {
   KafkaMetadata metadata;
   rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -213,21 +232,24 @@ Result<KafkaHandle::Topic> KafkaHandle::ask_topic(const Patience& patience) {
   return topic;
 }
 
-// Of all partitions at once: one request to each leader, so that one that is away costs the time of one question.
+// The first offsets of a time, which is -1 where there is none so late, or of one of the protocol's names for the begin
+// and the end. Of all partitions at once: one request to each leader, so that one that is away costs the time of one
+// question.
 Result<std::vector<Offset>> KafkaHandle::ask_offsets(const Topic& topic, int64_t which, const Patience& patience) {
   KafkaPartitionList list;
   rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
   do {
     list.reset(rd_kafka_topic_partition_list_new(static_cast<int>(topic.partitions.size())));
     for (const LogPartition partition : topic.partitions) {
-      // The protocol's names for the begin and the end stand in the place of a time.
       rd_kafka_topic_partition_list_add(list.get(), options_.topic.c_str(), partition.value())->offset = which;
     }
     error = rd_kafka_offsets_for_times(client_, list.get(), patience.step_ms());
     for (int index = 0; index < list->cnt && error == RD_KAFKA_RESP_ERR_NO_ERROR; ++index) {
       const rd_kafka_topic_partition_t& answer = list->elems[index];
-      error = answer.err == RD_KAFKA_RESP_ERR_NO_ERROR && answer.offset < 0 ? RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
-                                                                            : answer.err;
+      const bool none_so_late = which >= 0 && answer.offset == RD_KAFKA_OFFSET_END;
+      error = answer.err == RD_KAFKA_RESP_ERR_NO_ERROR && answer.offset < 0 && !none_so_late
+                  ? RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
+                  : answer.err;
     }
   } while (ask_again(error, patience));
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected(explain("cannot ask for the offsets of", error));

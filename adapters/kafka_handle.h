@@ -60,9 +60,12 @@ class KafkaHandle {
   void probe();
 
   // Asks the brokers; blocks in steps until `timeout` in all, or until `stopping` is set. What may pass (no leader yet,
-  // a broker away) is asked again until then; that there is no such topic a second long, for one just made is not known
-  // to every broker yet.
+  // a broker away) is asked again until then; that there is no such topic for kNewTopicTime, since
+  // one just made is not known to every broker yet.
   Result<LogDescription> describe(Duration timeout, const std::atomic<bool>& stopping);
+
+  // Log::find_time(), in the same way.
+  Result<std::vector<Offset>> find_time(int64_t time_ms, Duration timeout, const std::atomic<bool>& stopping);
 
   [[nodiscard]] bool reads(LogPartition partition) const { return partitions_.contains(partition); }
   // Delivers the partition from an offset on into a queue of its own, which wakes the waker.

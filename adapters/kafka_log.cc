@@ -20,7 +20,7 @@ constexpr size_t kChunkBytes = 1 << 20;  // the engine cuts batches at chunks' e
 constexpr Duration kDescribeTimeout = std::chrono::seconds(5);
 constexpr Duration kLongestSleep = std::chrono::seconds(1);  // librdkafka wants to be polled now and then
 
-using DescribeDone = std::move_only_function<void(Result<LogDescription>)>;
+using Question = std::move_only_function<void()>;
 
 // The read-ahead of one reader: bytes of chunks that were delivered and not yet released.
 struct Credit {
@@ -77,12 +77,11 @@ class KafkaLog::Core {
     *alive_ = false;
   }
 
-  void describe(DescribeDone done) {
-    {
-      const std::scoped_lock lock(mutex_);
-      describing_.push_back(std::move(done));
-    }
-    waker_->wake();
+  void describe(std::move_only_function<void(Result<LogDescription>)> done) {
+    ask([this] { return handles_.front()->describe(kDescribeTimeout, stopping_); }, std::move(done));
+  }
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+    ask([this, time_ms] { return handles_.front()->find_time(time_ms, kDescribeTimeout, stopping_); }, std::move(done));
   }
 
   std::shared_ptr<ReaderState> add(const LogReaderOptions& options, LogReaderHandler* handler) {
@@ -102,9 +101,22 @@ class KafkaLog::Core {
   }
 
  private:
+  // What the thread finds is answered on the loop.
+  template <typename Find, typename Done>
+  void ask(Find find, Done done) {
+    {
+      const std::scoped_lock lock(mutex_);
+      questions_.push_back([this, find = std::move(find), done = std::move(done)]() mutable {
+        loop_.post([alive = alive_, done = std::move(done), found = find()]() mutable {
+          if (*alive) done(std::move(found));
+        });
+      });
+    }
+    waker_->wake();
+  }
+
   void run();
-  void take_work(std::vector<DescribeDone>& describing);
-  void answer(std::vector<DescribeDone>& describing);
+  std::vector<Question> take_work();
   bool serve(const std::shared_ptr<ReaderState>& reader);
   Result<KafkaHandle*> free_handle(LogPartition partition);
   bool begin(const std::shared_ptr<ReaderState>& reader);
@@ -123,7 +135,7 @@ class KafkaLog::Core {
   // Guarded by mutex_.
   std::mutex mutex_;
   ReaderList opened_;
-  std::vector<DescribeDone> describing_;
+  std::vector<Question> questions_;
 
   // The thread's.
   std::vector<std::unique_ptr<KafkaHandle>> handles_;  // never empty; outlive the streams
@@ -134,10 +146,8 @@ class KafkaLog::Core {
 
 void KafkaLog::Core::run() {
   pthread_setname_np(pthread_self(), "kafka-log");
-  std::vector<DescribeDone> describing;
   while (!stopping_) {
-    take_work(describing);
-    answer(describing);
+    for (Question& question : take_work()) question();
     for (const auto& handle : handles_) {
       handle->poll();
       handle->probe();
@@ -155,7 +165,7 @@ void KafkaLog::Core::run() {
   handles_.clear();
 }
 
-void KafkaLog::Core::take_work(std::vector<DescribeDone>& describing) {
+std::vector<Question> KafkaLog::Core::take_work() {
   // Ended ones first: they free what the new ones need. Their states may be held longer by posted chunks.
   for (const auto& reader : readers_) {
     if (reader->closed) reader->stream = nullptr;
@@ -164,18 +174,7 @@ void KafkaLog::Core::take_work(std::vector<DescribeDone>& describing) {
   const std::scoped_lock lock(mutex_);
   readers_.insert(readers_.end(), opened_.begin(), opened_.end());
   opened_.clear();
-  describing.swap(describing_);
-}
-
-void KafkaLog::Core::answer(std::vector<DescribeDone>& describing) {
-  if (describing.empty()) return;
-  const Result<LogDescription> description = handles_.front()->describe(kDescribeTimeout, stopping_);
-  for (DescribeDone& done : describing) {
-    loop_.post([alive = alive_, done = std::move(done), description]() mutable {
-      if (*alive) done(std::move(description));
-    });
-  }
-  describing.clear();
+  return std::exchange(questions_, {});
 }
 
 bool KafkaLog::Core::serve(const std::shared_ptr<ReaderState>& reader) {
@@ -295,8 +294,12 @@ KafkaLog::~KafkaLog() {
   CHECK_EQ(core_.use_count(), 1) << "readers outlive their log";
 }
 
-void KafkaLog::describe(DescribeDone done) {
+void KafkaLog::describe(std::move_only_function<void(Result<LogDescription>)> done) {
   core_->describe(std::move(done));
+}
+
+void KafkaLog::find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+  core_->find_time(time_ms, std::move(done));
 }
 
 std::unique_ptr<LogReader> KafkaLog::open(const LogReaderOptions& options, LogReaderHandler* handler) {

@@ -169,6 +169,22 @@ Offset MemoryTopic::end(LogPartition partition) const {
   return at(partition).end;
 }
 
+Result<std::vector<Offset>> MemoryTopic::find_time(int64_t time_ms) const {
+  std::vector<Offset> offsets;
+  const std::scoped_lock lock(mutex_);
+  if (partitions_.empty()) return fail(ErrorCode::kNotFound, "there is no such log in memory");
+  for (const Partition& partition : partitions_) {
+    std::optional<Offset> first;
+    for (const Appended& each : partition.appended) {
+      auto found = millrace::find_time(each.bytes.view(), each.range.from, time_ms);
+      if (!found) return std::unexpected(found.error());
+      if ((first = *found)) break;
+    }
+    offsets.push_back(first.value_or(partition.end));
+  }
+  return offsets;
+}
+
 Result<MemoryTopic::Appended> MemoryTopic::find(LogPartition partition, Offset offset) const {
   const std::scoped_lock lock(mutex_);
   const Partition& in = at(partition);
@@ -195,6 +211,12 @@ void MemoryLog::describe(std::move_only_function<void(Result<LogDescription>)> d
     LogDescription description = topic->describe();
     if (description.partitions.empty()) return done(fail(ErrorCode::kNotFound, "there is no such log in memory"));
     done(std::move(description));
+  });
+}
+
+void MemoryLog::find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+  loop_.post([weak = std::weak_ptr(alive_), topic = topic_, time_ms, done = std::move(done)]() mutable {
+    if (!weak.expired()) done(topic->find_time(time_ms));
   });
 }
 

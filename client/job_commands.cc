@@ -11,6 +11,7 @@
 #include "client/job_options.h"
 #include "client/options.h"
 #include "client/output.h"
+#include "common/model/start_at.h"
 
 namespace millrace::client {
 namespace {
@@ -132,8 +133,14 @@ void add_submit(CLI::App& app, Session& session) {
   command->add_option("--checkpoint-interval", arguments->checkpoint_interval, "Time between checkpoints")
       ->check(check_duration)
       ->capture_default_str();
-  command->add_option("--start", request.start, "Where to begin: earliest or latest")
-      ->check(CLI::IsMember({"earliest", "latest"}))
+  command
+      ->add_option("--start", request.start,
+                   "Where to begin: earliest, latest, a time in UTC like 2026-11-21T20:30:00Z, or the offset of each "
+                   "partition like 0=1500,1=0")
+      ->check([](const std::string& text) {
+        const auto start = parse_start(text);
+        return start ? "" : start.error().message;
+      })
       ->capture_default_str();
   command->add_option("--state-partitions", request.state_partitions, "Parts of the state that workers share")
       ->check(CLI::Range(1, 4096))

@@ -47,6 +47,7 @@ class ControlService : public ApiService {
   // The same, of a job that nothing else is done with just now.
   Result<JobController*> find_idle(const std::string& name);
   void describe_log(const std::shared_ptr<Submission>& held);
+  void find_start(const std::shared_ptr<Submission>& held, const LogDescription& log);
   void claim_sink(const std::shared_ptr<Submission>& held);
   [[nodiscard]] Status check_directory(const std::string& receiver) const;
   void store_library(const std::shared_ptr<Submission>& submission);

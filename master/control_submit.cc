@@ -7,6 +7,7 @@
 #include "common/base/check.h"
 #include "common/model/address.h"
 #include "common/model/hash.h"
+#include "common/model/start_at.h"
 #include "common/model/uri.h"
 #include "master/control_service.h"
 
@@ -26,12 +27,42 @@ constexpr Duration kSettlePause = std::chrono::milliseconds(20);
 constexpr int kReleaseTries = 60;
 constexpr Duration kReleasePause = std::chrono::milliseconds(1000);
 
+// Of a start that is no time.
+Result<std::vector<Offset>> offsets_to_start_at(const StartAt& start, const LogDescription& log) {
+  std::vector<Offset> offsets;
+  for (const LogDescription::Partition& partition : log.partitions) {
+    if (start.place != StartAt::Place::kOffsets) {
+      offsets.push_back(start.place == StartAt::Place::kLatest ? partition.end : partition.begin);
+      continue;
+    }
+    const std::string name = "partition " + std::to_string(partition.id.value());
+    const auto given = start.offsets.find(partition.id);
+    if (given == start.offsets.end()) {
+      return fail(ErrorCode::kInvalid, "--start names no offset of " + name + "; name one of each of the " +
+                                           std::to_string(log.partitions.size()) + " partitions");
+    }
+    if (given->second < partition.begin || given->second > partition.end) {
+      return fail(ErrorCode::kInvalid, "--start: " + name + " holds the offsets " +
+                                           std::to_string(partition.begin.value()) + " to " +
+                                           std::to_string(partition.end.value()) + "; " +
+                                           std::to_string(given->second.value()) + " is none of them");
+    }
+    offsets.push_back(given->second);
+  }
+  if (start.offsets.size() > log.partitions.size()) {
+    return fail(ErrorCode::kInvalid,
+                "--start names partition " + std::to_string(start.offsets.rbegin()->first.value()) +
+                    "; the source has partitions 0 to " + std::to_string(log.partitions.size() - 1));
+  }
+  return offsets;
+}
+
 }  // namespace
 
 // One submit under way.
 struct ControlService::Submission {
   wire::JobRecord record;
-  std::string start;
+  StartAt start;
   std::unique_ptr<Log> log;
   std::unique_ptr<Sink> sink;
   std::string library;  // the bytes
@@ -127,8 +158,8 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
   if (request.checkpoint_interval_ms < request.batch_interval_ms || request.checkpoint_interval_ms > 86'400'000) {
     return invalid("--checkpoint-interval must be from the batch interval to 24h");
   }
-  if (request.start != "earliest" && request.start != "latest") {
-    return invalid("--start must be earliest or latest, not '" + request.start.substr(0, 40) + "'");
+  if (const Result<StartAt> start = parse_start(request.start); !start.has_value()) {
+    return invalid("--start: " + start.error().message);
   }
   if (request.state_partitions < 1 || request.state_partitions > 4096) {
     return invalid("--state-partitions must be from 1 to 4096");
@@ -206,7 +237,7 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   submission->record.state = wire::JobState::RUNNING;
   submission->record.created_ms = master_.deps().clock.wall_now().unix_ms;
   submission->record.spec = std::move(*spec);
-  submission->start = request.start;
+  submission->start = *parse_start(request.start);
   submission->log = std::move(*log);
   submission->sink = std::move(*sink);
   submission->library = std::move(request.library);
@@ -270,13 +301,33 @@ void ControlService::describe_log(const std::shared_ptr<Submission>& held) {
     if (described->partitions.empty()) {
       return finish_submission(submission, fail(ErrorCode::kNotFound, "the source has no partitions"));
     }
-    wire::JobSpec& spec = submission->record.spec;
-    spec.topic_id = described->topic_id;
-    for (const LogDescription::Partition& partition : described->partitions) {
-      spec.start_offsets.push_back((submission->start == "latest" ? partition.end : partition.begin).value());
+    submission->record.spec.topic_id = described->topic_id;
+    find_start(submission, *described);
+  }));
+}
+
+void ControlService::find_start(const std::shared_ptr<Submission>& held, const LogDescription& log) {
+  const auto begin = [this, log](const std::shared_ptr<Submission>& submission, const std::vector<Offset>& offsets) {
+    for (size_t index = 0; index < log.partitions.size(); ++index) {
+      submission->record.spec.start_offsets.push_back(std::max(offsets[index], log.partitions[index].begin).value());
     }
     store_library(submission);
-  }));
+  };
+  if (held->start.place != StartAt::Place::kTime) {
+    const auto offsets = offsets_to_start_at(held->start, log);
+    if (!offsets.has_value()) return finish_submission(held, std::unexpected(offsets.error()));
+    return begin(held, *offsets);
+  }
+  held->log->find_time(
+      held->start.time_ms, lifetime_.guard([this, begin, partitions = log.partitions.size(),
+                                            weak = std::weak_ptr(held)](Result<std::vector<Offset>> found) {
+        const auto submission = weak.lock();
+        if (found.has_value() && found->size() < partitions) {
+          found = fail(ErrorCode::kUnavailable, "the source changed while it was looked at; submit again");
+        }
+        if (!found.has_value()) return finish_submission(submission, std::unexpected(found.error()));
+        begin(submission, *found);
+      }));
 }
 
 // The library is in the store before the sink is claimed. Until the job is in the registry it stands among the killed

@@ -47,7 +47,7 @@ struct SubmitRequest {
   4: string sink                    // redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] or none:
   5: i64 batch_interval_ms = 100
   6: i64 checkpoint_interval_ms = 1000
-  7: string start = "earliest"      // earliest or latest
+  7: string start = "earliest"      // earliest, latest, a time in UTC (2026-11-21T20:30:00Z), or offsets (0=1500,1=0)
   8: map<string, string> settings
   9: map<string, string> source_config   // librdkafka settings
   10: bool take_over = false        // replace keys of another job in the sink

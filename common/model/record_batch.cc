@@ -115,6 +115,20 @@ Result<int64_t> count_records(std::string_view bytes, OffsetRange range) {
   return total;
 }
 
+Result<std::optional<Offset>> find_time(std::string_view bytes, Offset from, int64_t time_ms) {
+  RecordBatchCursor batches(bytes);
+  for (RecordBatchView batch; batches.next(batch);) {
+    if (batch.is_control() || batch.next_offset() <= from || batch.max_timestamp_ms() < time_ms) continue;
+    RecordCursor records(batch);
+    for (RecordView record; records.next(record);) {
+      if (record.offset >= from && record.timestamp_ms >= time_ms) return record.offset;
+    }
+    if (Status status = records.status(); !status) return std::unexpected(status.error());
+  }
+  if (Status status = batches.status(); !status) return std::unexpected(status.error());
+  return std::nullopt;
+}
+
 void RecordBatchBuilder::make_room(size_t bytes) {
   const size_t needed = used_ + bytes;
   if (needed <= buffer_.size()) return;

@@ -163,6 +163,10 @@ class RecordCursor {
 // alone where a batch lies within the range. kCorrupt as the cursors say.
 Result<int64_t> count_records(std::string_view batches, OffsetRange range);
 
+// The first record of whole batches with an offset from `from` on and a timestamp from `time_ms` on; those of control
+// batches do not count. none: there is no such record. kCorrupt as the cursors say.
+Result<std::optional<Offset>> find_time(std::string_view batches, Offset from, int64_t time_ms);
+
 // The producer's fields of a batch: who wrote it, for the removal of repeated appends.
 struct ProducerStamp {
   int64_t id = -1;

@@ -80,6 +80,10 @@ class Log {
   // Asks what the log is now. kNotFound: no such topic. kUnavailable, kTimeout: it could not be asked.
   virtual void describe(std::move_only_function<void(Result<LogDescription>)> done) = 0;
 
+  // Asks where the records of a time begin: of each partition, in their order, the offset of the first record whose
+  // timestamp is `time_ms` (Unix milliseconds) or later; where there is none, its end. Errors as of describe().
+  virtual void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) = 0;
+
   [[nodiscard]] virtual std::unique_ptr<LogReader> open(const LogReaderOptions& options, LogReaderHandler* handler) = 0;
 };
 

@@ -1,9 +1,11 @@
 """Counting, without faults: every count equals the oracle's, through both kinds of log and with several jobs."""
 
+import datetime
 import itertools
 import json
 
 import oracle
+import pytest
 import record_log
 from harness import Feeder, check_word_count, prose, with_bad_records
 from processes import wait_for
@@ -41,6 +43,27 @@ def test_start_at_latest_counts_only_what_comes_after(cluster, redis, shared_kaf
     cluster.submit("word_count", "late", uri, redis.uri, "--start", "latest")
     append(cluster, uri, [b"new words"] * 50)
     wait_for("the new words", lambda: redis.counts("late") == {b"new": 50, b"words": 50})
+
+
+@pytest.mark.parametrize("kafka", [True, False])
+def test_start_at_a_time_and_at_offsets(cluster, redis, shared_kafka, kafka):
+    uri = shared_kafka.uri(shared_kafka.topic("timed", 1)) if kafka else "log://timed"
+    options = () if kafka else ("--partitions", "1")
+    append(cluster, uri, [b"old"] * 100, options)
+    begin = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(milliseconds=2)
+    begin = begin.replace(microsecond=begin.microsecond // 1000 * 1000)
+    wait_for("the next moment", lambda: datetime.datetime.now(datetime.timezone.utc) > begin)
+    append(cluster, uri, [b"new words"] * 50, options)
+    cluster.submit("word_count", "t", uri, redis.uri, "--start", begin.isoformat(timespec="milliseconds")[:23] + "Z")
+    wait_for("the new words", lambda: redis.counts("t") == {b"new": 50, b"words": 50})
+    cluster.submit("word_count", "o", uri, redis.uri, "--start", "0=120")
+    wait_for("the last thirty", lambda: redis.counts("o") == {b"new": 30, b"words": 30})
+    for start, said in [("0=151", "partition 0 holds the offsets 0 to 150; 151 is none of them"),
+                              ("0=1,1=1", "--start names partition 1; the source has partitions 0 to 0"),
+                              ("1=1", "--start names no offset of partition 0"),
+                              ("yesterday", "a time in UTC like 2026-11-21T20:30:00Z")]:
+        submit = ("submit", "word_count", "--name", "x", "--source", uri, "--sink", redis.uri, "--start", start)
+        assert said in cluster.cli(*submit, code=2).stderr
 
 
 def test_a_record_that_is_too_long_is_a_dead_letter(cluster, redis):

@@ -10,10 +10,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <future>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -63,6 +67,13 @@ class LogConformance : public testing::Test {
   Result<LogDescription> describe(Log& log) {
     std::promise<Result<LogDescription>> answer;
     loop_.post([&] { log.describe([&](Result<LogDescription> got) { answer.set_value(std::move(got)); }); });
+    return answer.get_future().get();
+  }
+
+  Result<std::vector<Offset>> find_time(Log& log, int64_t time_ms) {
+    std::promise<Result<std::vector<Offset>>> answer;
+    loop_.post(
+        [&] { log.find_time(time_ms, [&](Result<std::vector<Offset>> got) { answer.set_value(std::move(got)); }); });
     return answer.get_future().get();
   }
 
@@ -284,6 +295,51 @@ TYPED_TEST_P(LogConformance, tells_that_data_is_lost_below_the_oldest_record) {
   EXPECT_GE(description->partitions[0].begin, Offset(10));
 }
 
+TYPED_TEST_P(LogConformance, finds_where_the_records_of_a_time_begin) {
+  // Of several times, as far as the log sets them by itself.
+  for (int round = 0; round < 5; ++round) {
+    const auto before = std::chrono::system_clock::now();
+    while (std::chrono::system_clock::now() - before < std::chrono::milliseconds(3)) std::this_thread::yield();
+    this->append(this->kFirst, numbered("v", 3 * round, 3 * round + 3));
+  }
+  this->append(this->kSecond, {"one"});
+  ChunkCollector collector(true);
+  this->open(collector, this->kFirst, 0);
+  ASSERT_TRUE(collector.wait_for_records(15)) << collector.last_error();
+  std::vector<int64_t> times;
+  auto chunks = collector.release();
+  for (const LogChunk& chunk : chunks) {
+    RecordBatchCursor batches(chunk.bytes.view());
+    for (RecordBatchView batch; batches.next(batch);) {
+      RecordCursor records(batch);
+      for (RecordView record; records.next(record);) {
+        if (record.offset == Offset(static_cast<int64_t>(times.size()))) times.push_back(record.timestamp_ms);
+      }
+    }
+  }
+  this->loop_.run_and_wait([&] { chunks.clear(); });
+  this->close_all();  // A question to a broker waits behind what a reader waits for there.
+  ASSERT_EQ(times.size(), 15u);
+  for (const int64_t time : std::set(times.begin(), times.end())) {
+    for (const int64_t asked : {time - 1, time, time + 1}) {
+      const auto found = this->find_time(*this->log_, asked);
+      ASSERT_TRUE(found) << found.error();
+      ASSERT_EQ(found->size(), 2u);
+      const auto first = std::ranges::find_if(times, [&](int64_t each) { return each >= asked; });
+      EXPECT_EQ((*found)[0], Offset(first - times.begin())) << "asked for " << asked;
+    }
+  }
+  const auto far = this->find_time(*this->log_, times.back() + 3'600'000);
+  ASSERT_TRUE(far) << far.error();
+  EXPECT_EQ(*far, (std::vector<Offset>{Offset(15), Offset(1)}));
+  std::unique_ptr<Log> unknown;
+  this->loop_.run_and_wait([&] { unknown = this->bed_.open_unknown(this->loop_); });
+  const auto none = this->find_time(*unknown, 0);
+  this->loop_.run_and_wait([&] { unknown = nullptr; });
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().code, ErrorCode::kNotFound) << none.error();
+}
+
 TYPED_TEST_P(LogConformance, delivers_empty_and_large_records) {
   std::vector<std::string> values = {"", std::string(1 << 19, 'x'), "", "small", std::string(3 << 18, 'y')};
   for (const std::string& value : values) this->append(this->kFirst, {value});
@@ -304,6 +360,6 @@ REGISTER_TYPED_TEST_SUITE_P(LogConformance, describes_its_partitions_and_how_far
                             delivers_one_chunk_even_if_that_exceeds_the_read_ahead,
                             keeps_the_bytes_of_a_chunk_beyond_its_reader_and_log,
                             tells_that_data_is_lost_behind_the_end, tells_that_data_is_lost_below_the_oldest_record,
-                            delivers_empty_and_large_records);
+                            finds_where_the_records_of_a_time_begin, delivers_empty_and_large_records);
 
 }  // namespace millrace

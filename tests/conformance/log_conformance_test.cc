@@ -19,13 +19,17 @@ class FakeLogBed {
   std::unique_ptr<Log> open(TaskLoop& loop) { return std::make_unique<FakeLog>(topic_, loop); }
   std::unique_ptr<Log> open_unknown(TaskLoop& loop) { return std::make_unique<FakeLog>(absent_, loop); }
   void append(EventLoop& loop, LogPartition partition, const std::vector<std::string>& values) {
-    loop.run_and_wait([&] { topic_.append(partition, values); });
+    loop.run_and_wait([&] {
+      for (const std::string& value : values) topic_.append(partition, {time_ms_, std::nullopt, value});
+      time_ms_ += 10;
+    });
   }
   void drop_oldest(EventLoop& loop, LogPartition partition, Offset begin) {
     loop.run_and_wait([&] { topic_.retain_from(partition, begin); });
   }
 
  private:
+  int64_t time_ms_ = 1000;
   FakeTopic topic_{2, 1};
   FakeTopic absent_{0, 1};
 };
@@ -76,11 +80,12 @@ class MemoryLogBed {
     return std::make_unique<MemoryLog>(std::make_shared<MemoryTopic>(0, 0), loop);
   }
   void append(EventLoop&, LogPartition partition, const std::vector<std::string>& values) {
-    EXPECT_TRUE(topic_->append(partition, std::vector<std::string_view>(values.begin(), values.end()), 0));
+    EXPECT_TRUE(topic_->append(partition, std::vector<std::string_view>(values.begin(), values.end()), time_ms_ += 10));
   }
   void drop_oldest(EventLoop&, LogPartition partition, Offset begin) { topic_->forget_below(partition, begin); }
 
  private:
+  int64_t time_ms_ = 1000;
   std::shared_ptr<MemoryTopic> topic_ = std::make_shared<MemoryTopic>(2, 64 << 20);
 };
 

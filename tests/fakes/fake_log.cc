@@ -222,6 +222,23 @@ void FakeLog::describe(std::move_only_function<void(Result<LogDescription>)> don
   });
 }
 
+void FakeLog::find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+  loop_.schedule(options_.latency, [this, time_ms, alive = std::weak_ptr(alive_), done = std::move(done)]() mutable {
+    if (alive.expired()) return;
+    if (!topic_.available_) return done(fail(ErrorCode::kUnavailable, "the fake topic is away"));
+    if (topic_.partitions_.empty()) return done(fail(ErrorCode::kNotFound, "the fake topic does not exist"));
+    std::vector<Offset> found;
+    for (const FakeTopic::Partition& partition : topic_.partitions_) {
+      const auto begin = partition.records.begin() + partition.begin.value();
+      const auto first = std::find_if(begin, partition.records.end(), [&](const auto& record) {
+        return record && record->timestamp_ms >= time_ms;
+      });
+      found.emplace_back(first - partition.records.begin());
+    }
+    done(std::move(found));
+  });
+}
+
 std::unique_ptr<LogReader> FakeLog::open(const LogReaderOptions& options, LogReaderHandler* handler) {
   struct Handle final : LogReader {
     explicit Handle(std::shared_ptr<FakeTopic::Reader> its_reader) : reader(std::move(its_reader)) {}

@@ -87,6 +87,7 @@ class FakeLog final : public Log {
   ~FakeLog() override;
 
   void describe(std::move_only_function<void(Result<LogDescription>)> done) override;
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) override;
   [[nodiscard]] std::unique_ptr<LogReader> open(const LogReaderOptions& options, LogReaderHandler* handler) override;
 
  private:
