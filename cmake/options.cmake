@@ -8,6 +8,11 @@ endif()
 if(MILLRACE_SANITIZE)
   target_compile_options(millrace_options INTERFACE -fsanitize=${MILLRACE_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(millrace_options INTERFACE -fsanitize=${MILLRACE_SANITIZE})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # A check before each access, a quarter of the build's time: AddressSanitizer stops at null all the same, and
+    # what parses is checked for alignment by the fuzz targets, which clang builds.
+    target_compile_options(millrace_options INTERFACE -fno-sanitize=null,alignment)
+  endif()
 endif()
 target_include_directories(millrace_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(millrace_options INTERFACE MILLRACE_VERSION="${PROJECT_VERSION}")
