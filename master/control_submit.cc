@@ -275,7 +275,10 @@ Status check_library(const std::string& library, const JobPlan& plan) {
     return fail(ErrorCode::kInvalid, "a rank needs a name and a size, and no rank has neither");
   }
   size_t bytes = 0;
-  for (const StatePlan& state : plan.states) bytes += state.name.size() + state.layout.size();
+  for (const StatePlan& state : plan.states) {
+    bytes += state.name.size() + state.layout.size();
+    for (const std::string& source : state.of) bytes += source.size();
+  }
   if (bytes > kMaxTextBytes) {
     return fail(ErrorCode::kInvalid, "the names and layouts of the job's states are " + std::to_string(bytes) +
                                          " bytes; together they may be " + std::to_string(kMaxTextBytes));
