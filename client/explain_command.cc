@@ -1,4 +1,5 @@
 // explain: what a job is made of. Of a library it asks a process of its own, which is this command with --here.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "client/arguments.h"
@@ -19,6 +20,10 @@ nlohmann::ordered_json json_of(const ExplainedJob& job) {
   auto states = nlohmann::ordered_json::array();
   for (const auto& state : job.plan.states)
     states.push_back({{"name", state.name}, {"layout", state.layout}, {"of", state.of}});
+  auto outputs = nlohmann::ordered_json::array();
+  for (const api::OutputPlan& output : job.plan.outputs) {
+    outputs.push_back({{"name", output.name}, {"format", output.format}, {"parts", output.parts}});
+  }
   return {{"type", job.type},
           {"description", job.description},
           {"settings", job.settings},
@@ -30,7 +35,8 @@ nlohmann::ordered_json json_of(const ExplainedJob& job) {
             {"needs_time", job.plan.needs_time},
             {"removes", job.plan.removes},
             {"levels", job.plan.levels},
-            {"states", states}}}};
+            {"states", states},
+            {"outputs", outputs}}}};
 }
 
 void print(const Output& output, const ExplainedJob& job) {
@@ -38,7 +44,11 @@ void print(const Output& output, const ExplainedJob& job) {
   for (const auto& [name, value] : job.settings) {
     output.stream << "setting  " << output.shown(name) << "=" << output.shown(value) << "\n";
   }
-  output.stream << "table    " << job.plan.values << (job.plan.removes ? ", keys may go" : "") << "\n";
+  const bool publishes =
+      std::ranges::find(job.plan.outputs, job.plan.values, &api::OutputPlan::name) == job.plan.outputs.end();
+  if (publishes) {
+    output.stream << "table    " << job.plan.values << (job.plan.removes ? ", keys may go" : "") << "\n";
+  }
   if (!job.plan.rank.empty()) {
     output.stream << "rank     " << job.plan.rank << ", the highest " << job.plan.rank_size
                   << (job.plan.rank_all ? "; the sink's holds every key" : "") << "\n";
@@ -48,6 +58,12 @@ void print(const Output& output, const ExplainedJob& job) {
     for (size_t i = 0; i < state.of.size(); ++i) {
       output.stream << (i == 0 ? ", of the changes of " : ", ") << output.shown(state.of[i]);
     }
+    output.stream << "\n";
+  }
+  for (const api::OutputPlan& appended : job.plan.outputs) {
+    output.stream << "output   " << appended.name << ", "
+                  << (appended.format.empty() ? "given to the job's own code" : "lines of " + appended.format);
+    if (appended.parts > 1) output.stream << ", in " << appended.parts << " parts";
     output.stream << "\n";
   }
   if (job.plan.levels > 1) output.stream << "levels   " << job.plan.levels << " shuffles, one behind the other\n";

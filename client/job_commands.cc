@@ -202,6 +202,9 @@ void print_summary(const Output& output, const api::JobDescription& description)
   print_field(output, "version", number(description.version));
   print_field(output, "epoch", number(job.applied.epoch));
   if (!description.receiver.empty()) print_field(output, "receiver", output.shown(description.receiver));
+  for (const auto& [name, place] : description.outputs) {
+    print_field(output, "output", output.shown(name) + " to " + output.shown(place));
+  }
   print_field(output, "source", output.shown(description.source));
   print_field(output, "sink", output.shown(description.sink));
   print_field(output, "batch interval", milliseconds(description.batch_interval_ms));

@@ -167,6 +167,13 @@ Result<ExplainedJob> parse(const std::string& answer) {
       state.layout = said.at("layout");
       state.of = said.at("of").get<std::vector<std::string>>();
     }
+    for (const auto& said : plan.at("outputs")) {
+      api::OutputPlan output;
+      output.name = said.at("name");
+      output.format = said.at("format");
+      output.parts = said.at("parts");
+      job.plan.outputs.push_back(std::move(output));
+    }
   } catch (const nlohmann::json::exception& problem) {
     return fail(ErrorCode::kInvalid, std::string("its answer is none: ") + problem.what());
   }

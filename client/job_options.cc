@@ -47,6 +47,15 @@ void add_job_options(CLI::App* command, JobOptions& options) {
   };
   command->add_option("--kafka-config", options.kafka_config, "File of librdkafka settings, key=value lines")
       ->check(config_file("--kafka-config"));
+  command
+      ->add_option("--output", options.outputs,
+                   "Where the job appends, NAME=file:///DIR; repeatable; `millrace explain` tells the names")
+      ->allow_extra_args(false)
+      ->check([check = uri_check({"file"}, "NAME=file:///DIR")](const std::string& text) {
+        const size_t equals = text.find('=');
+        if (equals == std::string::npos || equals == 0) return std::string("expected NAME=file:///DIR");
+        return check(text.substr(equals + 1));
+      });
   command->add_option("--sink-config", options.sink_config, "File of the sink's username and password, as key=value")
       ->check(config_file("--sink-config"));
   command->add_option("--max-record-bytes", options.request.max_record_bytes, "Longer records become dead letters")
@@ -64,6 +73,9 @@ Result<api::SubmitRequest> finish_request(const JobOptions& options) {
   auto settings = parse_settings("--set", options.settings);
   if (!settings) return std::unexpected(settings.error());
   request.settings = std::move(*settings);
+  auto outputs = parse_settings("--output", options.outputs);
+  if (!outputs) return std::unexpected(outputs.error());
+  request.outputs = std::move(*outputs);
   request.fail_on_bad_record = options.on_bad_record == "fail";
   if (!options.kafka_config.empty()) {
     auto config = read_config_file("--kafka-config", options.kafka_config);

@@ -17,6 +17,7 @@ struct JobOptions {
   std::string library_job;  // which of a library's jobs; empty: its only one
   std::string batch_interval = "100ms";
   std::vector<std::string> settings;
+  std::vector<std::string> outputs;
   std::string kafka_config;
   std::string sink_config;
   std::string on_bad_record = "dead-letter";

@@ -22,6 +22,9 @@ struct LocalRunSpec {
   int32_t lanes = 1;
   std::string logs;           // folder of the embedded logs, for a source log://NAME
   bool until_latest = false;  // the source ends where it ended at the beginning
+  // Takes the lines of outputs that have no place, each ended by a newline; by one thread at a time, which is none of
+  // those that use the LocalRun.
+  std::function<Status(std::string_view lines)> show_lines;
 };
 
 // As of one moment; the counts as of the newest complete batch.

@@ -106,6 +106,7 @@ nlohmann::ordered_json json_of(const api::JobDescription& description) {
   nlohmann::ordered_json object = json_of(description.summary);
   object["source"] = description.source;
   if (!description.receiver.empty()) object["receiver"] = description.receiver;
+  if (!description.outputs.empty()) object["outputs"] = description.outputs;
   object["sink"] = description.sink;
   object["batch_interval_ms"] = description.batch_interval_ms;
   object["checkpoint_interval_ms"] = description.checkpoint_interval_ms;

@@ -129,14 +129,14 @@ void tell_bad_records(std::ostream& err, int64_t all, const std::vector<BadRecor
   if (more > 0) err << "  and " << more << " more\n";
 }
 
-// Whether the job's tables change with time alone.
-bool goes_by_time(const Session& session, const api::SubmitRequest& request) {
-  if (!request.library.empty()) return request.plan.needs_time;
+// What is wrong with it the run itself says.
+api::JobPlan plan_of(const Session& session, const api::SubmitRequest& request) {
+  if (!request.library.empty() || !session.explain) return request.plan;
   const auto explained = session.explain({.type = request.type,
                                           .settings = request.settings,
                                           .batch_interval_ms = request.batch_interval_ms,
                                           .max_record_bytes = request.max_record_bytes});
-  return explained && explained->plan.needs_time;  // what is wrong with it the run itself says
+  return explained ? explained->plan : api::JobPlan();
 }
 
 // One run and what is seen of it.
@@ -145,16 +145,29 @@ class Watcher {
   Watcher(Session& session, const RunArguments& arguments, Interrupts& interrupts)
       : session_(session), arguments_(arguments), interrupts_(interrupts), pump_(session.input) {}
 
-  Status run(const LocalRunSpec& spec) {
+  Status run(LocalRunSpec spec) {
+    const api::JobPlan plan = plan_of(session_, spec.request);
+    by_time_ = plan.needs_time;
+    // Lines of outputs and a live table would stand in each other's way.
+    const auto is_shown = [&spec](const api::OutputPlan& output) {
+      return !output.format.empty() && !spec.request.outputs.contains(output.name);
+    };
+    live_ = live_ && std::ranges::none_of(plan.outputs, is_shown);
+    spec.show_lines = [&out = session_.out](std::string_view lines) { return show(out, lines); };
     auto started = session_.start_local_run(spec);
     if (!started) return std::unexpected(started.error());
     run_ = std::move(*started);
-    by_time_ = session_.explain && goes_by_time(session_, spec.request);
     if (spec.request.source.empty()) pump_->start(*run_);
     return watch();
   }
 
  private:
+  static Status show(std::ostream& out, std::string_view lines) {
+    out << lines << std::flush;
+    if (out) return {};
+    return fail(ErrorCode::kInvalid, "standard output takes no more");
+  }
+
   Status watch() {
     for (int looks = 0;; ++looks) {
       const bool interrupted = interrupts_.wait(kLookAgainAfter);
@@ -222,7 +235,7 @@ class Watcher {
   Interrupts& interrupts_;
   const Output output_ = session_.output();
   // Not where somebody types the input: what is drawn and what is typed would stand in each other's lines.
-  const bool live_ =
+  bool live_ =
       output_.terminal && !output_.json && (arguments_.source != kStandardInput || isatty(session_.input) == 0);
   Screen screen_{output_};
   Progress progress_;
@@ -236,11 +249,11 @@ class Watcher {
 Status run(Session& session, const RunArguments& arguments) {
   session.invalid_is_usage = true;
   if (!session.start_local_run) return fail(ErrorCode::kInvalid, "this program cannot run jobs itself");
-  const auto spec = spec_of(arguments);
+  auto spec = spec_of(arguments);
   if (!spec) return std::unexpected(spec.error());
   Interrupts interrupts;
   std::signal(SIGPIPE, SIG_IGN);  // of a sink's or broker's connection
-  return Watcher(session, arguments, interrupts).run(*spec);
+  return Watcher(session, arguments, interrupts).run(std::move(*spec));
 }
 
 }  // namespace

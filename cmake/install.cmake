@@ -17,8 +17,8 @@ install(TARGETS ${job_libraries} EXPORT MillraceTargets ARCHIVE DESTINATION ${CM
 foreach(folder common/base common/model stream millrace)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/ DESTINATION ${headers}/${folder} FILES_MATCHING PATTERN "*.h")
 endforeach()
-install(FILES ${PROJECT_SOURCE_DIR}/common/seams/checkpoint_store.h ${PROJECT_SOURCE_DIR}/common/seams/sink.h
-  DESTINATION ${headers}/common/seams)
+install(FILES ${PROJECT_SOURCE_DIR}/common/seams/checkpoint_store.h ${PROJECT_SOURCE_DIR}/common/seams/output.h
+  ${PROJECT_SOURCE_DIR}/common/seams/sink.h DESTINATION ${headers}/common/seams)
 install(FILES ${PROJECT_BINARY_DIR}/generated/millrace/interface.h DESTINATION ${headers}/millrace)
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/template DESTINATION ${CMAKE_INSTALL_DATADIR}/millrace)

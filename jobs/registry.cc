@@ -6,6 +6,7 @@
 #include "millrace/job.h"
 
 extern const millrace::JobDefinition millrace_job_click_through;
+extern const millrace::JobDefinition millrace_job_copy_lines;
 extern const millrace::JobDefinition millrace_job_network_word_count;
 extern const millrace::JobDefinition millrace_job_recent_words;
 extern const millrace::JobDefinition millrace_job_two_sum;
@@ -15,9 +16,10 @@ extern const millrace::JobDefinition millrace_job_word_count;
 namespace millrace {
 namespace {
 
-constexpr std::array kBuiltins = {&millrace_job_click_through, &millrace_job_network_word_count,
-                                  &millrace_job_recent_words,  &millrace_job_two_sum,
-                                  &millrace_job_user_counts,   &millrace_job_word_count};
+constexpr std::array kBuiltins = {
+    &millrace_job_click_through, &millrace_job_copy_lines, &millrace_job_network_word_count,
+    &millrace_job_recent_words,  &millrace_job_two_sum,    &millrace_job_user_counts,
+    &millrace_job_word_count};
 
 }  // namespace
 

@@ -70,6 +70,8 @@ void LocalCluster::open_master() {
   options.version = kVersion;
   options.checkpoints = "memory";
   options.allow_job_libraries = true;  // it is who runs this that chose it
+  options.output_directories = {"/"};
+  options.outputs_need_places = false;  // the others are shown
   options.lease = kNever;
   options.declare_dead = kNever;
   options.job.settle = Duration::zero();  // one executor is all there will be
@@ -82,7 +84,8 @@ void LocalCluster::open_master() {
                     make_builtin_job,
                     builtin_job_types(),
                     [this](const wire::JobSpec& spec) { return seams_.make_log(spec, control_); },
-                    [this](const wire::JobSpec& spec) { return seams_.make_sink(spec, control_); }};
+                    [this](const wire::JobSpec& spec) { return seams_.make_sink(spec, control_); },
+                    [this](const OutputTarget& target) { return seams_.make_output(target, control_); }};
   master_ = std::make_unique<Master>(options, std::move(deps));
   service_ = std::make_unique<ControlService>(*master_);
 }
@@ -120,6 +123,7 @@ void LocalCluster::launch(const LaunchRequest& request, std::move_only_function<
       make_builtin_job,
       load_job_factory,
       [this](const wire::JobSpec& spec) { return seams_.make_sink(spec, control_); },
+      [this](const OutputTarget& target) { return seams_.make_output(target, control_); },
       [this](size_t index) {
         LaneSeams seams;
         seams.loop = lane_loops_.at(index).get();

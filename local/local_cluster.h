@@ -27,7 +27,8 @@ class LocalCluster {
   struct Seams {
     // Called on the loop that is given, the lanes' ones too.
     std::function<Result<std::unique_ptr<Log>>(const wire::JobSpec&, TaskLoop&)> make_log;
-    std::function<Result<std::unique_ptr<Sink>>(const wire::JobSpec&, TaskLoop&)> make_sink;  // of the control loop
+    std::function<Result<std::unique_ptr<Sink>>(const wire::JobSpec&, TaskLoop&)> make_sink;     // of the control loop
+    std::function<Result<std::unique_ptr<Output>>(const OutputTarget&, TaskLoop&)> make_output;  // of it, too
   };
 
   LocalCluster(int32_t lanes, Seams seams);
@@ -46,6 +47,8 @@ class LocalCluster {
   // These on the control loop only.
   [[nodiscard]] ControlService& service() { return *service_; }
   [[nodiscard]] const JobController* find_job(const std::string& name) { return master_->find_job(name); }
+  // What was counted has not all reached the job's outputs.
+  [[nodiscard]] bool is_appending() const { return executor_ != nullptr && executor_->is_appending(); }
   // Why no work is done any more; empty: it is.
   [[nodiscard]] const std::string& failure() const { return failure_; }
 

@@ -6,6 +6,7 @@
 
 #include "adapters/bounded_log.h"
 #include "adapters/open_log.h"
+#include "adapters/open_output.h"
 #include "adapters/open_receiver.h"
 #include "adapters/open_sink.h"
 #include "adapters/table_sink.h"
@@ -35,9 +36,11 @@ class LocalRunOnCluster final : public client::LocalRun {
         bounds_(std::make_shared<LogBounds>()),
         table_(std::make_shared<ResultTable>()),
         cluster_(std::make_unique<LocalCluster>(
-            spec.lanes, LocalCluster::Seams{
-                            .make_log = [this](const auto& job, TaskLoop& loop) { return make_log(job, loop); },
-                            .make_sink = [this](const auto& job, TaskLoop& loop) { return make_sink(job, loop); }})) {
+            spec.lanes,
+            LocalCluster::Seams{
+                .make_log = [this](const auto& job, TaskLoop& loop) { return make_log(job, loop); },
+                .make_sink = [this](const auto& job, TaskLoop& loop) { return make_sink(job, loop); },
+                .make_output = [this](const auto& target, TaskLoop& loop) { return make_output(target, loop); }})) {
     if (input_ != nullptr) table_->on_round([this] { input_->forget_below(table_->offsets()); });
   }
   ~LocalRunOnCluster() override { end(); }
@@ -119,6 +122,11 @@ class LocalRunOnCluster final : public client::LocalRun {
     return std::make_unique<TableSink>(loop, table_, std::move(*next));
   }
 
+  Result<std::unique_ptr<Output>> make_output(const OutputTarget& target, TaskLoop& loop) {
+    if (!target.uri.empty() || target.plan.format.empty()) return open_output(loop, target);
+    return make_shown_output(loop, spec_.show_lines);
+  }
+
   // On the control loop: these.
   [[nodiscard]] int64_t status_number(const std::string& field) const {
     const auto found = table_->status().find(field);
@@ -152,6 +160,7 @@ class LocalRunOnCluster final : public client::LocalRun {
       state.finished = false;
       state.done_of_known *= input_->share();
     }
+    state.finished = state.finished && !cluster_->is_appending();
   }
 
   void fill_progress(const LogDescription& range, LocalRunState& state) const {

@@ -95,6 +95,12 @@ void ControlService::resume_from(std::string name, int64_t batch, Done<api::JobS
         fail(ErrorCode::kInvalid, "job '" + name + "' is running; stop it before it goes back to a checkpoint"));
   }
   const wire::JobRecord& record = (*job)->record();
+  // Batch ids occur again then, and who has read what was appended would read it twice.
+  if (!record.spec.plan.outputs.empty()) {
+    return done(fail(ErrorCode::kInvalid, "job '" + name + "' appends to '" + record.spec.plan.outputs.front().name +
+                                              "', where nothing can be taken back, so it does not go back to a "
+                                              "checkpoint; submit it under another name, with another --output"));
+  }
   const std::vector<wire::CheckpointRef> kept = kept_checkpoints(record);
   const auto found = std::ranges::find(kept, batch, &wire::CheckpointRef::batch);
   if (found == kept.end()) {

@@ -4,6 +4,7 @@
 // Lives on the master's loop.
 #pragma once
 
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -37,9 +38,10 @@ class ControlService : public ApiService {
   void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                     Done<api::DeadLetters> done) override;
 
- private:
   struct Submission;
   struct Renewal;
+
+ private:
   static constexpr Duration kSettleLimit = std::chrono::seconds(2);
 
   [[nodiscard]] Status started() const;  // kUnavailable until the master takes part
@@ -49,6 +51,11 @@ class ControlService : public ApiService {
   void describe_log(const std::shared_ptr<Submission>& held);
   void find_start(const std::shared_ptr<Submission>& held, const LogDescription& log);
   void claim_sink(const std::shared_ptr<Submission>& held);
+  // The outputs' places: master/control_outputs.cc.
+  [[nodiscard]] Status check_outputs(const wire::JobSpec& spec, const JobPlan& plan) const;
+  [[nodiscard]] Result<std::vector<std::unique_ptr<Output>>> make_outputs(const Submission& submission);
+  void claim_outputs(const std::shared_ptr<Submission>& held, size_t next);
+  void release_outputs(const std::shared_ptr<Submission>& held, size_t next);
   [[nodiscard]] Status check_directory(const std::string& receiver) const;
   void store_library(const std::shared_ptr<Submission>& submission);
   void save_job(const std::shared_ptr<Submission>& submission);

@@ -10,6 +10,7 @@
 #include "common/model/start_at.h"
 #include "common/model/uri.h"
 #include "master/control_service.h"
+#include "master/submission.h"
 
 namespace millrace {
 namespace {
@@ -59,25 +60,6 @@ Result<std::vector<Offset>> offsets_to_start_at(const StartAt& start, const LogD
 
 }  // namespace
 
-// One submit under way.
-struct ControlService::Submission {
-  wire::JobRecord record;
-  StartAt start;
-  std::unique_ptr<Log> log;
-  std::unique_ptr<Sink> sink;
-  std::string library;  // the bytes
-  bool stands_among_killed = false;
-  MonotonicTime described_first;
-  int tries = 0;  // of claiming the sink, and of releasing it
-  MonotonicTime claimed_first;
-  Done<api::JobSummary> done;
-
-  [[nodiscard]] JobId id() const { return JobId(static_cast<uint64_t>(record.job)); }
-  [[nodiscard]] SinkIdentity sink_identity() const {
-    return {record.spec.name, id(), Incarnation(record.incarnation), layout_of(plan_from(record.spec.plan))};
-  }
-};
-
 namespace {
 
 Status check_source(const Uri& source) {
@@ -122,12 +104,13 @@ Status check_receiver(const api::SubmitRequest& request) {
 
 Status check_settings(const wire::JobSpec& spec) {
   size_t bytes = spec.source.size() + spec.sink.size() + spec.receiver.size();
-  for (const auto* settings : {&spec.settings, &spec.source_config, &spec.sink_config}) {
+  for (const auto* settings :
+       {&spec.settings, &spec.source_config, &spec.sink_config, &spec.outputs, &spec.output_config}) {
     if (settings->contains("")) return fail(ErrorCode::kInvalid, "a setting has no name; expected KEY=VALUE");
     for (const auto& [key, value] : *settings) bytes += key.size() + value.size();
   }
   if (bytes <= kMaxTextBytes) return {};
-  return fail(ErrorCode::kInvalid, "--source, --sink and all settings are " + std::to_string(bytes) +
+  return fail(ErrorCode::kInvalid, "--source, --sink, --output and all settings are " + std::to_string(bytes) +
                                        " bytes; together they may be " + std::to_string(kMaxTextBytes));
 }
 
@@ -176,6 +159,8 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
   spec.settings = request.settings;
   spec.source_config = request.source_config;
   spec.sink_config = request.sink_config;
+  spec.outputs = request.outputs;
+  spec.output_config = request.output_config;
   spec.batch_interval_us = request.batch_interval_ms * 1000;
   spec.checkpoint_interval_us = request.checkpoint_interval_ms * 1000;
   spec.state_partitions = request.state_partitions;
@@ -193,13 +178,11 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
 Status ControlService::check_directory(const std::string& receiver) const {
   if (!receiver.starts_with("directory:")) return {};
   const std::string path = "/" + parse_uri(receiver).value().path + "/";
-  std::string allowed;
   for (const std::string& folder : master_.options().receiver_directories) {
     if (path.starts_with(folder.ends_with('/') ? folder : folder + "/") && !path.contains("/../")) return {};
-    allowed += (allowed.empty() ? "" : ", ") + folder;
   }
   return fail(ErrorCode::kInvalid, "--source: jobs may not take files of " + path + ", only below " +
-                                       (allowed.empty() ? "no directory" : allowed) +
+                                       allowed_folders(master_.options().receiver_directories) +
                                        "; start the master with another --receiver_directories");
 }
 
@@ -226,6 +209,7 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   if (!plan.has_value()) return done(std::unexpected(plan.error()));
   spec->plan = plan_as<wire::JobPlan>(*plan);
   if (Status good = check_levels(*spec); !good.has_value()) return done(std::unexpected(good.error()));
+  if (Status good = check_outputs(*spec, *plan); !good.has_value()) return done(std::unexpected(good.error()));
   auto log = master_.deps().make_log(*spec);
   if (!log.has_value()) return done(std::unexpected(log.error()));
   auto sink = master_.deps().make_sink(*spec);
@@ -240,6 +224,9 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   submission->start = *parse_start(request.start);
   submission->log = std::move(*log);
   submission->sink = std::move(*sink);
+  auto outputs = make_outputs(*submission);
+  if (!outputs.has_value()) return done(std::unexpected(outputs.error()));
+  submission->outputs = std::move(*outputs);
   submission->library = std::move(request.library);
   submission->done = std::move(done);
   submission->described_first = master_.deps().clock.now();
@@ -283,6 +270,7 @@ Status check_library(const std::string& library, const JobPlan& plan) {
     return fail(ErrorCode::kInvalid, "the names and layouts of the job's states are " + std::to_string(bytes) +
                                          " bytes; together they may be " + std::to_string(kMaxTextBytes));
   }
+  if (Status good = check_output_plans(plan); !good.has_value()) return good;
   if (plan.levels < 1 || plan.levels > JobPlan::kMaxLevels) {
     return fail(ErrorCode::kInvalid, "the job has " + std::to_string(plan.levels) + " levels; there can be 1 to " +
                                          std::to_string(JobPlan::kMaxLevels));
@@ -333,12 +321,12 @@ void ControlService::find_start(const std::shared_ptr<Submission>& held, const L
       }));
 }
 
-// The library is in the store before the sink is claimed. Until the job is in the registry it stands among the killed
-// ones, so that this master or the next one removes the library of a submit that ends half way.
+// The library is in the store before the outputs and the sink are claimed. Until the job is in the registry it stands
+// among the killed ones, so that this master or the next one removes the library of a submit that ends half way.
 void ControlService::store_library(const std::shared_ptr<Submission>& submission) {
   const auto claim = [this, submission] {
     submission->claimed_first = master_.deps().clock.now();
-    claim_sink(submission);
+    claim_outputs(submission, 0);
   };
   if (submission->library.empty()) return claim();
   submission->stands_among_killed = true;
@@ -417,6 +405,7 @@ void ControlService::finish_submission(const std::shared_ptr<Submission>& submis
   submissions_.erase(submission);
   if (!status.has_value()) {
     if (submission->stands_among_killed) master_.clear_away(submission->id(), name);
+    if (submission->outputs_claimed) release_outputs(submission, 0);
     return submission->done(std::unexpected(status.error()));
   }
   LOG(INFO) << "job " << name << " (" << to_string(JobId(static_cast<uint64_t>(submission->record.job)))

@@ -60,7 +60,14 @@ Result<wire::JobSpec> ControlService::upgraded_spec(const wire::JobRecord& recor
   const Result<JobPlan> plan = master_.plan_of_job(spec);
   if (!plan.has_value()) return std::unexpected(plan.error());
   spec.plan = plan_as<wire::JobPlan>(*plan);
-  for (const Status& good : {check_settings(spec), check_levels(spec)}) {
+  // What follows the checkpoint may have been appended, and comes again by other code.
+  if (!record.spec.plan.outputs.empty()) {
+    return fail(ErrorCode::kInvalid,
+                "job '" + spec.name + "' appends to '" + record.spec.plan.outputs.front().name +
+                    "', and such jobs cannot be upgraded yet; stop it, and submit another one with "
+                    "other outputs");
+  }
+  for (const Status& good : {check_settings(spec), check_levels(spec), check_outputs(spec, *plan)}) {
     if (!good.has_value()) return std::unexpected(good.error());
   }
   if (plan->states.empty()) {

@@ -91,6 +91,10 @@ api::JobDescription JobController::describe() const {
   description.source = masked(record_.spec.source);
   description.sink = masked(record_.spec.sink);
   description.receiver = record_.spec.receiver;
+  for (const auto& [name, place] : record_.spec.outputs) {
+    const auto uri = parse_uri(place);
+    description.outputs[name] = uri.has_value() ? uri->masked() : "";
+  }
   description.batch_interval_ms = record_.spec.batch_interval_us / 1000;
   description.checkpoint_interval_ms = record_.spec.checkpoint_interval_us / 1000;
   description.settings = record_.spec.settings;

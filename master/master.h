@@ -23,6 +23,7 @@
 #include "common/seams/clock.h"
 #include "common/seams/log.h"
 #include "common/seams/metadata_store.h"
+#include "common/seams/output.h"
 #include "common/seams/random.h"
 #include "common/seams/sink.h"
 #include "common/seams/task_loop.h"
@@ -43,6 +44,8 @@ struct MasterOptions {
   std::string logs;                               // folder of the embedded logs; empty: log:// is refused
   std::string api;                                // HOST:PORT of the services, as executors are told
   std::vector<std::string> receiver_directories;  // below which receivers take files, and move them
+  std::vector<std::string> output_directories;    // below which jobs may append to files
+  bool outputs_need_places = true;                // otherwise make_output knows what to do with those that have none
   bool allow_job_libraries = false;               // whoever may submit runs code as the workers' user
   Duration heartbeat = std::chrono::milliseconds(250);
   Duration lease = std::chrono::milliseconds(2500);         // silence after which an executor publishes nothing
@@ -70,6 +73,7 @@ class Master : public MessengerHandler, public JobHost {
     std::vector<JobType> job_types;  // what make_job knows
     std::function<Result<std::unique_ptr<Log>>(const wire::JobSpec&)> make_log;
     std::function<Result<std::unique_ptr<Sink>>(const wire::JobSpec&)> make_sink;
+    std::function<Result<std::unique_ptr<Output>>(const OutputTarget&)> make_output;  // for claims only
   };
 
   struct Worker {

@@ -21,6 +21,7 @@
 #include "adapters/file_checkpoint_store.h"
 #include "adapters/http_status.h"
 #include "adapters/open_log.h"
+#include "adapters/open_output.h"
 #include "adapters/open_sink.h"
 #include "adapters/rocksdb_metadata_store.h"
 #include "adapters/settings.h"
@@ -46,6 +47,8 @@ DEFINE_string(
     "file:///DIR: the checkpoint store, seen by all workers under this name; DATA_DIR/checkpoints if it is not given");
 DEFINE_uint64(log_retention_bytes, 0,
               "embedded logs: oldest segments are removed while a partition is larger than this; 0: never");
+DEFINE_string(output_directories, "",
+              "Directories below which jobs may append to files, separated by commas; empty: none. All hosts see them");
 DEFINE_string(
     receiver_directories, "",
     "folders, separated by commas, below which jobs may take files (--source directory:///PATH) and move them "
@@ -125,6 +128,7 @@ Status open_server(const Options& options, EventLoop& loop, Clock& clock, Random
   master.logs = (options.data_dir / "logs").string();
   master.api = options.api;
   master.receiver_directories = split(FLAGS_receiver_directories);
+  master.output_directories = split(FLAGS_output_directories);
   master.allow_job_libraries = FLAGS_allow_job_libraries;
   server.master = std::make_unique<Master>(
       master,
@@ -139,7 +143,8 @@ Status open_server(const Options& options, EventLoop& loop, Clock& clock, Random
                          loop, {spec.sink, spec.sink_config},
                          [partitions = spec.state_partitions](auto key) { return state_partition_of(key, partitions); },
                          std::chrono::milliseconds(1500));
-                   }});
+                   },
+                   [&loop](const OutputTarget& target) { return open_output(loop, target); }});
   server.service = std::make_unique<ControlService>(*server.master);
   return {};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "common/model/output_lines.h"
 #include "common/model/shuffle_block.h"
 #include "common/model/state_changes.h"
 
@@ -18,8 +19,17 @@ void require(const Status& status) {
 TestJob::TestJob(const JobDefinition& definition, Options options)
     : options_(std::move(options)), job_(make(definition, options_.settings)) {
   map_task_ = job_->make_map_task();
+  open_outputs();
   make_tables();
   for (const auto& table : tables_) table->finish_restore(0);
+}
+
+void TestJob::open_outputs() {
+  outputs_ = job_->outputs();
+  functions_.clear();
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    functions_.push_back(outputs_[i].format.empty() ? job_->make_batch_function(i) : nullptr);
+  }
 }
 
 std::shared_ptr<const Job> TestJob::make(const JobDefinition& definition,
@@ -118,6 +128,42 @@ void TestJob::apply(Batch& batch, bool again) {
     }
   }
   apply_levels(batch, std::move(sections), again);
+  append(batch, again);
+}
+
+void TestJob::append(Batch& batch, bool again) {
+  std::map<std::pair<size_t, int32_t>, std::string> appended;
+  for (int32_t p = 0; p < options_.state_partitions; ++p) {
+    for (AppendedRecords& records : table_of(StatePartition(p)).take_appended()) {
+      auto bytes = std::make_shared<const std::string>(std::move(records.bytes));
+      appended[{records.output, p}] = *bytes;
+      if (functions_[records.output] != nullptr) {
+        OutputBatch of{p, Generation(1), batch.context.batch, batch.context.time_ms, records.records, std::move(bytes)};
+        require(functions_[records.output]->call(of));
+      } else if (!again) {
+        OutputLines lines(*bytes);
+        std::optional<std::string_view> key;
+        for (std::string_view line; lines.next(key, line);)
+          lines_[{outputs_[records.output].name, p}].emplace_back(line);
+      }
+    }
+  }
+  if (again && appended != batch.appended) {
+    throw std::logic_error("batch " + std::to_string(batch.context.batch.value()) +
+                           " appended other records when it was run again; the job's code is not deterministic");
+  }
+  batch.appended = std::move(appended);
+}
+
+std::vector<std::string> TestJob::lines(const std::string& name) const {
+  if (std::ranges::find(outputs_, name, &OutputPlan::name) == outputs_.end()) {
+    throw std::invalid_argument("the job has no output '" + name + "'");
+  }
+  std::vector<std::string> all;
+  for (const auto& [place, lines] : lines_) {
+    if (place.first == name) all.insert(all.end(), lines.begin(), lines.end());
+  }
+  return all;
 }
 
 // Once more in the other order of partitions, which must not matter.
@@ -210,6 +256,7 @@ void TestJob::upgrade(const JobDefinition& definition, std::map<std::string, std
   if (!possible) throw std::invalid_argument(possible.error().message);
   job_ = std::move(upgraded);
   map_task_ = job_->make_map_task();
+  open_outputs();
   make_tables();
   for (const auto& table : tables_) require(table->restore_from(stored));
   restore(std::exchange(checkpoints_, {}));

@@ -8,6 +8,8 @@
 //   job.crash();       // every state partition is restored from the last checkpoint and gets the later batches again
 //   EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"a", "2"}, {"b", "1"}}));
 //
+// A function of for_each_batch is called as the batches run, and by crash() once more for those that are run again.
+//
 // What only a test's own mistakes can cause (an unknown setting, say) throws std::invalid_argument.
 #pragma once
 
@@ -79,6 +81,8 @@ class TestJob {
   [[nodiscard]] std::optional<std::string> get(std::string_view key) const;
   // The first n of the rank, as `millrace top` answers it.
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> top(size_t n);
+  // The lines that write(name) has appended, part by part.
+  [[nodiscard]] std::vector<std::string> lines(const std::string& name) const;
   [[nodiscard]] const std::vector<TestLetter>& dead_letters() const { return letters_; }
   [[nodiscard]] int64_t records() const { return records_; }
 
@@ -97,6 +101,7 @@ class TestJob {
     BatchContext context;
     std::vector<Range> ranges;           // ascending by partition
     std::vector<uint64_t> fingerprints;  // of what state partitions emitted, by level, then partition
+    std::map<std::pair<size_t, int32_t>, std::string> appended;  // by output and part
   };
   using Sections = std::map<StatePartition, std::vector<SharedBuffer>>;
 
@@ -104,10 +109,12 @@ class TestJob {
                                                 const std::map<std::string, std::string>& settings) const;
   static std::vector<std::string> pieces(const Range& range, size_t records);
   void run(std::chrono::microseconds time, bool tick);
+  void open_outputs();
   void make_tables();
   void restore(const std::vector<StateRun>& checkpoints);
   void apply(Batch& batch, bool again);
   void apply_levels(Batch& batch, Sections sections, bool again);
+  void append(Batch& batch, bool again);
   void publish(bool all = false);
   void forget_published(StatePartition partition);
   StateTable& table_of(StatePartition partition) { return *tables_[static_cast<size_t>(partition.value())]; }
@@ -126,6 +133,9 @@ class TestJob {
   std::chrono::microseconds now_{};
   int64_t records_ = 0;
   std::map<std::string, std::string> sink_;
+  std::vector<OutputPlan> outputs_;
+  std::vector<std::unique_ptr<BatchFunction>> functions_;                      // by output; null: it has lines
+  std::map<std::pair<std::string, int32_t>, std::vector<std::string>> lines_;  // by output and part
   std::vector<TestLetter> letters_;
 };
 

@@ -47,6 +47,9 @@
   auto millrace_fields() const {                         \
     return std::tie(__VA_ARGS__);                        \
   }                                                      \
+  static constexpr std::string_view millrace_names() {   \
+    return #__VA_ARGS__;                                 \
+  }                                                      \
   friend bool operator==(const Type& a, const Type& b) { \
     return a.millrace_fields() == b.millrace_fields();   \
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "common/base/check.h"
+#include "common/model/uri.h"
+#include "stream/append_output.h"
 #include "stream/job_error.h"
 
 namespace millrace::internal {
@@ -110,6 +112,26 @@ void Graph::rank(StateId state, std::string name, size_t size, bool all, const A
   rank_size_ = size;
 }
 
+void Graph::add_output(OutputPlan plan, std::function<std::unique_ptr<BatchFunction>()> make_function) {
+  if (Status named = check_name("an output's name", plan.name); !named) throw JobError(named.error().message);
+  if (plan.parts < 1 || plan.parts > OutputPlan::kMaxParts) {
+    throw JobError("output '" + plan.name + "' has " + std::to_string(plan.parts) + " parts; there can be 1 to " +
+                   std::to_string(OutputPlan::kMaxParts));
+  }
+  for (const OutputEnd& output : outputs_) {
+    if (output.plan.name == plan.name) throw JobError("two outputs are named '" + plan.name + "'; rename one of them");
+  }
+  const StateId state =
+      add_state("output " + plan.name, "none", [](size_t) { return std::make_unique<AppendTable>(); });
+  outputs_.push_back({std::move(plan), state, std::move(make_function)});
+}
+
+std::vector<OutputPlan> Graph::outputs() const {
+  std::vector<OutputPlan> plans;
+  for (const OutputEnd& output : outputs_) plans.push_back(output.plan);
+  return plans;
+}
+
 int64_t Graph::live_for(std::chrono::milliseconds time_to_live) {
   if (time_to_live <= std::chrono::milliseconds::zero() || time_to_live > std::chrono::years(1000)) {
     throw JobError("a time to live of " + std::to_string(time_to_live.count()) +
@@ -131,8 +153,22 @@ WindowSize Graph::add_batch_window() {
   return add_window(interval, interval);
 }
 
-void Graph::check(const JobContext& context) const {
-  if (!published_) throw JobError("the job publishes nothing; end a table with publish(\"NAME\")");
+void Graph::finish(const JobContext& context) {
+  if (!published_) {
+    if (outputs_.empty()) {
+      throw JobError(
+          "the job publishes and writes nothing; end a table with publish(\"NAME\"), or a stream with write()");
+    }
+    // It has no keys, and so nothing to show; rounds and the status go on as for every job.
+    published_ = outputs_.front().state;
+    layout_.values = outputs_.front().plan.name;
+  }
+  for (const OutputEnd& output : outputs_) {
+    if (output.plan.parts <= context.state_partitions) continue;
+    throw JobError("output '" + output.plan.name + "' has " + std::to_string(output.plan.parts) +
+                   " parts, more than the job has state partitions (" + std::to_string(context.state_partitions) +
+                   "); raise --state-partitions");
+  }
   if (needs_time_ && context.batch_interval_us % 1000 != 0) {
     throw JobError("the job goes by batch time, which is in milliseconds, but its batch interval is " +
                    std::to_string(context.batch_interval_us) + " microseconds; give it one of whole milliseconds");

@@ -55,6 +55,9 @@ class Graph {
   // Shows a state to the sink and to queries; without `show` its values as they are.
   void publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show = nullptr);
   void rank(StateId state, std::string name, size_t size, bool all, const AnyShow* show = nullptr);
+  // What the node made last writes goes to an output, whose records come to the state partitions 0 to plan.parts - 1;
+  // `make_function`: for a plan without a format.
+  void add_output(OutputPlan plan, std::function<std::unique_ptr<BatchFunction>()> make_function);
   // Some state changes with batch time, or its keys may go: see Job.
   void need_time() { needs_time_ = true; }
   void remove_keys() { removes_keys_ = true; }
@@ -66,8 +69,8 @@ class Graph {
   // One batch long.
   WindowSize add_batch_window();
 
-  // Throws JobError where the graph is no job, or none for this context.
-  void check(const JobContext& context) const;
+  // Throws JobError where the graph is no job, or none for this context. To be called once, when all is said.
+  void finish(const JobContext& context);
 
   [[nodiscard]] const SinkLayout& layout() const { return layout_; }
   [[nodiscard]] size_t rank_size() const { return rank_size_; }
@@ -76,6 +79,11 @@ class Graph {
   [[nodiscard]] StateId published() const { return *published_; }
   // Shuffles that stand one behind the other.
   [[nodiscard]] int32_t levels() const;
+  [[nodiscard]] std::vector<OutputPlan> outputs() const;
+  [[nodiscard]] StateId state_of_output(size_t output) const { return outputs_[output].state; }
+  [[nodiscard]] std::unique_ptr<BatchFunction> make_batch_function(size_t output) const {
+    return outputs_[output].make_function();
+  }
   [[nodiscard]] int32_t level_of_state(StateId state) const { return states_[state].level; }
   [[nodiscard]] std::unique_ptr<MapInstance> make_map(int32_t state_partitions, std::unique_ptr<MapNode> source) const;
   [[nodiscard]] std::vector<std::unique_ptr<StateTable>> make_states() const;
@@ -100,6 +108,12 @@ class Graph {
     std::set<StateId> of;
   };
 
+  struct OutputEnd {
+    OutputPlan plan;
+    StateId state;
+    std::function<std::unique_ptr<BatchFunction>()> make_function;
+  };
+
   NodeId add(Node node);
   [[nodiscard]] std::set<StateId> sources_of(NodeId node) const {
     return node == kSource ? std::set<StateId>() : nodes_[node - 1].of;
@@ -113,6 +127,7 @@ class Graph {
   size_t source_chains_ = 0;
   bool direct_ = true;
   std::vector<State> states_;
+  std::vector<OutputEnd> outputs_;
   SinkLayout layout_;
   std::optional<StateId> published_;
   std::shared_ptr<const AnyShow> show_;  // of the published one
@@ -134,6 +149,10 @@ class GraphJob final : public Job {
   [[nodiscard]] bool removes_keys() const override { return graph_->removes_keys(); }
   [[nodiscard]] int32_t levels() const override { return graph_->levels(); }
   [[nodiscard]] std::vector<StatePlan> states() const override { return graph_->plan_of(graph_->make_states()); }
+  [[nodiscard]] std::vector<OutputPlan> outputs() const override { return graph_->outputs(); }
+  [[nodiscard]] std::unique_ptr<BatchFunction> make_batch_function(size_t output) const override {
+    return graph_->make_batch_function(output);
+  }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override;
   [[nodiscard]] std::unique_ptr<StateTable> make_state_table() const override;
 

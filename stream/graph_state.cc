@@ -4,6 +4,7 @@
 
 #include "common/base/check.h"
 #include "common/model/state_changes.h"
+#include "stream/append_output.h"
 #include "stream/graph.h"
 #include "stream/varint.h"
 
@@ -32,6 +33,9 @@ class GraphStateTable final : public StateTable {
     for (int32_t level = 1; level < graph_->levels(); ++level) {
       levels_.push_back(graph_->make_level(level, state_partitions, states_));
     }
+    for (size_t output = 0; output < graph_->outputs().size(); ++output) {
+      outputs_.push_back(static_cast<AppendTable*>(states_[graph_->state_of_output(output)].get()));
+    }
   }
 
   Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
@@ -56,6 +60,15 @@ class GraphStateTable final : public StateTable {
   }
 
   [[nodiscard]] std::vector<ShuffleBlock::Section> take_emitted() override { return std::exchange(emitted_, {}); }
+
+  [[nodiscard]] std::vector<AppendedRecords> take_appended() override {
+    std::vector<AppendedRecords> appended;
+    for (size_t output = 0; output < outputs_.size(); ++output) {
+      AppendedRecords records = outputs_[output]->take(output);
+      if (records.records > 0) appended.push_back(std::move(records));
+    }
+    return appended;
+  }
 
   [[nodiscard]] bool changed() const override {
     for (StateId state = 0; state < states_.size(); ++state) {
@@ -172,6 +185,7 @@ class GraphStateTable final : public StateTable {
 
   const std::shared_ptr<const Graph> graph_;
   const std::vector<std::unique_ptr<StateTable>> states_;
+  std::vector<AppendTable*> outputs_;  // of states_
   std::vector<std::unique_ptr<MapInstance>>
       levels_;                                   // the nodes of level 1 and up, but for the last one, which has none
   std::vector<std::optional<StateId>> numbers_;  // by that in the checkpoint; none at all: they are the same

@@ -18,6 +18,7 @@
 #include "common/model/job_plan.h"
 #include "common/model/shuffle_block.h"
 #include "common/seams/checkpoint_store.h"
+#include "common/seams/output.h"
 #include "common/seams/sink.h"
 
 namespace millrace {
@@ -83,6 +84,14 @@ struct BatchContext {
   int32_t level = 1;
 };
 
+// What a batch brings for one of a job's outputs: records as common/model/output_lines.h, or as the job's function
+// knows them.
+struct AppendedRecords {
+  size_t output = 0;  // of Job::outputs()
+  int64_t records = 0;
+  std::string bytes;
+};
+
 // The state of one state partition. Owned by one lane and used by its thread only.
 //
 // Three lists of changed keys live in it, each with its own end: the old values of batches that are not yet
@@ -99,6 +108,8 @@ class StateTable {
   // What the newest apply() has for the next level, as sections ascending by state partition; asked for once after
   // each apply() at a level below the last. It depends on the state and on the sections applied alone.
   [[nodiscard]] virtual std::vector<ShuffleBlock::Section> take_emitted() { return {}; }
+  // What the newest batch appends, of each output that it brings records for; asked for once after its last level.
+  [[nodiscard]] virtual std::vector<AppendedRecords> take_appended() { return {}; }
   // The newest apply() changed something: what is read, published or kept in a checkpoint.
   [[nodiscard]] virtual bool changed() const = 0;
 
@@ -172,6 +183,9 @@ class Job {
   [[nodiscard]] virtual int32_t levels() const { return 1; }
   // What it keeps, in the order in which checkpoints number it.
   [[nodiscard]] virtual std::vector<StatePlan> states() const { return {}; }
+  [[nodiscard]] virtual std::vector<OutputPlan> outputs() const { return {}; }
+  // Of an output without a format.
+  [[nodiscard]] virtual std::unique_ptr<BatchFunction> make_batch_function(size_t /*output*/) const { return nullptr; }
   [[nodiscard]] virtual std::unique_ptr<MapTask> make_map_task() const = 0;
   [[nodiscard]] virtual std::unique_ptr<StateTable> make_state_table() const = 0;
 };
@@ -179,7 +193,8 @@ class Job {
 inline JobPlan plan_of(const Job& job) {
   const SinkLayout layout = job.layout();
   return {layout.values,    layout.rank,        layout.rank_all, static_cast<int64_t>(job.rank_size()),
-          job.needs_time(), job.removes_keys(), job.levels(),    job.states()};
+          job.needs_time(), job.removes_keys(), job.levels(),    job.states(),
+          job.outputs()};
 }
 
 // What every job is given besides its own settings.

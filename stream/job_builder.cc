@@ -91,7 +91,7 @@ std::shared_ptr<const internal::Graph> JobBuilder::finish() const {
     if (std::ranges::any_of(settings_, [&](const JobSetting& each) { return each.name == name; })) continue;
     throw JobError("there is no setting '" + name + "'; its settings: " + describe_settings(settings_));
   }
-  graph_->check(context_);
+  graph_->finish(context_);
   return graph_;
 }
 

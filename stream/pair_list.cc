@@ -9,11 +9,16 @@ namespace millrace::internal {
 
 char* PairList::hold(uint32_t record, std::string_view key, size_t value_size) {
   const auto partition = state_partition_of(key, static_cast<int32_t>(pieces_.size()));
-  const size_t begin = held_bytes_.size();
-  held_.push_back({record, static_cast<uint32_t>(partition.value()), begin});
-  held_bytes_.resize(begin + varint_size(key.size()) + key.size() + value_size);
-  char* at = put_varint(held_bytes_.data() + begin, key.size());
+  const size_t size = varint_size(key.size()) + key.size() + value_size;
+  char* at = put_varint(hold_in(record, static_cast<uint32_t>(partition.value()), size), key.size());
   return std::copy(key.begin(), key.end(), at);
+}
+
+char* PairList::hold_in(uint32_t record, uint32_t partition, size_t size) {
+  const size_t begin = held_bytes_.size();
+  held_.push_back({record, partition, begin});
+  held_bytes_.resize(begin + size);
+  return held_bytes_.data() + begin;
 }
 
 void PairList::commit(const Verdicts& verdicts) {

@@ -31,6 +31,8 @@ class PairList : public MapNode, public EdgeWriter {
  protected:
   // Gives room for the value's bytes, until the next call.
   char* hold(uint32_t record, std::string_view key, size_t value_size);
+  // The same for all of the pair's bytes.
+  char* hold_in(uint32_t record, uint32_t partition, size_t size);
 
  private:
   struct Held {

@@ -24,6 +24,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "stream/append_output.h"
 #include "stream/chain.h"
 #include "stream/codec.h"
 #include "stream/collected.h"
@@ -237,6 +238,31 @@ class Stream {
     return update_state_by_key<S>(std::move(function), UpdateOptions{.name = state});
   }
 
+  // Appends each value as a line of `format` (text_lines, json_lines, csv_lines; see stream/output_text.h) to what the
+  // job is told of with --output NAME=URI: files or a topic of Kafka. Each is there once, whatever died. In a batch
+  // they stand in the order of the log's partitions and their records; behind a shuffle in that of the state partitions
+  // and their keys. A text with a newline in it is two lines in a file.
+  template <typename Format = TextLines>
+  void write(std::string name, Format = {}, OutputOptions options = {}) const {
+    append<internal::LineWriter<Format>>({std::move(name), Format::kName, options.parts}, nullptr);
+  }
+
+  // Calls function(BatchOfOutput, std::span<const T> values) with the values of each batch that has some, at least
+  // once, in the order as for write(). After a recovery batches may come again, with the same values: what the function
+  // does must be such that it can be done twice, by the batch's number for instance. It may block; later batches wait.
+  // What it throws fails the job.
+  template <typename F>
+  void for_each_batch(std::string name, F function, OutputOptions options = {}) const {
+    using V = Owned<T>;
+    require_codec<V>();
+    static_assert(std::invocable<F&, const BatchOfOutput&, std::span<const V>>,
+                  "millrace: for_each_batch() needs a function of (millrace::BatchOfOutput, std::span<const T>)");
+    append<internal::ValueWriter<V>>({std::move(name), "", options.parts},
+                                     [function = std::move(function)]() -> std::unique_ptr<BatchFunction> {
+                                       return std::make_unique<internal::CallForBatch<V, F>>(function);
+                                     });
+  }
+
   // How often each value came since the start.
   auto count_by_value(StateOptions options = {}) const {
     if (options.name.empty()) options.name = "count_by_value";
@@ -332,6 +358,19 @@ class Stream {
                    std::make_unique<internal::ListedPairs<In, Chain, K, V>>(instance.state_partitions(), chain));
         },
         kListed);
+  }
+  // ...and with one whose records are appended.
+  template <typename Writer>
+  void append(OutputPlan plan, std::function<std::unique_ptr<BatchFunction>()> make_function) const {
+    graph_->add_node(
+        origin_,
+        [origin = origin_, chain = chain_, parts = plan.parts](internal::MapInstance& instance) {
+          add_edge(
+              instance, origin,
+              std::make_unique<internal::AppendEdge<In, Chain, Writer>>(instance.state_partitions(), parts, chain));
+        },
+        kListed);
+    graph_->add_output(std::move(plan), std::move(make_function));
   }
   template <typename Edge>
   static void add_edge(internal::MapInstance& instance, internal::NodeId origin, std::unique_ptr<Edge> edge) {

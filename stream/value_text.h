@@ -4,6 +4,7 @@
 // optional as JSON, e.g. [1,"a",null], in which a type with a text() is a string.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <concepts>
@@ -65,6 +66,17 @@ void append_number(std::string& out, T value) {
 // A JSON string of it; bytes that are no UTF-8 become U+FFFD.
 void append_json_string(std::string& out, std::string_view text);
 
+// A struct that names its fields (MILLRACE_FIELDS).
+template <typename T>
+concept NamesFields = requires { T::millrace_names(); };
+// Takes the first of "a, b, c".
+inline std::string_view take_name(std::string_view& names) {
+  const size_t end = std::min(names.find(','), names.size());
+  const std::string_view name = names.substr(0, end);
+  names.remove_prefix(std::min(names.find_first_not_of(", ", end), names.size()));
+  return name;
+}
+
 template <typename T>
 void append_json(std::string& out, const T& value) {
   if constexpr (HasText<T>) {
@@ -92,6 +104,17 @@ void append_json(std::string& out, const T& value) {
       append_json<typename T::value_type>(out, value[i]);
     }
     out += ']';
+  } else if constexpr (NamesFields<T>) {
+    out += '{';
+    std::string_view names = T::millrace_names();
+    const auto add = [&](const auto& field) {
+      if (out.back() != '{') out += ',';
+      append_json_string(out, take_name(names));
+      out += ':';
+      append_json(out, field);
+    };
+    std::apply([&](const auto&... field) { (add(field), ...); }, value.millrace_fields());
+    out += '}';
   } else {
     out += '[';
     size_t index = 0;

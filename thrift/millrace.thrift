@@ -28,6 +28,13 @@ struct StatePlan {
   3: list<string> of                // states whose changes reach it
 }
 
+// What a job appends.
+struct OutputPlan {
+  1: string name
+  2: string format                  // of its lines: text, json, csv; empty: they go to a function of the job's own
+  3: i32 parts = 1                  // each in an order of its own
+}
+
 // What the master has to know of a job whose code it never runs.
 struct JobPlan {
   1: string values                  // names of the outputs: {NAME}:VALUES and {NAME}:RANK in Redis
@@ -38,6 +45,7 @@ struct JobPlan {
   6: bool removes = false
   7: i32 levels = 1
   8: list<StatePlan> states
+  9: list<OutputPlan> outputs
 }
 
 struct SubmitRequest {
@@ -59,6 +67,8 @@ struct SubmitRequest {
   16: JobPlan plan                  // of the library's job, as `millrace explain --json` tells it
   17: string receiver               // socket://HOST:PORT or directory:///PATH, whose lines one of the job's executors
                                     // appends to `source`; empty: others do
+  18: map<string, string> outputs   // where it appends: file:///DIR or kafka://HOST:PORT/TOPIC by the output's name
+  19: map<string, string> output_config   // librdkafka settings
 }
 
 struct JobSummary {
@@ -108,6 +118,7 @@ struct JobDescription {
   11: i64 recovering_partitions
   12: string receiver               // empty: none
   13: i32 version                   // of the job's code, plan and settings
+  14: map<string, string> outputs   // where it appends, by the output's name
 }
 
 struct WorkerSummary {

@@ -87,6 +87,11 @@ struct RegisterExecutor {
   3: list<OwnedPartition> owned   // none for a new process
 }
 struct StatePlan { 1: string name, 2: string layout, 3: list<string> of }
+struct OutputPlan {      // as common/model/job_plan.h has it
+  1: string name
+  2: string format
+  3: i32 parts = 1
+}
 struct JobPlan {         // what the engine has to know of a job's code without running it
   1: string values               // names of the outputs, as SinkLayout has them
   2: string rank
@@ -96,6 +101,7 @@ struct JobPlan {         // what the engine has to know of a job's code without 
   6: bool removes
   7: i32 levels = 1
   8: list<StatePlan> states      // in the order in which checkpoints number them
+  9: list<OutputPlan> outputs     // what is appended
 }
 struct JobSpec {         // what an executor has to know of its job; also the registry's stored form
   1: string name
@@ -121,6 +127,8 @@ struct JobSpec {         // what an executor has to know of its job; also the re
   21: i64 library_hash           // XXH3-64 of its bytes
   22: i32 version = 1            // of the job's code, plan and settings: the incarnation that began with it
   23: string receiver            // URI; the rank's owner brings its lines into `source`. Empty: nobody of the job does
+  24: map<string, string> outputs         // where they are appended: by name, URIs
+  25: map<string, string> output_config   // librdkafka settings of those in Kafka; may hold secrets
 }
 struct ExecutorAccepted {
   1: JobSpec spec

@@ -27,6 +27,10 @@ Executor::Executor(ExecutorOptions options, Deps deps)
 
 Executor::~Executor() = default;
 
+bool Executor::is_appending() const {
+  return work_ != nullptr && work_->appender->is_behind();
+}
+
 void Executor::start() {
   messenger_.connect(options_.master);
   beat();
@@ -165,9 +169,30 @@ Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec, 
   }
   Result<std::unique_ptr<Sink>> sink = deps_.make_sink(spec);
   if (!sink) return std::unexpected(sink.error());
-  make_work(Incarnation(head.incarnation), spec, std::move(*job), std::move(*sink));
+  auto outputs = make_outputs(spec, *job);
+  if (!outputs) return std::unexpected(outputs.error());
+  make_work(Incarnation(head.incarnation), spec, std::move(*job), std::move(*sink), std::move(*outputs));
   work_->lanes->open(!accepted_->log_probe.empty());
   return {};
+}
+
+Result<std::vector<Appender::Named>> Executor::make_outputs(const wire::JobSpec& spec,
+                                                            const std::shared_ptr<const Job>& job) const {
+  std::vector<Appender::Named> outputs;
+  for (const OutputPlan& plan : job->outputs()) {
+    const auto place = spec.outputs.find(plan.name);
+    OutputTarget target{.job_name = spec.name,
+                        .job = options_.job,
+                        .plan = plan,
+                        .uri = place == spec.outputs.end() ? "" : place->second,
+                        .config = spec.output_config,
+                        .make_function = nullptr};
+    target.make_function = [job, index = outputs.size()] { return job->make_batch_function(index); };
+    Result<std::unique_ptr<Output>> output = deps_.make_output(target);
+    if (!output) return std::unexpected(output.error());
+    outputs.push_back({plan.name, std::move(*output)});
+  }
+  return outputs;
 }
 
 // An embedded log that is another one under the same name would be read without a word, so it has to prove itself.
@@ -226,7 +251,10 @@ void Executor::beat() {
   wire::Body body;
   body.__set_heartbeat(heartbeat);
   send_to_master(BatchId(0), body);
-  if (work_ != nullptr) work_->publisher->resume();
+  if (work_ != nullptr) {
+    work_->publisher->resume();
+    work_->appender->resume();
+  }
   deps_.loop.schedule(heartbeat_, lifetime_.guard([this] { beat(); }));
 }
 

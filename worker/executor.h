@@ -21,10 +21,12 @@
 #include "common/runtime/messenger.h"
 #include "common/seams/checkpoint_store.h"
 #include "common/seams/clock.h"
+#include "common/seams/output.h"
 #include "common/seams/random.h"
 #include "common/seams/receiver.h"
 #include "common/seams/sink.h"
 #include "stream/job.h"
+#include "worker/appender.h"
 #include "worker/checkpointer.h"
 #include "worker/lane_group.h"
 #include "worker/master_reports.h"
@@ -55,7 +57,8 @@ class Executor : public MessengerHandler, private LaneHandler {
     JobFactory make_job;  // of the built-in types
     // Of the types in a shared library, given its bytes, and its name for people.
     std::function<Result<JobFactory>(const std::string& bytes, const std::string& name)> load_library;
-    std::function<Result<std::unique_ptr<Sink>>(const wire::JobSpec&)> make_sink;  // lives on `loop`
+    std::function<Result<std::unique_ptr<Sink>>(const wire::JobSpec&)> make_sink;     // lives on `loop`
+    std::function<Result<std::unique_ptr<Output>>(const OutputTarget&)> make_output;  // lives on `loop`
     std::function<LaneSeams(size_t index)> lane_seams;
     // Brings what JobSpec::receiver names into JobSpec::source, by the master's services at `api`. Calls `problem` on
     // `loop` whenever another thing is in its way; "": none.
@@ -72,6 +75,8 @@ class Executor : public MessengerHandler, private LaneHandler {
 
   // Connects to the master.
   void start();
+  // What batches have appended has not all reached the job's outputs.
+  [[nodiscard]] bool is_appending() const;
 
  private:
   struct Owned {
@@ -122,12 +127,15 @@ class Executor : public MessengerHandler, private LaneHandler {
 
   // executor_lanes.cc: LaneHandler, and what the parts of Work answer
   void make_work(Incarnation incarnation, const wire::JobSpec& spec, std::shared_ptr<const Job> job,
-                 std::unique_ptr<Sink> sink);
+                 std::unique_ptr<Sink> sink, std::vector<Appender::Named> outputs);
+  [[nodiscard]] Result<std::vector<Appender::Named>> make_outputs(const wire::JobSpec& spec,
+                                                                  const std::shared_ptr<const Job>& job) const;
   void on_opened(size_t lane, Result<std::optional<LogDescription>> log) override;
   void on_fetched(Stamp stamp, wire::FetchedPartition fetched) override;
   void on_mapped(Stamp stamp, MappedRange mapped) override;
   void on_applied(Stamp stamp, LaneApplied applied) override;
   void on_emitted(Stamp stamp, LevelBlocks blocks) override;
+  void on_appended(AppendShare share) override;
   void on_snapshot(Stamp stamp, Snapshot snapshot) override;
   void on_rank(Stamp stamp, RankShare share) override;
   void on_frozen(Stamp stamp, FrozenShare share) override;

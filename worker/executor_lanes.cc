@@ -9,7 +9,7 @@
 namespace millrace {
 
 void Executor::make_work(Incarnation incarnation, const wire::JobSpec& spec, std::shared_ptr<const Job> job,
-                         std::unique_ptr<Sink> sink) {
+                         std::unique_ptr<Sink> sink, std::vector<Appender::Named> outputs) {
   incarnation_ = incarnation;
   work_ = std::make_unique<Work>();
   Work& work = *work_;
@@ -32,6 +32,20 @@ void Executor::make_work(Incarnation incarnation, const wire::JobSpec& spec, std
                             bool fenced) { on_publication_settled(state, round, end, fenced); },
           .round_ended = [this](BatchId round, bool lost, bool fenced) { on_round_ended(round, lost, fenced); },
           .trouble = [this](const std::string& what) { reports_.trouble("sink", what); }});
+
+  work.appender = std::make_unique<Appender>(
+      deps_.loop, std::move(outputs),
+      Appender::Hooks{.may_append = [this] { return lease_holds(); },
+                      .settled =
+                          [this](const OwnedState& state, BatchId batch) {
+                            const size_t lane = work_->lanes->lane_of(state.partition);
+                            if (lane == LaneGroup::kNoLane) return;
+                            work_->lanes->call(
+                                lane, [state, batch](Lane& to) { to.reducer().settle_appended(state, batch); });
+                          },
+                      .trouble = [this](const std::string& output,
+                                        const std::string& what) { reports_.trouble("output " + output, what); },
+                      .failed = [this](Error error) { on_failed(std::move(error)); }});
 
   const std::string folder = spec.name + "-" + to_string(options_.job) + "/" + std::to_string(incarnation.value());
   work.checkpointer = std::make_unique<Checkpointer>(deps_.loop, deps_.checkpoints, folder, options_.process,
@@ -118,6 +132,11 @@ void Executor::on_emitted(Stamp stamp, LevelBlocks blocks) {
   if (!blocks.empty()) router_.route(blocks);
 }
 
+// Whichever assignment the lane followed: this owner's batches come once, and nobody else appends them.
+void Executor::on_appended(AppendShare share) {
+  if (owned_states_.contains(share.state)) work_->appender->add(std::move(share));
+}
+
 void Executor::on_snapshot(Stamp stamp, Snapshot snapshot) {
   if (stamp != router_.stamp()) {
     // The round it was taken for is given up.
@@ -169,7 +188,13 @@ void Executor::on_rank_candidates(RankShare share) {
 }
 
 void Executor::on_frozen(Stamp stamp, FrozenShare share) {
-  if (stamp == router_.stamp()) work_->checkpointer->add(stamp.epoch, std::move(share), owned_states_);
+  if (stamp != router_.stamp()) return;
+  // What a complete checkpoint covers is not replayed, so nothing of it may be missing in an output.
+  const std::vector<OwnedState> states = share.partitions;
+  const BatchId batch = share.batch;
+  work_->appender->when_appended(states, batch, [this, epoch = stamp.epoch, share = std::move(share)]() mutable {
+    work_->checkpointer->add(epoch, std::move(share), owned_states_);
+  });
 }
 
 void Executor::on_restored(uint64_t ticket) {

@@ -59,6 +59,7 @@ void Executor::on_work_message(const wire::Envelope& envelope) {
   } else if (body.__isset.end_round) {
     on_end_round(batch, body.end_round);
   } else if (body.__isset.abandon_checkpoint) {
+    work_->appender->abandon_checkpoint(batch);
     work_->checkpointer->abandon(batch);
     work_->lanes->call_all([batch](Lane& lane) { lane.abandon_checkpoint(batch); });
   } else if (body.__isset.merge_state) {
@@ -85,6 +86,7 @@ void Executor::on_assign(const wire::Header& head, const wire::Assign& assign) {
     work_->rank.forget_beyond(BatchId(assign.durable));
   }
   round_end_.reset();
+  work_->appender->assign(owned_states_);
   work_->checkpointer->abandon_all();
   work_->checkpointer->set_former(BatchId(is_of_former_version(assign) ? assign.checkpoint : 0));
   if (gained.size() == owned_.size()) {

@@ -13,6 +13,7 @@ struct Executor::Work {
   RankBook rank;           // of the job, if this is the rank's owner
   std::unique_ptr<LaneGroup> lanes;
   std::unique_ptr<Publisher> publisher;
+  std::unique_ptr<Appender> appender;
   std::unique_ptr<Checkpointer> checkpointer;
   std::unique_ptr<Restorer> restorer;
   std::unique_ptr<QueryBoard> queries;

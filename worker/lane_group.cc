@@ -28,6 +28,9 @@ class Outlet final : public LaneHandler {
   void on_emitted(Stamp stamp, LevelBlocks blocks) override {
     post_([stamp, blocks = std::move(blocks)](LaneHandler& to) mutable { to.on_emitted(stamp, std::move(blocks)); });
   }
+  void on_appended(AppendShare share) override {
+    post_([share = std::move(share)](LaneHandler& to) mutable { to.on_appended(std::move(share)); });
+  }
   void on_snapshot(Stamp stamp, Snapshot snapshot) override {
     post_([stamp, snapshot = std::move(snapshot)](LaneHandler& to) mutable {
       to.on_snapshot(stamp, std::move(snapshot));

@@ -148,6 +148,19 @@ struct LaneApplied {
 
 using LevelBlocks = std::vector<std::shared_ptr<const LevelBlock>>;
 
+// What a batch of a partition appends to the job's outputs.
+struct AppendShare {
+  struct Records {
+    size_t output;  // of the job's plan
+    int64_t count;
+    std::shared_ptr<const std::string> bytes;
+  };
+  OwnedState state;
+  BatchId batch;
+  int64_t time_ms = 0;
+  std::vector<Records> records;
+};
+
 // The unpublished keys of a partition for the sink, as of the batch of a publication round.
 struct Snapshot {
   OwnedState state;
@@ -185,6 +198,8 @@ class LaneHandler {
   virtual void on_applied(Stamp stamp, LaneApplied applied) = 0;
   // For all state partitions of the job.
   virtual void on_emitted(Stamp stamp, LevelBlocks blocks) = 0;
+  // Before the share of a checkpoint of its batch. Of no assignment: what counts is who owns the partition.
+  virtual void on_appended(AppendShare share) = 0;
   virtual void on_snapshot(Stamp stamp, Snapshot snapshot) = 0;
   virtual void on_rank(Stamp stamp, RankShare share) = 0;
   virtual void on_frozen(Stamp stamp, FrozenShare share) = 0;

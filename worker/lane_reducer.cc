@@ -235,7 +235,7 @@ bool LaneReducer::apply_next(StatePartition partition, Slot& slot) {
 std::optional<std::vector<SharedBuffer>> LaneReducer::take_input(StatePartition partition, Slot& slot) {
   if (slot.level > 0) return inbox_.sections_for(slot.plan->batch, slot.level, partition);
   const BatchId next = slot.applied.next();
-  if (next > watermarks_.durable) return std::nullopt;
+  if (next > watermarks_.durable || outputs_are_behind(slot)) return std::nullopt;
   const auto plan = plans_.find(next);
   if (plan == plans_.end()) return std::nullopt;
   auto sections = slot.queue.take(*plan->second);
@@ -260,6 +260,7 @@ void LaneReducer::end_batch(StatePartition partition, Slot& slot) {
   slot.applied = plan->batch;
   if (slot.changed) newest_changed_ = std::max(newest_changed_, slot.applied);
   if (slot.applied <= watermarks_.applied) slot.table->forget_undo(slot.applied);
+  append(partition, slot, *plan);
   after_apply(partition, slot, *plan);
   newly_applied_.push_back(progress_of(partition, slot));
 }
@@ -275,6 +276,36 @@ void LaneReducer::after_apply(StatePartition partition, Slot& slot, const BatchP
   if (plan.checkpoint && plan.batch > abandoned_) freeze(partition, slot, plan.batch);
 }
 
+// Of a replayed batch too: who had the partition before may not have come to it.
+void LaneReducer::append(StatePartition partition, Slot& slot, const BatchPlan& plan) {
+  std::vector<AppendedRecords> appended = slot.table->take_appended();
+  if (appended.empty()) return;
+  AppendShare share{{partition, slot.generation}, plan.batch, plan.time_ms, {}};
+  size_t bytes = 0;
+  for (AppendedRecords& records : appended) {
+    bytes += records.bytes.size();
+    share.records.push_back(
+        {records.output, records.records, std::make_shared<const std::string>(std::move(records.bytes))});
+  }
+  slot.appending.emplace_back(plan.batch, bytes);
+  slot.bytes_to_append += bytes;
+  deps_.handler.on_appended(std::move(share));
+}
+
+bool LaneReducer::outputs_are_behind(const Slot& slot) {
+  return slot.appending.size() >= kMaxBatchesToAppend || slot.bytes_to_append >= kMaxBytesToAppend;
+}
+
+void LaneReducer::settle_appended(OwnedState state, BatchId batch) {
+  Slot* slot = find_slot(state);
+  if (slot == nullptr) return;
+  while (!slot->appending.empty() && slot->appending.front().first <= batch) {
+    slot->bytes_to_append -= slot->appending.front().second;
+    slot->appending.pop_front();
+  }
+  deps_.wake();
+}
+
 void LaneReducer::report_applied() {
   if (newly_applied_.empty()) return;
   LaneApplied applied;
@@ -283,7 +314,8 @@ void LaneReducer::report_applied() {
   applied.changed = newest_changed_;
   for (const auto& [partition, slot] : slots_) {
     applied.keys += slot.table->keys();
-    applied.memory_bytes += slot.table->memory_bytes() + static_cast<int64_t>(slot.queue.bytes());
+    applied.memory_bytes +=
+        slot.table->memory_bytes() + static_cast<int64_t>(slot.queue.bytes() + slot.bytes_to_append);
   }
   applied.memory_bytes += static_cast<int64_t>(inbox_.bytes());
   deps_.handler.on_applied(stamp_, std::move(applied));

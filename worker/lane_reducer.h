@@ -25,6 +25,9 @@ namespace millrace {
 class LaneReducer {
  public:
   static constexpr size_t kMaxWaitingQueries = 1000;
+  // Of what a partition has given to outputs and they have not taken yet: with so much it takes no further batch.
+  static constexpr size_t kMaxBatchesToAppend = 8;
+  static constexpr size_t kMaxBytesToAppend = size_t{32} << 20;
 
   struct Deps {
     size_t lane = 0;
@@ -52,6 +55,8 @@ class LaneReducer {
   void abandon_checkpoint(BatchId batch);
   // What became of the snapshot of a round: the sink holds it, or not, or it has lost what was there before.
   void settle_publication(OwnedState state, BatchId round, PublicationEnd end);
+  // The outputs have taken what the batch has brought.
+  void settle_appended(OwnedState state, BatchId batch);
   void query(LaneQuery query);
   void cancel_query(uint64_t id);
 
@@ -74,6 +79,8 @@ class LaneReducer {
     BatchId publishing;           // round of the open publication, 0: none
     bool publishing_all = false;  // the open publication is full
     BatchId frozen_at;            // of the open freeze, 0: none
+    std::deque<std::pair<BatchId, size_t>> appending;  // what outputs have not taken yet: batch and bytes
+    size_t bytes_to_append = 0;
   };
   struct Restoring {
     RestoreShare share;
@@ -94,6 +101,8 @@ class LaneReducer {
   void end_batch(StatePartition partition, Slot& slot);
   static LaneApplied::Partition progress_of(StatePartition partition, const Slot& slot);
   void after_apply(StatePartition partition, Slot& slot, const BatchPlan& plan);
+  void append(StatePartition partition, Slot& slot, const BatchPlan& plan);
+  [[nodiscard]] static bool outputs_are_behind(const Slot& slot);
   void publish(StatePartition partition, Slot& slot, BatchId round);
   void freeze(StatePartition partition, Slot& slot, BatchId batch);
   void settle(BatchId up_to, bool complete);

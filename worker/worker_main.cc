@@ -19,6 +19,7 @@
 #include "adapters/http_status.h"
 #include "adapters/log_receiver.h"
 #include "adapters/open_log.h"
+#include "adapters/open_output.h"
 #include "adapters/open_sink.h"
 #include "adapters/process_launcher.h"
 #include "adapters/settings.h"
@@ -120,6 +121,7 @@ Status open_executor(const Options& options, EventLoop& loop, Clock& clock,
           return state_partition_of(key, partitions);
         });
       },
+      [&loop](const OutputTarget& target) { return open_output(loop, target); },
       [&lanes, &options](size_t index) {
         LaneSeams seams;
         seams.loop = lanes.at(index).get();

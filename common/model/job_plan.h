@@ -17,6 +17,17 @@ struct StatePlan {
   bool operator==(const StatePlan&) const = default;
 };
 
+// What a job appends, batch by batch, somewhere; where, its code does not say.
+struct OutputPlan {
+  static constexpr int32_t kMaxParts = 256;
+
+  std::string name;
+  std::string format;  // of its lines: text, json, csv; empty: its batches are given to a function of the job's own
+  int32_t parts = 1;   // of the state partitions 0 to parts - 1
+
+  bool operator==(const OutputPlan&) const = default;
+};
+
 struct JobPlan {
   static constexpr int32_t kMaxLevels = 16;
 
@@ -28,6 +39,7 @@ struct JobPlan {
   bool removes = false;
   int32_t levels = 1;  // shuffles that stand one behind the other in a batch
   std::vector<StatePlan> states;
+  std::vector<OutputPlan> outputs;  // what is appended
 
   bool operator==(const JobPlan&) const = default;
 };
@@ -41,8 +53,17 @@ std::vector<StatePlan> states_from(const std::vector<Generated>& said) {
 }
 template <typename Generated>
 JobPlan plan_from(const Generated& said) {
-  return {said.values,     said.rank,    said.rank_all, said.rank_size,
-          said.needs_time, said.removes, said.levels,   states_from(said.states)};
+  JobPlan plan = {said.values,
+                  said.rank,
+                  said.rank_all,
+                  said.rank_size,
+                  said.needs_time,
+                  said.removes,
+                  said.levels,
+                  states_from(said.states),
+                  {}};
+  for (const auto& output : said.outputs) plan.outputs.push_back({output.name, output.format, output.parts});
+  return plan;
 }
 template <typename Generated>
 Generated plan_as(const JobPlan& plan) {
@@ -59,6 +80,12 @@ Generated plan_as(const JobPlan& plan) {
     entry.name = state.name;
     entry.layout = state.layout;
     entry.of = state.of;
+  }
+  for (const OutputPlan& output : plan.outputs) {
+    auto& entry = said.outputs.emplace_back();
+    entry.name = output.name;
+    entry.format = output.format;
+    entry.parts = output.parts;
   }
   return said;
 }

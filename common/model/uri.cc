@@ -62,9 +62,10 @@ Result<Uri> parse_uri(const std::string& text) {
   }
   uri.scheme = text.substr(0, colon);
   std::string rest = text.substr(colon + 3);
-  if (uri.scheme == "directory") {
+  if (uri.scheme == "directory" || uri.scheme == "file") {
     if (rest.size() < 2 || rest[0] != '/') {
-      return fail(ErrorCode::kInvalid, "a directory URI holds a whole path: directory:///PATH, with three slashes");
+      return fail(ErrorCode::kInvalid,
+                  "a " + uri.scheme + " URI holds a whole path: " + uri.scheme + ":///PATH, with three slashes");
     }
     uri.path = rest.substr(1);
     return uri;

@@ -1,5 +1,5 @@
-// Uri: where a job reads and writes: scheme://[user[:password]@]authority[/path][?key=value&...], or directory:///path,
-// in which every sign stands for itself.
+// Uri: where a job reads and writes: scheme://[user[:password]@]authority[/path][?key=value&...], or directory:///path
+// and file:///path, in which every sign stands for itself.
 #pragma once
 
 #include <map>
@@ -10,7 +10,7 @@
 namespace millrace {
 
 struct Uri {
-  std::string scheme;  // kafka, log, socket, directory, redis, none
+  std::string scheme;  // kafka, log, socket, directory, file, redis, none
   std::string user;
   std::string password;   // never printed: see masked()
   std::string authority;  // host:port[,host:port], or the name of an embedded log; of a directory none

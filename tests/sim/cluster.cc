@@ -8,6 +8,7 @@
 #include "common/base/check.h"
 #include "common/wire/codec.h"
 #include "jobs/registry.h"
+#include "tests/sim/append_job.h"
 #include "tests/sim/chain_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
@@ -26,6 +27,7 @@ StatePartition partition_of(const std::string& key, int partitions) {
 
 Result<std::shared_ptr<const Job>> make_sim_job(const std::string& type, const JobContext& context) {
   if (type == kChainJob) return make_chain_job(context);
+  if (is_append_job(type)) return make_append_job(type, context);
   if (type == kLevelJob) return make_level_job(context.state_partitions);
   if (is_time_job(type)) return make_time_job(type, context);
   if (type == kUpgradedJob) return make_upgraded_job(context);
@@ -77,7 +79,7 @@ SimCluster::SimCluster(uint64_t seed, SimClusterOptions options)
       checkpoint_disk_(std::make_shared<FakeCheckpointDisk>()),
       sink_server_(std::make_shared<FakeSinkServer>(
           [partitions = options.state_partitions](const std::string& key) { return partition_of(key, partitions); })),
-      oracle_({*topic_, *sink_server_, *checkpoint_disk_, make_sim_job}) {
+      oracle_({*topic_, *sink_server_, *output_place_, *checkpoint_disk_, make_sim_job}) {
   SimRandom& disk = world_.random("disk");
   const auto timing = [&disk](Duration most) {
     return FakeTiming{[&disk, most] { return disk.between(std::chrono::microseconds(50), most); },
@@ -86,6 +88,8 @@ SimCluster::SimCluster(uint64_t seed, SimClusterOptions options)
   metadata_disk_->timing = timing(milliseconds(3));
   checkpoint_disk_->timing = timing(milliseconds(10));
   sink_server_->timing = timing(milliseconds(options.sink_most_ms));
+  output_place_->timing = timing(milliseconds(options.output_most_ms));
+  output_place_->reply_is_lost = [this, &disk] { return world_.current_faults().lose > 0 && disk.chance(0.02); };
   sink_server_->reply_is_lost = [this, &disk] { return world_.current_faults().lose > 0 && disk.chance(0.02); };
   metadata_disk_->written = [this](const std::string& key, const std::string& value) {
     if (key.starts_with("assignment/")) ++counts_.assignments;
@@ -151,6 +155,11 @@ std::unique_ptr<Sink> SimCluster::make_sink(TaskLoop& loop) {
   return options_.plant == nullptr ? std::move(sink) : options_.plant->sink(std::move(sink));
 }
 
+std::unique_ptr<Output> SimCluster::make_output(TaskLoop& loop, const OutputTarget& target) {
+  std::unique_ptr<Output> output = std::make_unique<FakeOutput>(loop, output_place_, target);
+  return options_.plant == nullptr ? std::move(output) : options_.plant->output(std::move(output));
+}
+
 std::unique_ptr<Log> SimCluster::make_log(TaskLoop& loop) {
   FakeLogOptions log;
   log.most_records_a_chunk = 7;
@@ -175,19 +184,22 @@ void SimCluster::start_master() {
   options.self = ProcessId(world_.random("ids").next_id());
   options.version = "sim";
   options.checkpoints = "sim";
+  options.output_directories = {"/sim"};
   options.allow_job_libraries = options_.allow_libraries;
   options.job.checkpoints.base_every = options_.base_every;
   options.job.max_uncheckpointed = options_.max_uncheckpointed;
-  Master::Deps deps{loop,
-                    world_.clock(),
-                    world_.random("ids"),
-                    node->process->network(),
-                    *node->metadata,
-                    *node->checkpoints,
-                    [this](const std::string& type, const JobContext& context) { return make_job(type, context); },
-                    {},
-                    [this, &loop](const wire::JobSpec&) { return Result<std::unique_ptr<Log>>(make_log(loop)); },
-                    [this, &loop](const wire::JobSpec&) { return Result<std::unique_ptr<Sink>>(make_sink(loop)); }};
+  Master::Deps deps{
+      loop,
+      world_.clock(),
+      world_.random("ids"),
+      node->process->network(),
+      *node->metadata,
+      *node->checkpoints,
+      [this](const std::string& type, const JobContext& context) { return make_job(type, context); },
+      {},
+      [this, &loop](const wire::JobSpec&) { return Result<std::unique_ptr<Log>>(make_log(loop)); },
+      [this, &loop](const wire::JobSpec&) { return Result<std::unique_ptr<Sink>>(make_sink(loop)); },
+      [this, &loop](const OutputTarget& target) { return Result<std::unique_ptr<Output>>(make_output(loop, target)); }};
   node->master = std::make_unique<Master>(options, std::move(deps));
   node->service = std::make_unique<ControlService>(*node->master);
   Master* master = node->master.get();
@@ -354,6 +366,9 @@ void SimCluster::launch(WorkerNode& worker, const LaunchRequest& request,
         });
       },
       [this, &control](const wire::JobSpec&) { return Result<std::unique_ptr<Sink>>(make_sink(control)); },
+      [this, &control](const OutputTarget& target) {
+        return Result<std::unique_ptr<Output>>(make_output(control, target));
+      },
       [this, lanes](size_t index) {
         LaneSeams seams;
         seams.loop = lanes.at(index);
@@ -379,6 +394,10 @@ void SimCluster::end_executor(ProcessId process, const std::string& reason) {
   world_.crash(*node->process);
   node->worker->loop->post([ended = std::move(node->ended), reason]() mutable { ended(reason); });
   destroy_executor(std::move(node));
+}
+
+bool SimCluster::is_appending() const {
+  return std::ranges::any_of(executors_, [](const auto& entry) { return entry.second->executor->is_appending(); });
 }
 
 void SimCluster::destroy_executor(std::unique_ptr<ExecutorNode> node) {

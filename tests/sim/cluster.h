@@ -26,6 +26,7 @@
 #include "tests/fakes/fake_checkpoint_store.h"
 #include "tests/fakes/fake_log.h"
 #include "tests/fakes/fake_metadata_store.h"
+#include "tests/fakes/fake_output.h"
 #include "tests/fakes/fake_sink.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/world.h"
@@ -40,6 +41,7 @@ class Plant {
   virtual ~Plant() = default;
   virtual std::shared_ptr<const Job> job(std::shared_ptr<const Job> real) { return real; }
   virtual std::unique_ptr<Sink> sink(std::unique_ptr<Sink> real) { return real; }
+  virtual std::unique_ptr<Output> output(std::unique_ptr<Output> real) { return real; }
   // A message on its way, once; true: it was altered.
   virtual bool message(wire::Envelope&) { return false; }
   virtual void cluster(class SimCluster&) {}  // once, at the beginning
@@ -53,6 +55,7 @@ struct SimClusterOptions {
   int64_t batch_interval_ms = 10;
   int64_t checkpoint_interval_ms = 50;
   int64_t lane_memory_bytes = 0;        // 0: what the master gives
+  int64_t output_most_ms = 4;           // that half of a request to an output takes
   int64_t sink_most_ms = 4;             // that one request to the sink takes
   int32_t base_every = 10;              // increments of a checkpoint until bases are merged
   int64_t max_uncheckpointed = 20'000;  // batches
@@ -92,6 +95,7 @@ class SimCluster {
   World& world() { return world_; }
   Master* master();  // or null
   FakeSinkServer& sink() { return *sink_server_; }
+  FakeOutputPlace& output() { return *output_place_; }
   FakeMetadataDisk& metadata_disk() { return *metadata_disk_; }
   FakeCheckpointDisk& checkpoint_disk() { return *checkpoint_disk_; }
   FakeTopic& topic() { return *topic_; }
@@ -172,6 +176,7 @@ class SimCluster {
   [[nodiscard]] std::unique_ptr<Log> make_log(TaskLoop& loop);
   [[nodiscard]] Result<std::shared_ptr<const Job>> make_job(const std::string& type, const JobContext& context);
   [[nodiscard]] std::unique_ptr<Sink> make_sink(TaskLoop& loop);
+  [[nodiscard]] std::unique_ptr<Output> make_output(TaskLoop& loop, const OutputTarget& target);
   [[nodiscard]] api::SubmitRequest request_of(const std::string& name);
   // Runs until the master has answered, asking again while it says kUnavailable, as a person would.
   template <typename T>
@@ -183,6 +188,7 @@ class SimCluster {
   void on_frame(Frame& frame);
   void make_cuts();
   [[nodiscard]] bool is_caught_up(const std::string& name);
+  [[nodiscard]] bool is_appending() const;
 
   const SimClusterOptions options_;
   World world_;
@@ -190,6 +196,7 @@ class SimCluster {
   std::shared_ptr<FakeMetadataDisk> metadata_disk_;
   std::shared_ptr<FakeCheckpointDisk> checkpoint_disk_;
   std::shared_ptr<FakeSinkServer> sink_server_;
+  std::shared_ptr<FakeOutputPlace> output_place_ = std::make_shared<FakeOutputPlace>();
   std::unique_ptr<MasterNode> master_;
   std::vector<std::unique_ptr<WorkerNode>> workers_;
   std::map<ProcessId, std::unique_ptr<ExecutorNode>> executors_;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "tests/sim/append_job.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
@@ -74,6 +75,7 @@ api::SubmitRequest SimCluster::request_of(const std::string& name) {
   request.checkpoint_interval_ms = options_.checkpoint_interval_ms;
   request.state_partitions = options_.state_partitions;
   request.fail_on_bad_record = options_.fail_on_bad_record;
+  if (is_append_job(request.type)) request.outputs["words"] = "file:///sim/words";
   if (!options_.libraries) return request;
   request.library = request.type;
   JobContext context;
@@ -260,7 +262,7 @@ bool SimCluster::all_caught_up() {
   for (const auto& [name, type] : types_) {
     if (!is_caught_up(name)) return false;
   }
-  return true;
+  return !is_appending();
 }
 
 std::string SimCluster::failure_of(const std::string& name) {
@@ -303,6 +305,7 @@ bool SimCluster::finish() {
   world_.heal();
   make_cuts();
   sink_server_->failure.reset();
+  output_place_->failure.reset();
   metadata_disk_->failure.reset();
   checkpoint_disk_->failure = nullptr;
   topic_->set_available(true);

@@ -84,6 +84,7 @@ class ExecutorTest : public testing::Test {
                         .make_sink = [this, &loop](const wire::JobSpec&) -> Result<std::unique_ptr<Sink>> {
                           return std::make_unique<FakeSink>(loop, sink_);
                         },
+                        .make_output = nullptr,  // its jobs append nothing
                         .lane_seams =
                             [this, &node](size_t index) {
                               return LaneSeams{

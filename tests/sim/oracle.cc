@@ -6,6 +6,7 @@
 
 #include "common/wire/codec.h"
 #include "master/master.h"
+#include "tests/sim/append_job.h"
 #include "tests/sim/chain_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
@@ -195,6 +196,10 @@ void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range
     std::istringstream words(text);
     uint64_t position = 0;
     for (std::string word; words >> word; ++position) {
+      if (job.spec.type == kAppendJob) {
+        job.appended[batch].push_back(word);
+        ++totals.emitted;  // to the output, besides
+      }
       if (is_time_job(job.spec.type) || job.spec.type == kLevelJob) {
         ++job.arrived[word];
         ++totals.emitted;
@@ -360,6 +365,9 @@ void Oracle::check_rest(const std::string& name) {
   const auto all = [](const std::string&) { return true; };
   const std::string differs = difference(keys->values, values_at(*job, job->newest(), all));
   if (!differs.empty()) breach(*job, "at rest " + differs);
+  if (!deps_.output.breach().empty()) breach(*job, deps_.output.breach());
+  const std::string appended = appended_wrong(*job);
+  if (!appended.empty()) breach(*job, "at rest " + appended);
 }
 
 // --- checkpoints -------------------------------------------------------------------------------------------------

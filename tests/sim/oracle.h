@@ -34,6 +34,7 @@
 #include "stream/job.h"
 #include "tests/fakes/fake_checkpoint_store.h"
 #include "tests/fakes/fake_log.h"
+#include "tests/fakes/fake_output.h"
 #include "tests/fakes/fake_sink.h"
 #include "wire_types.h"
 
@@ -44,6 +45,7 @@ class Oracle {
   struct Deps {
     const FakeTopic& topic;  // these outlive the oracle
     const FakeSinkServer& sink;
+    const FakeOutputPlace& output;
     const FakeCheckpointDisk& checkpoints;
     JobFactory make_job;  // the real ones, to read checkpoints with
   };
@@ -89,13 +91,14 @@ class Oracle {
     JobId id;
     wire::JobSpec spec;
     Incarnation incarnation;
-    Incarnation claimed;                     // the sink's keys
-    std::vector<wire::BatchRecord> log;      // all, in order
-    std::vector<int64_t> next;               // offset, by log partition
-    std::vector<std::string> records;        // by batch, as written; [0] is empty
-    int64_t time_ms = 0;                     // of the newest batch
-    int64_t tick_ms = 0;                     // the newest tick
-    std::map<std::string, int64_t> arrived;  // of a job of time_jobs.h, and of levels: with this batch
+    Incarnation claimed;                                   // the sink's keys
+    std::vector<wire::BatchRecord> log;                    // all, in order
+    std::vector<int64_t> next;                             // offset, by log partition
+    std::vector<std::string> records;                      // by batch, as written; [0] is empty
+    int64_t time_ms = 0;                                   // of the newest batch
+    int64_t tick_ms = 0;                                   // the newest tick
+    std::map<int64_t, std::vector<std::string>> appended;  // of `appending`: the words of each batch
+    std::map<std::string, int64_t> arrived;                // of a job of time_jobs.h, and of levels: with this batch
     std::map<std::string, std::vector<std::pair<int64_t, int64_t>>> arrivals;  // (batch time, count) of all batches
     std::vector<Totals> totals;                                                // by batch
     std::map<std::string, std::vector<std::pair<int64_t, Sums>>> words;        // ascending by batch
@@ -132,6 +135,8 @@ class Oracle {
   [[nodiscard]] const Sums* sums_at(const Job& job, const std::string& word, int64_t batch) const;
   [[nodiscard]] std::map<std::string, std::string> values_at(
       const Job& job, int64_t batch, const std::function<bool(const std::string&)>& wanted) const;
+  // The first difference between what the job has appended and the log.
+  [[nodiscard]] std::string appended_wrong(const Job& job) const;
   [[nodiscard]] Job* find(const std::string& name);
   void breach(const Job& job, const std::string& what);
 

@@ -22,6 +22,7 @@ class PassingTable : public StateTable {
     return real_->apply(context, sections);
   }
   [[nodiscard]] std::vector<ShuffleBlock::Section> take_emitted() override { return real_->take_emitted(); }
+  std::vector<AppendedRecords> take_appended() override { return real_->take_appended(); }
   [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
     return real_->read(key, at);
   }
@@ -72,6 +73,10 @@ class PassingJob : public Job {
   [[nodiscard]] bool needs_time() const override { return real_->needs_time(); }
   [[nodiscard]] bool removes_keys() const override { return real_->removes_keys(); }
   [[nodiscard]] int32_t levels() const override { return real_->levels(); }
+  [[nodiscard]] std::vector<OutputPlan> outputs() const override { return real_->outputs(); }
+  [[nodiscard]] std::unique_ptr<BatchFunction> make_batch_function(size_t output) const override {
+    return real_->make_batch_function(output);
+  }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override {
     return map_ ? map_(real_->make_map_task()) : real_->make_map_task();
   }

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "common/base/check.h"
+#include "tests/sim/append_job.h"
 #include "tests/sim/chain_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
@@ -366,6 +367,34 @@ void add_jobs_with_levels(std::vector<Scenario>& all) {
                  .strike = anything_happens});
 }
 
+// Half of the time while an output is away, and never long enough for what waits to be given up.
+void outputs_fail(SimCluster& cluster, SimRandom& fate) {
+  if (fate.chance(0.08)) cluster.output().failure = Error{ErrorCode::kIo, "the disk is full"};
+  if (fate.chance(0.15)) cluster.output().failure.reset();
+  if (fate.chance(0.03)) cluster.freeze_executor(fate.next(), fate.between(milliseconds(50), milliseconds(6000)));
+}
+
+void add_jobs_that_append(std::vector<Scenario>& all) {
+  const SimClusterOptions options{.workers = 3, .checkpoint_interval_ms = 30, .base_every = 2};
+  all.push_back(
+      {.name = "appends_with_nothing_happening", .type = kAppendJob, .options = {.faults = SimFaults::none()}});
+  all.push_back({.name = "appends_slowly_where_everything_dies",
+                 .type = kAppendJob,
+                 .options = {.workers = 3, .checkpoint_interval_ms = 30, .output_most_ms = 60},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   everything_dies(cluster, fate);
+                   outputs_fail(cluster, fate);
+                 }});
+  all.push_back({.name = "appends_changes_where_anything_happens",
+                 .type = kAppendChangesJob,
+                 .options = options,
+                 .steps = 60,
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
+                   anything_happens(cluster, fate);
+                   outputs_fail(cluster, fate);
+                 }});
+}
+
 std::vector<Scenario> make_scenarios() {
   std::vector<Scenario> all;
   add_deaths(all);
@@ -374,6 +403,7 @@ std::vector<Scenario> make_scenarios() {
   add_troubles_of_data(all);
   add_jobs_that_go_by_time(all);
   add_jobs_with_levels(all);
+  add_jobs_that_append(all);
   return all;
 }
 

@@ -4,6 +4,7 @@
 #include <millrace/testing.h>
 
 #include <charconv>
+#include <cstdio>
 #include <expected>
 #include <map>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 MILLRACE_JOB(word_lengths, "how many words of each length a text has") {
   job.lines()
@@ -92,6 +94,43 @@ TEST(MeanTemperature, is_exact) {
   job.push("oslo;15", 1);
   job.run_batch();
   EXPECT_EQ(job.get("oslo"), "12.5");
+}
+
+struct Click {
+  std::string user;
+  int64_t page;
+  MILLRACE_FIELDS(Click, user, page)
+};
+
+// "USER PAGE"
+Click parse_click(std::string_view line) {
+  const size_t border = line.find(' ');
+  return {std::string(line.substr(0, border)), std::stoll(std::string(line.substr(border + 1)))};
+}
+
+MILLRACE_JOB(clicks, "clicks as JSON, and whenever a user's number of them changes") {
+  const auto clicks = job.lines().map(parse_click);
+  clicks.write("clicks", millrace::json_lines);  // {"user":"ann","page":7}
+  clicks.map([](const Click& click) { return click.user; })
+      .count_by_value()
+      .changes()
+      .write("numbers", millrace::json_lines, {.parts = 4});  // {"key":"ann","before":null,"after":1}
+}
+
+TEST(Clicks, are_written_as_json) {
+  millrace::testing::TestJob job(millrace_job_clicks);
+  job.push("ann 7");
+  job.run_batch();
+  EXPECT_EQ(job.lines("clicks"), (std::vector<std::string>{R"({"user":"ann","page":7})"}));
+}
+
+MILLRACE_JOB(told_words, "words, told batch by batch") {
+  job.lines()
+      .flat_map(millrace::split_words)
+      .for_each_batch("told", [](const millrace::BatchOfOutput& of, std::span<const std::string> words) {
+        for (const std::string& word : words)
+          std::fprintf(stderr, "batch %lld: %s\n", static_cast<long long>(of.batch), word.c_str());
+      });
 }
 
 MILLRACE_JOB(letter_pairs, "how often two letters stand side by side in long words") {

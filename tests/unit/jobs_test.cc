@@ -318,7 +318,7 @@ TEST(Registry, names_the_types_and_settings_there_are) {
   };
   EXPECT_EQ(error_of("wordcount", {}).code, ErrorCode::kNotFound);
   EXPECT_THAT(error_of("wordcount", {}).message,
-              HasSubstr("network_word_count, recent_words, two_sum, user_counts, word_count"));
+              HasSubstr("copy_lines, network_word_count, recent_words, two_sum, user_counts, word_count"));
   EXPECT_EQ(error_of("word_count", {{"fields", "x"}}).code, ErrorCode::kInvalid);
   EXPECT_THAT(error_of("word_count", {{"fields", "x"}}).message, HasSubstr("no setting 'fields'"));
   EXPECT_THAT(error_of("word_count", {{"fields", "x"}}).message, HasSubstr("rank=top"));

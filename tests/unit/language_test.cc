@@ -400,17 +400,17 @@ TEST(Graph, a_job_that_needs_time_needs_an_interval_of_whole_milliseconds) {
   graph.publish(graph.add_state("timed", "text", [](size_t) { return std::make_unique<TimedTable>(); }), "told");
   JobContext context;
   context.batch_interval_us = 2500;
-  graph.check(context);
+  graph.finish(context);
   graph.need_time();
   try {
-    graph.check(context);
+    graph.finish(context);
     FAIL() << "it was taken";
   } catch (const JobError& refused) {
     EXPECT_THAT(refused.what(), HasSubstr("2500 microseconds"));
     EXPECT_THAT(refused.what(), HasSubstr("whole milliseconds"));
   }
   context.batch_interval_us = 2000;
-  graph.check(context);
+  graph.finish(context);
 }
 
 TEST(Codec, values_come_back_and_cut_ones_are_refused) {

@@ -1,0 +1,54 @@
+#include "stream/append_output.h"
+
+#include <exception>
+#include <new>
+
+#include "stream/varint.h"
+
+namespace millrace::internal {
+
+void append_csv(std::string& line, std::string_view column) {
+  if (column.find_first_of(",\"\r\n") == std::string_view::npos) {
+    line += column;
+    return;
+  }
+  line += '"';
+  for (const char sign : column) {
+    if (sign == '"') line += '"';
+    line += sign;
+  }
+  line += '"';
+}
+
+Status AppendTable::apply(const BatchContext&, std::span<const std::string_view> sections) {
+  records_ = 0;
+  bytes_.clear();
+  for (const std::string_view section : sections) {
+    const char* at = section.data();
+    const char* const end = at + section.size();
+    uint64_t records = 0;
+    if (!get_varint(at, end, records)) return fail(ErrorCode::kCorrupt, "a piece of an output does not parse");
+    records_ += static_cast<int64_t>(records);
+    bytes_.append(at, end);
+  }
+  return {};
+}
+
+Status AppendTable::restore(const StateRun::Entry&, bool) {
+  return fail(ErrorCode::kCorrupt, "the checkpoint has a key of an output, which has none");
+}
+
+Status call_batch_function(const std::function<void()>& function) {
+  try {
+    function();
+    return {};
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& problem) {
+    return fail(ErrorCode::kInvalid, problem.what());
+  } catch (...) {
+    return fail(ErrorCode::kInvalid, "something that is no std::exception");
+  }
+}
+
+}  // namespace millrace::internal

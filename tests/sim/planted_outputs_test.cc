@@ -1,0 +1,45 @@
+// Bugs planted where jobs append, as in planted_bugs_test.cc.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <utility>
+
+#include "tests/sim/expect_caught.h"
+
+namespace millrace {
+namespace {
+
+TEST(PlantedBug, an_output_that_appends_what_it_has_already_is_caught) {
+  struct Forgetful : Plant {
+    void cluster(SimCluster& cluster) override { cluster.output().remembers = false; }
+  };
+  expect_caught("appends_slowly_where_everything_dies", [] { return std::make_shared<Forgetful>(); });
+}
+
+// As if a checkpoint did not wait for what is on its way to an output.
+class HastyOutput : public Output {
+ public:
+  explicit HastyOutput(std::unique_ptr<Output> real) : real_(std::move(real)) {}
+  void claim(Done done) override { real_->claim(std::move(done)); }
+  void release(Done done) override { real_->release(std::move(done)); }
+  void append(OutputBatch batch, Done done) override {
+    real_->append(std::move(batch), [](const Status&) {});
+    done({});
+  }
+
+ private:
+  const std::unique_ptr<Output> real_;
+};
+
+TEST(PlantedBug, a_checkpoint_that_does_not_wait_for_an_output_is_caught) {
+  struct Hasty : Plant {
+    std::unique_ptr<Output> output(std::unique_ptr<Output> real) override {
+      return std::make_unique<HastyOutput>(std::move(real));
+    }
+  };
+  expect_caught("appends_slowly_where_everything_dies", [] { return std::make_shared<Hasty>(); });
+}
+
+}  // namespace
+}  // namespace millrace
