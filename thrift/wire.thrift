@@ -7,7 +7,7 @@
 
 namespace cpp millrace.wire
 
-const i32 kProtocol = 4
+const i32 kProtocol = 5
 
 enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
 
