@@ -36,7 +36,9 @@ nlohmann::ordered_json json_of(const ExplainedJob& job) {
             {"removes", job.plan.removes},
             {"levels", job.plan.levels},
             {"states", states},
-            {"outputs", outputs}}}};
+            {"outputs", outputs},
+            {"event_delay_ms", job.plan.event_delay_ms},
+            {"event_idle_ms", job.plan.event_idle_ms}}}};
 }
 
 void print(const Output& output, const ExplainedJob& job) {
@@ -67,6 +69,9 @@ void print(const Output& output, const ExplainedJob& job) {
     output.stream << "\n";
   }
   if (job.plan.levels > 1) output.stream << "levels   " << job.plan.levels << " shuffles, one behind the other\n";
+  if (job.plan.event_delay_ms >= 0) {
+    output.stream << "time     that of the records; they may come " << job.plan.event_delay_ms << " ms late\n";
+  }
   output.stream << "batches  " << (job.plan.needs_time ? "at every interval" : "where there are records") << "\n";
 }
 

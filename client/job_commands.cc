@@ -220,6 +220,10 @@ void print_summary(const Output& output, const api::JobDescription& description)
   print_field(output, "records", number(job.records));
   print_field(output, "words", number(job.emitted));
   print_field(output, "dead letters", number(job.dead_letters));
+  if (!description.watermark_held_by.empty()) {
+    print_field(output, "late records", number(job.late));
+    print_field(output, "watermark", time_text(job.watermark_ms) + ", held by " + description.watermark_held_by);
+  }
   print_field(output, "lag", number(job.lag_records) + " records");
   print_field(output, "recovering", number(description.recovering_partitions) + " state partitions");
 }

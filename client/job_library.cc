@@ -174,6 +174,8 @@ Result<ExplainedJob> parse(const std::string& answer) {
       output.parts = said.at("parts");
       job.plan.outputs.push_back(std::move(output));
     }
+    job.plan.event_delay_ms = plan.at("event_delay_ms");
+    job.plan.event_idle_ms = plan.at("event_idle_ms");
   } catch (const nlohmann::json::exception& problem) {
     return fail(ErrorCode::kInvalid, std::string("its answer is none: ") + problem.what());
   }

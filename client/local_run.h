@@ -34,6 +34,7 @@ struct LocalRunState {
   std::string problem;    // what is in its way just now
   int64_t records = 0;
   int64_t dead_letters = 0;
+  int64_t late = 0;          // records that came too late for some window by event time
   double done_of_known = 0;  // of the records that are known to come, those that were counted, from 0 to 1
   bool has_rank = false;
   std::vector<std::pair<std::string, std::string>> top;  // key and value, the highest first

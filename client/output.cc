@@ -98,6 +98,8 @@ nlohmann::ordered_json json_of(const api::JobSummary& job) {
           {"records", job.records},
           {"emitted", job.emitted},
           {"dead_letters", job.dead_letters},
+          {"late", job.late},
+          {"watermark_ms", job.watermark_ms},
           {"lag_records", job.lag_records},
           {"problem", job.problem}};
 }
@@ -114,6 +116,7 @@ nlohmann::ordered_json json_of(const api::JobDescription& description) {
   object["version"] = description.version;
   object["state_partitions"] = description.state_partitions;
   object["checkpoint_batch"] = description.checkpoint_batch;
+  if (!description.watermark_held_by.empty()) object["watermark_held_by"] = description.watermark_held_by;
   object["recovering_partitions"] = description.recovering_partitions;
   object["executors"] = nlohmann::ordered_json::array();
   for (const api::ExecutorSummary& executor : description.executors) {

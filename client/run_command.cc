@@ -147,7 +147,7 @@ class Watcher {
 
   Status run(LocalRunSpec spec) {
     const api::JobPlan plan = plan_of(session_, spec.request);
-    by_time_ = plan.needs_time;
+    by_time_ = plan.needs_time && plan.event_delay_ms < 0;  // event time ends with the input
     // Lines of outputs and a live table would stand in each other's way.
     const auto is_shown = [&spec](const api::OutputPlan& output) {
       return !output.format.empty() && !spec.request.outputs.contains(output.name);
@@ -216,6 +216,9 @@ class Watcher {
                       "that is not\n";
     }
     tell_bad_records(session_.err, state.dead_letters, bad);
+    if (state.late > 0) {
+      session_.err << "millrace: records that came too late for their windows: " << state.late << "\n";
+    }
     if (whole) return {};
     return fail(ErrorCode::kUnavailable, "interrupted after " + std::to_string(state.records) + " records; " +
                                              (live_ ? "the counts are of those" : "no counts are printed"));

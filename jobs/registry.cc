@@ -11,6 +11,7 @@ extern const millrace::JobDefinition millrace_job_network_word_count;
 extern const millrace::JobDefinition millrace_job_recent_words;
 extern const millrace::JobDefinition millrace_job_two_sum;
 extern const millrace::JobDefinition millrace_job_user_counts;
+extern const millrace::JobDefinition millrace_job_user_sessions;
 extern const millrace::JobDefinition millrace_job_word_count;
 
 namespace millrace {
@@ -19,7 +20,7 @@ namespace {
 constexpr std::array kBuiltins = {
     &millrace_job_click_through, &millrace_job_copy_lines, &millrace_job_network_word_count,
     &millrace_job_recent_words,  &millrace_job_two_sum,    &millrace_job_user_counts,
-    &millrace_job_word_count};
+    &millrace_job_user_sessions, &millrace_job_word_count};
 
 }  // namespace
 

@@ -46,7 +46,7 @@ class LocalCluster {
 
   // These on the control loop only.
   [[nodiscard]] ControlService& service() { return *service_; }
-  [[nodiscard]] const JobController* find_job(const std::string& name) { return master_->find_job(name); }
+  [[nodiscard]] JobController* find_job(const std::string& name) { return master_->find_job(name); }
   // What was counted has not all reached the job's outputs.
   [[nodiscard]] bool is_appending() const { return executor_ != nullptr && executor_->is_appending(); }
   // Why no work is done any more; empty: it is.

@@ -148,6 +148,7 @@ class LocalRunOnCluster final : public client::LocalRun {
     if (input_ != nullptr && state.failure.empty()) state.failure = input_->failure();
     state.records = status_number("records");
     state.dead_letters = status_number("dead_letters");
+    state.late = summary.late;
     state.has_rank = table_->has_rank();
     for (const SinkEntry& entry : table_->rank()) {
       if (state.top.size() == top) break;
@@ -174,8 +175,19 @@ class LocalRunOnCluster final : public client::LocalRun {
       all += partition.end.value() - begin.value();
       left += std::max<int64_t>(0, partition.end.value() - to.value());
     }
-    state.finished = left == 0;
+    state.finished = left == 0 && event_time_has_ended();
     state.done_of_known = all == 0 ? 1 : 1 - static_cast<double>(left) / static_cast<double>(all);
+  }
+
+  // All that was there is counted. Of a job by event time: its windows are closed, and what comes of that is shown too.
+  [[nodiscard]] bool event_time_has_ended() const {
+    JobController* const job = cluster_->find_job(spec_.request.name);
+    if (job == nullptr) return true;
+    const std::optional<BatchId> first = job->end_event_time();
+    if (!first) return true;
+    const api::JobSummary summary = job->summary();
+    return BatchId(summary.applied.batch) >= *first && summary.applied.batch > summary.changed &&
+           summary.published >= summary.changed;
   }
 
   [[nodiscard]] std::string place_of(const api::DeadLetter& letter) const {

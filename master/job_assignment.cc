@@ -251,10 +251,7 @@ void JobController::send_replayed_plans(const Member& member) {
   }
   for (const Ledger::Batch& batch : ledger_->batches()) {
     if (BatchId(batch.record.batch) <= oldest) continue;
-    wire::RunBatch plan;
-    plan.time_ms = batch.record.time_ms;
-    plan.tick = batch.record.tick;
-    plan.ranges = batch.record.ranges;
+    wire::RunBatch plan = plan_of(batch.record);
     plan.replay = true;
     wire::Body body;
     body.__set_run_batch(plan);
@@ -303,6 +300,8 @@ void JobController::issue_replays() {
     }
     wire::ReplayTask entry;
     entry.batch = task.batch.value();
+    entry.time_ms = batch->record.time_ms;
+    entry.watermark_ms = batch->record.watermark_ms;
     entry.range.partition = task.range.partition.value();
     entry.range.from_offset = task.range.range.from.value();
     entry.range.to_offset = task.range.range.to.value();

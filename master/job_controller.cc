@@ -201,6 +201,7 @@ void JobController::cut(bool take_records) {
     }
     if (!record.ranges.empty()) last_changed_ = BatchId(record.batch);
   }
+  record.watermark_ms = take_watermark(record.time_ms);
 
   const BatchId id(record.batch);
   Ledger::Batch& batch = ledger_->add(std::move(record), false);
@@ -217,10 +218,7 @@ void JobController::cut(bool take_records) {
     round_ = std::move(round);
   }
 
-  wire::RunBatch plan;
-  plan.time_ms = batch.record.time_ms;
-  plan.tick = batch.record.tick;
-  plan.ranges = batch.record.ranges;
+  wire::RunBatch plan = plan_of(batch.record);
   plan.checkpoint = batch.checkpoint;
   plan.publish = batch.publish;
   plan.rank = batch.rank;
@@ -362,6 +360,7 @@ void JobController::store_totals(const std::vector<wire::BatchTotals>& advanced)
   WriteSet set;
   for (const wire::BatchTotals& totals : advanced) {
     JobStore::put_totals(set, job_, totals);
+    tell_watermark(totals);
     if (round_.has_value() && round_->batch.value() == totals.batch) round_->totals = totals;
   }
   coordinator_.on_totals();

@@ -21,6 +21,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/watermark.h"
 #include "common/runtime/lifetime.h"
 #include "common/seams/checkpoint_store.h"
 #include "common/seams/clock.h"
@@ -128,6 +129,10 @@ class JobController {
   // Calls `done` when the job is stopped, or could not be stopped in order within the limit (it is stopped then, too).
   void stop(std::move_only_function<void(Status)> done);
 
+  // Nothing comes any more, and all that came is counted: from now on all windows by event time are final. Gives the
+  // first batch that is cut with that; none where the job has no event time.
+  std::optional<BatchId> end_event_time();
+
   // Answers whoever waits for something: it will not come, because the job is dropped.
   void answer_all(const Error& error);
 
@@ -182,6 +187,9 @@ class JobController {
   [[nodiscard]] bool may_cut() const;
   [[nodiscard]] bool wants_tick() const;
   [[nodiscard]] bool needs_time() const { return record_.spec.plan.needs_time; }
+  [[nodiscard]] static wire::RunBatch plan_of(const wire::BatchRecord& record);
+  int64_t take_watermark(int64_t time_ms);
+  void tell_watermark(const wire::BatchTotals& totals);
   [[nodiscard]] bool has_levels() const { return record_.spec.plan.levels > 1; }
   [[nodiscard]] bool reader_fills_up(ProcessId owner, LogPartition partition) const;
   void cut(bool take_records);
@@ -291,6 +299,8 @@ class JobController {
   bool tick_due_ = false;    // of a job that needs time: the next batch is one
   MonotonicTime next_tick_;
   BatchClock::Recorded recorded_times_;    // of the batch log
+  std::optional<Watermark> watermark_;     // of a job by event time, once it runs
+  std::optional<BatchId> end_of_time_;     // see end_event_time()
   std::optional<BatchClock> batch_clock_;  // of a job that needs time, once it runs
   BatchId restart_floor_;                  // newest batch that was durable when this master began
   BatchId applied_;                        // by every partition, as told; never lowered

@@ -52,6 +52,8 @@ api::JobSummary JobController::summary() const {
     summary.records = last_known_.records;
     summary.emitted = last_known_.emitted;
     summary.dead_letters = last_known_.dead_letters;
+    summary.late = last_known_.late;
+    summary.watermark_ms = last_known_.watermark_ms;
     if (summary.problem.empty()) summary.problem = store_trouble_;
     return summary;
   }
@@ -61,6 +63,8 @@ api::JobSummary JobController::summary() const {
   summary.records = totals->records;
   summary.emitted = totals->emitted;
   summary.dead_letters = totals->dead_letters;
+  summary.late = totals->late;
+  summary.watermark_ms = totals->watermark_ms;
   for (LogPartition partition : cutter_.partitions()) {
     const auto end = log_ends_.find(partition);
     if (end == log_ends_.end()) continue;
@@ -102,6 +106,11 @@ api::JobDescription JobController::describe() const {
   description.state_partitions = record_.spec.state_partitions;
   description.checkpoint_batch = coordinator_.newest_batch().value();
   description.recent.assign(recent_.begin(), recent_.end());
+  if (watermark_) {
+    const auto holder = watermark_->holder();
+    description.watermark_held_by = holder ? "log partition " + std::to_string(holder->value())
+                                           : "the records to come: all log partitions are idle";
+  }
   for (const auto& [process, member] : members_) {
     api::ExecutorSummary executor;
     executor.process = to_string(process);

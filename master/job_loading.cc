@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/model/job_plan.h"
 #include "master/job_controller.h"
 
 namespace millrace {
@@ -191,6 +192,15 @@ void JobController::begin_running() {
     recorded_times_.time_ms = (recorded_times_.time_ms + interval_ms - 1) / interval_ms * interval_ms;
     batch_clock_.emplace(interval, recorded_times_, clock_.wall_now(), clock_.now());
   }
+  if (const auto event_time = plan_from(record_.spec.plan).event_time) {
+    const auto& batches = ledger_->batches();
+    const int64_t recorded_ms = batches.empty() ? ledger_->totals().watermark_ms : batches.back().record.watermark_ms;
+    watermark_.emplace(*event_time, record_.spec.batch_interval_us / 1000, recorded_ms);
+    for (const LogPartition partition : cutter_.partitions()) watermark_->add(partition);
+    for (const auto& [partition, event_ms] : ledger_->totals().event_ms) {
+      watermark_->tell(LogPartition(partition), event_ms);
+    }
+  }
   for (const auto& [process, member] : members_) credit_owned(member);
   watch_log();
   // Until a former incarnation is out of the sink, what it published may still come, and must go.
@@ -226,6 +236,7 @@ void JobController::watch_log() {
         }
         if (assignment_.logs.contains(partition.id)) continue;
         cutter_.add_partition(partition.id, Offset(0));
+        if (watermark_) watermark_->add(partition.id);
         assignment_.logs[partition.id] = kNoProcess;
         added = true;
       }

@@ -346,4 +346,47 @@ void JobController::finish_stop(const std::string& note) {
   }));
 }
 
+// --- event time ---------------------------------------------------------------------------------------------------
+
+// All of a plan that is recorded, without flags.
+wire::RunBatch JobController::plan_of(const wire::BatchRecord& record) {
+  wire::RunBatch plan;
+  plan.time_ms = record.time_ms;
+  plan.tick = record.tick;
+  plan.watermark_ms = record.watermark_ms;
+  plan.ranges = record.ranges;
+  return plan;
+}
+
+// That of a batch whose ranges are cut. It stands still with the time of a job that stops.
+int64_t JobController::take_watermark(int64_t time_ms) {
+  if (!watermark_) return 0;
+  if (phase_ != Phase::kRunning) return watermark_->newest();
+  Watermark::Seen seen{.unread = {}, .never_written = {}, .blind = !log_seen_ || !log_trouble_.empty()};
+  for (const LogPartition partition : cutter_.partitions()) {
+    const auto end = log_ends_.find(partition);
+    if (end == log_ends_.end()) continue;
+    const Offset next = cutter_.next_offset(partition);
+    if (end->second > next) seen.unread.insert(partition);
+    if (end->second == Offset(0) && next == Offset(0)) seen.never_written.insert(partition);
+  }
+  return watermark_->take(time_ms, seen);
+}
+
+// What the batch's own maps have found.
+void JobController::tell_watermark(const wire::BatchTotals& totals) {
+  if (!watermark_) return;
+  for (const wire::MapResult& result : totals.results) {
+    watermark_->tell(LogPartition(result.partition), result.event_ms);
+  }
+}
+
+std::optional<BatchId> JobController::end_event_time() {
+  if (watermark_ && !end_of_time_) {
+    watermark_->end();
+    end_of_time_ = ledger_->newest().next();
+  }
+  return end_of_time_;
+}
+
 }  // namespace millrace

@@ -55,13 +55,18 @@ Result<bool> Ledger::note_result(BatchId batch, const wire::MapResult& result) {
       range->facts.range.to.value() != result.to_offset) {
     return false;
   }
+  const wire::BatchRecord& record = found->record;
+  if (result.batch_ms != 0 && (result.batch_ms != record.time_ms || result.watermark_ms != record.watermark_ms)) {
+    return false;
+  }
   if (range->facts.records != result.records) {
     return fail(ErrorCode::kDataLost, place + ": " + std::to_string(range->facts.records) +
                                           " records were planned and " + std::to_string(result.records) +
                                           " were read; the log no longer holds what it held");
   }
   if (range->result.has_value()) {
-    if (range->result->fingerprint != result.fingerprint) {
+    const wire::MapResult& known = *range->result;
+    if (known.fingerprint != result.fingerprint || known.event_ms != result.event_ms || known.late != result.late) {
       return fail(ErrorCode::kCorrupt, place + ": a replay gave other results than the first run; the job's code or " +
                                            "the log's content is not deterministic");
     }
@@ -80,11 +85,17 @@ std::vector<wire::BatchTotals> Ledger::advance_totals() {
                                       [](const Range& range) { return range.result.has_value(); });
     if (!complete) break;
     totals_.batch = batch->record.batch;
+    totals_.watermark_ms = batch->record.watermark_ms;
     totals_.results.clear();
     for (Range& range : batch->ranges) {
       totals_.records += range.result->records;
       totals_.dead_letters += range.result->dead_letters;
       totals_.emitted += range.result->emitted;
+      totals_.late += range.result->late;
+      if (range.result->event_ms != 0) {
+        int64_t& greatest_ms = totals_.event_ms[range.result->partition];
+        greatest_ms = std::max(greatest_ms, range.result->event_ms);
+      }
       range.result->letters.clear();
       totals_.results.push_back(*range.result);
     }

@@ -18,6 +18,7 @@ void require(const Status& status) {
 
 TestJob::TestJob(const JobDefinition& definition, Options options)
     : options_(std::move(options)), job_(make(definition, options_.settings)) {
+  if (job_->event_time()) watermark_.emplace(*job_->event_time(), options_.batch_interval.count() / 1000, 0);
   map_task_ = job_->make_map_task();
   open_outputs();
   make_tables();
@@ -50,6 +51,7 @@ void TestJob::make_tables() {
 }
 
 void TestJob::push(Input record, int32_t partition) {
+  if (watermark_) watermark_->add(LogPartition(partition));
   pushed_.push_back({partition, std::move(record)});
 }
 
@@ -72,6 +74,7 @@ void TestJob::run(std::chrono::microseconds time, bool tick) {
   Batch batch;
   time -= time % options_.batch_interval;
   batch.context = {newest_.batch.next(), std::chrono::floor<std::chrono::milliseconds>(time).count(), tick};
+  if (watermark_) batch.context.watermark_ms = ended_ ? kEndOfTime_ms : watermark_->take(batch.context.time_ms, {});
   for (Pushed& pushed : pushed_) {
     int64_t& next = next_offset_[pushed.partition];
     if (batch.ranges.empty() || batch.ranges.back().partition != pushed.partition) {
@@ -105,6 +108,8 @@ void TestJob::apply(Batch& batch, bool again) {
   Sections sections;
   for (Range& range : batch.ranges) {
     MapReport report;
+    // Batch time is no clock in a test: no record is ahead of it.
+    map_task_->begin({kLastEventTime_ms, batch.context.watermark_ms});
     const size_t size = again ? options_.piece_records / 2 + 1 : options_.piece_records;
     for (const std::string& piece : pieces(range, size)) {
       require(map_task_->map(LogPartition(range.partition), range.range, piece, report));
@@ -123,6 +128,8 @@ void TestJob::apply(Batch& batch, bool again) {
     }
     if (again) continue;
     records_ += report.records;
+    late_records_ += report.late;
+    if (watermark_) watermark_->tell(LogPartition(range.partition), report.event_ms);
     for (DeadLetter& letter : report.letters) {
       letters_.push_back({range.partition, letter.offset, std::move(letter.reason)});
     }

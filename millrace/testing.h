@@ -65,6 +65,12 @@ class TestJob {
   void advance(std::chrono::milliseconds duration);
   // The newest batch's, in milliseconds; before the first one 0.
   [[nodiscard]] int64_t batch_time() const { return newest_.time_ms; }
+  // Of a job by event time: up to which event time all records have come, as the newest batch saw it. It follows the
+  // records of the batches before; of a partition of the log that nothing was ever pushed to nothing is known.
+  [[nodiscard]] int64_t watermark() const { return newest_.watermark_ms; }
+  // Nothing comes any more: from the next batch on all windows by event time are final. As at the end of `millrace
+  // run`.
+  void end_input() { ended_ = true; }
   // Everything a worker holds in memory is saved...
   void checkpoint();
   // ...and lost: the state is that of the last checkpoint, and the batches after it are run again, in other pieces.
@@ -85,6 +91,8 @@ class TestJob {
   [[nodiscard]] std::vector<std::string> lines(const std::string& name) const;
   [[nodiscard]] const std::vector<TestLetter>& dead_letters() const { return letters_; }
   [[nodiscard]] int64_t records() const { return records_; }
+  // Records that came too late for some window by event time; no dead letters.
+  [[nodiscard]] int64_t late_records() const { return late_records_; }
 
  private:
   struct Pushed {
@@ -131,7 +139,10 @@ class TestJob {
   BatchContext newest_;
   int64_t newest_tick_ms_ = 0;
   std::chrono::microseconds now_{};
+  std::optional<Watermark> watermark_;  // of a job by event time
+  bool ended_ = false;
   int64_t records_ = 0;
+  int64_t late_records_ = 0;
   std::map<std::string, std::string> sink_;
   std::vector<OutputPlan> outputs_;
   std::vector<std::unique_ptr<BatchFunction>> functions_;                      // by output; null: it has lines

@@ -10,13 +10,18 @@
 namespace millrace::internal {
 namespace {
 
+constexpr int64_t kLongest = std::chrono::milliseconds(std::chrono::years(10)).count();
+
+std::string text_of(std::chrono::milliseconds duration) {
+  return std::to_string(duration.count()) + " ms";
+}
+
 std::string name_of(const WindowSize& window) {
   return "a window of " + std::to_string(window.length_ms) + " ms that slides by " + std::to_string(window.slide_ms) +
          " ms";
 }
 
 void check_window(const WindowSize& window, int64_t interval_ms) {
-  constexpr int64_t kLongest = std::chrono::milliseconds(std::chrono::years(10)).count();
   const std::string name = name_of(window);
   for (const int64_t size : {window.length_ms, window.slide_ms}) {
     if (size <= 0 || size > kLongest) throw JobError(name + " is none; both go from the batch interval to ten years");
@@ -87,7 +92,7 @@ StateId Graph::add_state(std::string name, std::string key,
     if (state.name == name) throw JobError("two states are named '" + name + "'; give one of them another name");
   }
   const NodeId writer = nodes_.size();
-  states_.push_back({std::move(name), std::move(key), std::move(make), level_of(writer) + 1, sources_of(writer)});
+  states_.push_back({std::move(name), std::move(key), std::move(make), level_of(writer) + 1, sources_of(writer), {}});
   return states_.size() - 1;
 }
 
@@ -151,6 +156,64 @@ WindowSize Graph::add_window(std::chrono::milliseconds length, std::chrono::mill
 WindowSize Graph::add_batch_window() {
   const auto interval = std::chrono::floor<std::chrono::milliseconds>(batch_interval_);
   return add_window(interval, interval);
+}
+
+void Graph::check_changes(StateId state) const {
+  if (!states_[state].no_changes.empty()) throw JobError(states_[state].no_changes);
+}
+
+void Graph::set_event_time(NodeId origin, std::chrono::milliseconds delay, std::chrono::milliseconds idle,
+                           std::chrono::milliseconds ahead) {
+  if (event_time_) {
+    throw JobError(
+        "the job gives event times twice, and has one watermark; give them once, and make several streams of what that "
+        "gives");
+  }
+  if (level_of(origin) != 0) {
+    throw JobError("an event time is given to what stands behind a shuffle, where nothing can be late; give it before");
+  }
+  for (const auto& [name, duration] :
+       {std::pair("a delay", delay), std::pair("an idle time", idle), std::pair("a time ahead", ahead)}) {
+    if (duration.count() < 0 || duration.count() > kLongest) {
+      throw JobError(std::string(name) + " of " + text_of(duration) +
+                     " is none; give the event time one from zero to ten years");
+    }
+  }
+  need_time();
+  event_time_ = EventTimePlan{delay.count(), idle.count()};
+}
+
+EventWindowSize Graph::add_event_window(std::chrono::milliseconds length, std::chrono::milliseconds slide) {
+  constexpr int64_t kMostWindows = 64;  // a value is sent once for each
+  const std::string name = name_of(WindowSize{length.count(), slide.count()});
+  if (slide.count() <= 0 || length.count() > kLongest || slide > length) {
+    throw JobError(name +
+                   " is none by event time; both go from a second to ten years, and the slide is no longer "
+                   "than the window");
+  }
+  if (length.count() % 1000 != 0 || slide.count() % 1000 != 0) {
+    throw JobError(name + " is not of whole seconds, and a window's key names its begin by the second; make both so");
+  }
+  if (length.count() > kMostWindows * slide.count()) {
+    throw JobError(name + " has each value more than " + std::to_string(kMostWindows) +
+                   " times; make the slide longer, or the window shorter");
+  }
+  return {length.count(), slide.count()};
+}
+
+SessionGap Graph::add_sessions(std::chrono::milliseconds gap) {
+  if (gap.count() <= 0 || gap.count() > kLongest) {
+    throw JobError("a session's gap of " + text_of(gap) + " is none; it goes from a millisecond to ten years");
+  }
+  return {gap.count()};
+}
+
+int64_t Graph::keep_windows(const EventWindowSize& size, const std::optional<std::chrono::milliseconds>& keep) {
+  if (!keep) return std::max(size.length_ms, std::chrono::milliseconds(std::chrono::minutes(1)).count());
+  if (keep->count() >= 0 && (keep->count() <= kLongest || *keep == std::chrono::milliseconds::max())) {
+    return keep->count();
+  }
+  throw JobError("windows cannot be kept for " + text_of(*keep) + "; keep them from zero to ten years, or for ever");
 }
 
 void Graph::finish(const JobContext& context) {

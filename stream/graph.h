@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "stream/event_window.h"
 #include "stream/job.h"
 #include "stream/map_instance.h"
 #include "stream/show.h"
@@ -40,6 +41,9 @@ class Graph {
   };
   // `make` adds exactly one node, which consumes `origin`.
   NodeId add_node(NodeId origin, std::function<void(MapInstance&)> make, Traits chain);
+  // What goes of a state when it is old is no change of what it says: changes() of it are an error, with this sentence.
+  void refuse_changes(StateId state, std::string why) { states_[state].no_changes = std::move(why); }
+  void check_changes(StateId state) const;
   // A node that begins the level of `state`, with its changes or with what else it has.
   enum class Gives { kChanges, kOther };
   NodeId add_source(StateId state, std::function<void(MapInstance&)> make, Gives gives);
@@ -69,6 +73,17 @@ class Graph {
   // One batch long.
   WindowSize add_batch_window();
 
+  // The values of `origin` get an event time; JobError where they cannot.
+  void set_event_time(NodeId origin, std::chrono::milliseconds delay, std::chrono::milliseconds idle,
+                      std::chrono::milliseconds ahead);
+  // Windows by it; JobError where they are none.
+  [[nodiscard]] static EventWindowSize add_event_window(std::chrono::milliseconds length,
+                                                        std::chrono::milliseconds slide);
+  [[nodiscard]] static SessionGap add_sessions(std::chrono::milliseconds gap);
+  // How many milliseconds such a window stays behind its end, see EventTableOptions.
+  [[nodiscard]] static int64_t keep_windows(const EventWindowSize& size,
+                                            const std::optional<std::chrono::milliseconds>& keep);
+
   // Throws JobError where the graph is no job, or none for this context. To be called once, when all is said.
   void finish(const JobContext& context);
 
@@ -77,6 +92,7 @@ class Graph {
   [[nodiscard]] bool needs_time() const { return needs_time_; }
   [[nodiscard]] bool removes_keys() const { return removes_keys_; }
   [[nodiscard]] StateId published() const { return *published_; }
+  [[nodiscard]] const std::optional<EventTimePlan>& event_time() const { return event_time_; }
   // Shuffles that stand one behind the other.
   [[nodiscard]] int32_t levels() const;
   [[nodiscard]] std::vector<OutputPlan> outputs() const;
@@ -106,6 +122,7 @@ class Graph {
     std::function<std::unique_ptr<StateTable>(size_t rank_size)> make;
     int32_t level;
     std::set<StateId> of;
+    std::string no_changes;  // why nobody may follow what changes in it; empty: anybody may
   };
 
   struct OutputEnd {
@@ -134,6 +151,7 @@ class Graph {
   size_t rank_size_ = 0;
   bool needs_time_ = false;
   bool removes_keys_ = false;
+  std::optional<EventTimePlan> event_time_;
 };
 
 class GraphJob final : public Job {
@@ -153,6 +171,7 @@ class GraphJob final : public Job {
   [[nodiscard]] std::unique_ptr<BatchFunction> make_batch_function(size_t output) const override {
     return graph_->make_batch_function(output);
   }
+  [[nodiscard]] std::optional<EventTimePlan> event_time() const override { return graph_->event_time(); }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override;
   [[nodiscard]] std::unique_ptr<StateTable> make_state_table() const override;
 

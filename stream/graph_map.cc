@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <exception>
 #include <new>
+#include <utility>
 
 #include "stream/graph.h"
 
@@ -25,6 +26,8 @@ class GraphMapTask final : public MapTask {
     chunk_.reserve(kChunk);
   }
 
+  void begin(const MapTimes& times) override { nodes_->event_scope().times = times; }
+
   // After kCorrupt all pairs since the last finish() are forgotten.
   Status map(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) override {
     Status status;
@@ -37,6 +40,9 @@ class GraphMapTask final : public MapTask {
     }
     if (!status) clear();
     report.emitted += nodes_->take_emitted();
+    EventScope& events = nodes_->event_scope();
+    report.event_ms = std::max(report.event_ms, std::exchange(events.greatest_ms, 0));
+    report.late += std::exchange(events.late, 0);
     return status;
   }
 

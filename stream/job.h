@@ -17,6 +17,7 @@
 #include "common/base/ids.h"
 #include "common/model/job_plan.h"
 #include "common/model/shuffle_block.h"
+#include "common/model/watermark.h"
 #include "common/seams/checkpoint_store.h"
 #include "common/seams/output.h"
 #include "common/seams/sink.h"
@@ -37,6 +38,8 @@ struct MapReport {
   int64_t records = 0;
   int64_t dead_letters = 0;
   int64_t emitted = 0;
+  int64_t event_ms = 0;             // the greatest event time, 0: none
+  int64_t late = 0;                 // records that came too late for some window by event time; no dead letters
   std::vector<DeadLetter> letters;  // the first kMaxLetters
 
   void add_dead_letter(Offset offset, int64_t timestamp_ms, std::string reason) {
@@ -61,14 +64,17 @@ class MapTask {
  public:
   virtual ~MapTask() = default;
 
+  // Of the batch that all that is mapped until the next finish() belongs to; the same whenever it is mapped again.
+  virtual void begin(const MapTimes& /*times*/) {}
+
   // Maps the records with offsets in `range` among the whole record batches in `bytes`, and combines what they
   // emit with what is there. Called with consecutive bytes until the range is through. kCorrupt: the bytes are
   // no record batches (the report is then worthless).
   virtual Status map(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) = 0;
 
   // Hands out the pairs of all map() calls since the last finish() as sections ascending by state partition, and
-  // forgets them. The sections depend on the records alone: a second map of the same range gives the same bytes. A
-  // range that is given up half way is followed by a finish() whose result is thrown away.
+  // forgets them. The sections depend on the records and on begin() alone: a second map of the same range gives the
+  // same bytes. A range that is given up half way is followed by a finish() whose result is thrown away.
   virtual std::vector<ShuffleBlock::Section> finish() = 0;
 };
 
@@ -80,6 +86,9 @@ struct BatchContext {
   // Of a job that needs time: batch time has come to time_ms, with this batch's input; no two ticks have the same time.
   // Otherwise the batch adds to the input of the tick that is to come, and nothing comes to an end with it.
   bool tick = false;
+  // Up to which event time all records have come, Unix milliseconds, never decreasing; 0: none, or the job has no event
+  // time.
+  int64_t watermark_ms = 0;
   // Which shuffle of the batch has brought the sections: 1 the one behind the map, up to Job::levels().
   int32_t level = 1;
 };
@@ -186,6 +195,8 @@ class Job {
   [[nodiscard]] virtual std::vector<OutputPlan> outputs() const { return {}; }
   // Of an output without a format.
   [[nodiscard]] virtual std::unique_ptr<BatchFunction> make_batch_function(size_t /*output*/) const { return nullptr; }
+  // None: its records have no time of their own, and there is no watermark.
+  [[nodiscard]] virtual std::optional<EventTimePlan> event_time() const { return std::nullopt; }
   [[nodiscard]] virtual std::unique_ptr<MapTask> make_map_task() const = 0;
   [[nodiscard]] virtual std::unique_ptr<StateTable> make_state_table() const = 0;
 };
@@ -194,7 +205,7 @@ inline JobPlan plan_of(const Job& job) {
   const SinkLayout layout = job.layout();
   return {layout.values,    layout.rank,        layout.rank_all, static_cast<int64_t>(job.rank_size()),
           job.needs_time(), job.removes_keys(), job.levels(),    job.states(),
-          job.outputs()};
+          job.outputs(),    job.event_time()};
 }
 
 // What every job is given besides its own settings.

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "stream/event_scope.h"
 #include "stream/job.h"
 #include "stream/record.h"
 
@@ -151,6 +152,8 @@ class MapInstance {
   void set_direct_consumer(DirectConsumer& consumer) { direct_consumer_ = &consumer; }
   [[nodiscard]] DirectConsumer* direct_consumer() const { return direct_consumer_; }  // none unless direct()
   [[nodiscard]] size_t size() const { return nodes_.size(); }
+  // Of a map task.
+  [[nodiscard]] EventScope& event_scope() { return event_scope_; }
 
   // The origins have given a chunk: it goes through all nodes.
   void end_chunk(Verdicts& verdicts);
@@ -179,6 +182,7 @@ class MapInstance {
   std::vector<Edge> edges_;                      // ascending
   std::vector<LevelSource*> level_sources_;
   DirectConsumer* direct_consumer_ = nullptr;
+  EventScope event_scope_;
   Verdicts verdicts_;  // of run_level()
 };
 

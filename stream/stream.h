@@ -28,6 +28,8 @@
 #include "stream/chain.h"
 #include "stream/codec.h"
 #include "stream/collected.h"
+#include "stream/event_stream.h"
+#include "stream/event_times.h"
 #include "stream/graph.h"
 #include "stream/job_error.h"
 #include "stream/join_table.h"
@@ -127,6 +129,23 @@ class Stream {
   auto window(std::chrono::milliseconds length) const { return window(length, length); }
   // What came in the newest batch alone (all batches of a batch interval).
   auto each_batch() const { return Windowed<Stream, T>(*this, graph_->add_batch_window()); }
+
+  // Gives each value a time of its own, by which EventStream has windows: `function` makes of a value Unix
+  // milliseconds, or a std::chrono::sys_time, or a std::expected of these that refuses the record. A job does this
+  // once, before any shuffle.
+  template <typename F>
+  auto event_time(F function, EventTimeOptions options = {}) const {
+    using Kept = Owned<T>;
+    using Stage = internal::MapStage<Chain, T, internal::StampBy<T, F>>;
+    static_assert(std::same_as<T, Record> || Encodable<Kept>,
+                  "millrace: values that get an event time must be such as can be stored; see stream/codec.h");
+    graph_->set_event_time(origin_, options.delay, options.idle, options.ahead);
+    const auto node = internal::add_event_times<In, Kept>(*graph_, origin_, Stage{chain_, {std::move(function)}},
+                                                          options.ahead.count(), kListed);
+    using Next = internal::Stamped<Kept>;
+    using Timed = Stream<Next, Next, internal::BeginStage<Next>>;
+    return EventStream<Timed>(Timed(graph_, node));
+  }
 
   // Joins of two streams of pairs, behind a shuffle: std::pair(key, std::pair(left, right)) of each value of this
   // stream with each of the other one that has the same key and came within options.time_to_live of it, both counted;
@@ -301,6 +320,10 @@ class Stream {
   friend class Stream;
   template <typename, typename>
   friend class Windowed;
+  template <typename>
+  friend class EventStream;
+  template <typename, typename, typename>
+  friend class EventWindows;
   friend struct internal::SumGroups;
 
   static constexpr std::string_view kAll = "all";  // the one key of count() and reduce()

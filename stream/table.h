@@ -66,6 +66,7 @@ class Table {
   // refused: an exception fails the job.
   auto changes() const {
     require_codec<V>();
+    graph_->check_changes(state_);
     using Next = Change<K, V>;
     const auto node = graph_->add_source(
         state_,

@@ -46,6 +46,8 @@ struct JobPlan {
   7: i32 levels = 1
   8: list<StatePlan> states
   9: list<OutputPlan> outputs
+  10: i64 event_delay_ms = -1        // of its event time; negative: it has none
+  11: i64 event_idle_ms
 }
 
 struct SubmitRequest {
@@ -83,6 +85,8 @@ struct JobSummary {
   9: i64 lag_records
   10: string problem                // empty when all is well
   11: i64 changed                   // the newest applied batch that changed anything; all is published once `published` is there
+  12: i64 late                      // records that came too late for some window by event time; no dead letters
+  13: i64 watermark_ms              // up to which event time all records have come, as of `applied`; 0: none
 }
 
 struct ExecutorSummary {
@@ -119,6 +123,7 @@ struct JobDescription {
   12: string receiver               // empty: none
   13: i32 version                   // of the job's code, plan and settings
   14: map<string, string> outputs   // where it appends, by the output's name
+  15: string watermark_held_by      // of a job by event time: what its watermark waits for, empty: it has none
 }
 
 struct WorkerSummary {

@@ -7,7 +7,7 @@
 
 namespace cpp millrace.wire
 
-const i32 kProtocol = 5
+const i32 kProtocol = 6
 
 enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
 
@@ -102,6 +102,8 @@ struct JobPlan {         // what the engine has to know of a job's code without 
   7: i32 levels = 1
   8: list<StatePlan> states      // in the order in which checkpoints number them
   9: list<OutputPlan> outputs     // what is appended
+  10: i64 event_delay_ms = -1    // of its event time; negative: it has none
+  11: i64 event_idle_ms
 }
 struct JobSpec {         // what an executor has to know of its job; also the registry's stored form
   1: string name
@@ -177,6 +179,7 @@ struct RunBatch {        // header.batch; the plan of one batch
   5: bool rank           // send rank candidates after it
   6: bool replay         // the plan of an old batch, for partitions that are being restored: no flag of 3 to 5 holds
   7: bool tick           // time has come to time_ms; otherwise it is that of the tick to come
+  8: i64 watermark_ms    // of a job by event time, never decreasing; 0: none
 }
 struct Progress {        // watermarks; each only rises within an epoch
   1: i64 durable         // reduce may go up to here
@@ -184,7 +187,13 @@ struct Progress {        // watermarks; each only rises within an epoch
   3: i64 checkpointed    // blocks and changed keys up to here may be forgotten
   4: i64 published
 }
-struct ReplayTask { 1: i64 batch, 2: PlannedRange range, 3: list<i32> partitions }  // no partitions: the result only
+struct ReplayTask {
+  1: i64 batch
+  2: PlannedRange range
+  3: list<i32> partitions  // none: the result only
+  4: i64 time_ms           // of the batch, as in RunBatch
+  5: i64 watermark_ms
+}
 struct Replay { 1: list<ReplayTask> tasks }
 
 struct FetchedPartition { 1: i32 partition, 2: i64 reader_from, 3: i64 to_offset, 4: i64 records, 5: i64 bytes }
@@ -200,6 +209,10 @@ struct MapResult {       // header.batch
   6: i64 emitted         // pairs (words, for word_count)
   7: i64 fingerprint     // XXH3-64 over the block's sections: equal for every replay
   8: list<DeadLetter> letters   // the first ones, bounded
+  9: i64 batch_ms        // of a job by event time: time_ms and watermark_ms of the plan that was mapped
+  10: i64 watermark_ms
+  11: i64 late           // records that came too late for some window
+  12: i64 event_ms       // greatest event time, 0: none
 }
 struct MapDone { 1: list<MapResult> results }
 // Reports about partitions carry each one's generation, as the lane holds it: the master believes only the present
@@ -304,7 +317,7 @@ struct BatchRecord {     // one batch of the batch log: every choice that timing
   3: i64 time_ms
   4: list<PlannedRange> ranges
   5: i32 job_version = 1
-  6: i64 watermark_ms = 0
+  6: i64 watermark_ms = 0       // see RunBatch
   7: list<DeadLetter> quarantined
   8: string topic_id
   9: list<i32> leader_epochs
@@ -316,6 +329,9 @@ struct BatchTotals {     // cumulative up to `batch`
   3: i64 dead_letters
   4: i64 emitted
   5: list<MapResult> results     // of `batch` alone, without letters: the fingerprints
+  6: i64 late
+  7: map<i32, i64> event_ms      // greatest event time by log partition
+  8: i64 watermark_ms            // of `batch`
 }
 struct Manifest {        // what a checkpoint consists of; written last
   1: i32 format = 1

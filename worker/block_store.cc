@@ -22,9 +22,12 @@ void BlockStore::keep(Kept kept) {
   while (bytes_ > max_bytes_) erase(blocks_.begin());
 }
 
-const BlockStore::Kept* BlockStore::find(BatchId batch, LogPartition partition, OffsetRange range) const {
+const BlockStore::Kept* BlockStore::find(BatchId batch, LogPartition partition, OffsetRange range,
+                                         const MapTimes& times) const {
   const auto found = blocks_.find({batch, partition});
-  return found != blocks_.end() && found->second.block->range == range ? &found->second : nullptr;
+  if (found == blocks_.end()) return nullptr;
+  const ShuffleBlock& block = *found->second.block;
+  return block.range == range && block.times == times ? &found->second : nullptr;
 }
 
 void BlockStore::forget_through(BatchId batch) {

@@ -22,8 +22,9 @@ class BlockStore {
 
   // Replaces an older block of the same batch and log partition.
   void keep(Kept kept);
-  // The block of exactly this range, or nullptr.
-  [[nodiscard]] const Kept* find(BatchId batch, LogPartition partition, OffsetRange range) const;
+  // The block of exactly this range and these times, or nullptr.
+  [[nodiscard]] const Kept* find(BatchId batch, LogPartition partition, OffsetRange range,
+                                 const MapTimes& times = {}) const;
   void forget_through(BatchId batch);
   void forget_beyond(BatchId batch);
 

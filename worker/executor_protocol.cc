@@ -17,11 +17,18 @@ OffsetRange range_of(const wire::PlannedRange& range) {
   return {Offset(range.from_offset), Offset(range.to_offset)};
 }
 
-std::shared_ptr<BatchPlan> plan_of(BatchId batch, const wire::RunBatch& run) {
+// Where a job has no event time its maps are the same in all plans, whenever they are cut.
+MapTimes map_times(const Job& job, int64_t time_ms, int64_t watermark_ms) {
+  return job.event_time() ? MapTimes{time_ms, watermark_ms} : MapTimes();
+}
+
+std::shared_ptr<BatchPlan> plan_of(const Job& job, BatchId batch, const wire::RunBatch& run) {
   auto plan = std::make_shared<BatchPlan>();
   plan->batch = batch;
   plan->time_ms = run.time_ms;
   plan->tick = run.tick;
+  plan->watermark_ms = run.watermark_ms;
+  plan->times = map_times(job, run.time_ms, run.watermark_ms);
   for (const wire::PlannedRange& range : run.ranges) {
     plan->ranges.push_back({LogPartition(range.partition), range_of(range), range.records, process_of(range.mapper)});
   }
@@ -181,13 +188,14 @@ void Executor::repeat_restore_failures() {
 // --- batches -----------------------------------------------------------------------------------------------------
 
 void Executor::on_run_batch(BatchId batch, const wire::RunBatch& run) {
-  const PlanPointer plan = plan_of(batch, run);
+  const PlanPointer plan = plan_of(*work_->job, batch, run);
   if (plan->publish && !plan->replay) work_->rank.expect_round(batch);
   work_->lanes->call_all([plan](Lane& lane) { lane.run(plan); });
   if (plan->replay) return;
   std::vector<MapRequest> requests;
   for (const BatchPlan::Range& range : plan->ranges) {
-    if (range.mapper == options_.process) requests.push_back({batch, range.partition, range.range, false, {}});
+    if (range.mapper == options_.process)
+      requests.push_back({batch, range.partition, range.range, plan->times, false, {}});
   }
   work_->lanes->map(std::move(requests));
 }
@@ -195,7 +203,8 @@ void Executor::on_run_batch(BatchId batch, const wire::RunBatch& run) {
 void Executor::on_replay(const wire::Replay& replay) {
   std::vector<MapRequest> requests;
   for (const wire::ReplayTask& task : replay.tasks) {
-    MapRequest request{BatchId(task.batch), LogPartition(task.range.partition), range_of(task.range), true, {}};
+    const MapTimes times = map_times(*work_->job, task.time_ms, task.watermark_ms);
+    MapRequest request{BatchId(task.batch), LogPartition(task.range.partition), range_of(task.range), times, true, {}};
     for (int32_t partition : task.partitions) request.only.push_back(StatePartition(partition));
     std::ranges::sort(request.only);
     requests.push_back(std::move(request));

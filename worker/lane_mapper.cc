@@ -106,7 +106,8 @@ void LaneMapper::map(MapRequest request) {
 void LaneMapper::enqueue(Source& source, MapRequest request) {
   // What is still to be mapped for everybody needs no replay: its block goes to whoever are the owners then.
   const auto covers = [&request](const MapRequest& other) {
-    return !other.replay && other.batch == request.batch && other.range == request.range;
+    return !other.replay && other.batch == request.batch && other.range == request.range &&
+           other.times == request.times;
   };
   if (source.current && covers(source.current->request)) return;
   if (std::ranges::any_of(source.queue, covers)) return;
@@ -150,12 +151,14 @@ std::unique_ptr<MapTask> LaneMapper::take_task() {
 void LaneMapper::begin(LogPartition partition, Source& source) {
   MapRequest request = std::move(source.queue.front());
   source.queue.pop_front();
-  if (const BlockStore::Kept* kept = kept_.find(request.batch, partition, request.range)) {
+  if (const BlockStore::Kept* kept = kept_.find(request.batch, partition, request.range, request.times)) {
     emit(request, *kept);
     return;
   }
   PartitionReader* reader = reader_for(partition, source, request);
-  source.current = Current{.request = std::move(request), .reader = reader, .report = {}, .task = take_task()};
+  auto task = take_task();
+  task->begin(request.times);
+  source.current = Current{.request = std::move(request), .reader = reader, .report = {}, .task = std::move(task)};
 }
 
 PartitionReader* LaneMapper::reader_for(LogPartition partition, Source& source, const MapRequest& request) {
@@ -204,12 +207,14 @@ void LaneMapper::finish(Source& source) {
   block->batch = request.batch;
   block->source = request.partition;
   block->range = request.range;
+  block->times = request.times;
   block->sections = current.task->finish();
   idle_tasks_.push_back(std::move(current.task));
   auto outcome = std::make_shared<MapOutcome>();
   outcome->batch = request.batch;
   outcome->partition = request.partition;
   outcome->range = request.range;
+  outcome->times = request.times;
   outcome->report = std::move(current.report);
   outcome->fingerprint = block->fingerprint();
   block->sections = fill_gaps(std::move(block->sections), deps_.state_partitions);

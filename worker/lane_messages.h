@@ -41,6 +41,8 @@ struct BatchPlan {
   BatchId batch;
   int64_t time_ms = 0;
   bool tick = false;
+  int64_t watermark_ms = 0;
+  MapTimes times;             // of its maps
   std::vector<Range> ranges;  // ascending by partition
   bool checkpoint = false;
   bool publish = false;
@@ -86,6 +88,7 @@ struct MapRequest {
   BatchId batch;
   LogPartition partition;
   OffsetRange range;
+  MapTimes times;
   bool replay = false;
   std::vector<StatePartition> only;  // of a replay: who needs the block; none: the result only
 };
@@ -122,6 +125,7 @@ struct MapOutcome {
   BatchId batch;
   LogPartition partition;
   OffsetRange range;
+  MapTimes times;
   MapReport report;
   uint64_t fingerprint = 0;
 };

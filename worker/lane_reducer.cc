@@ -125,7 +125,7 @@ void LaneReducer::add_block(const ShuffleBlock& block) {
   for (const ShuffleBlock::Section& section : block.sections) {
     const auto slot = slots_.find(section.partition);
     if (slot == slots_.end()) continue;
-    slot->second.queue.add(block.batch, block.source, block.range, section.bytes);
+    slot->second.queue.add(block.batch, block.source, block.range, section.bytes, block.times);
   }
   deps_.wake();
 }
@@ -215,7 +215,9 @@ bool LaneReducer::apply_next(StatePartition partition, Slot& slot) {
   for (const SharedBuffer& section : *sections) views.push_back(section.view());
   ++slot.level;
   const BatchPlan& plan = *slot.plan;
-  if (const Status applied = slot.table->apply({plan.batch, plan.time_ms, plan.tick, slot.level}, views); !applied) {
+  if (const Status applied =
+          slot.table->apply({plan.batch, plan.time_ms, plan.tick, plan.watermark_ms, slot.level}, views);
+      !applied) {
     slot.restoring = true;  // worthless from here on
     deps_.handler.on_failed({applied.error().code, "state partition " + std::to_string(partition.value()) +
                                                        " cannot apply batch " + std::to_string(plan.batch.value()) +

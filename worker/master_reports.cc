@@ -32,6 +32,10 @@ wire::MapResult map_result(const MapOutcome& outcome) {
   result.dead_letters = outcome.report.dead_letters;
   result.emitted = outcome.report.emitted;
   result.fingerprint = static_cast<int64_t>(outcome.fingerprint);
+  result.batch_ms = outcome.times.batch_ms;
+  result.watermark_ms = outcome.times.watermark_ms;
+  result.late = outcome.report.late;
+  result.event_ms = outcome.report.event_ms;
   const size_t letters = std::min(outcome.report.letters.size(), MasterReports::kMaxLetters);
   for (size_t i = 0; i < letters; ++i) {
     const DeadLetter& letter = outcome.report.letters[i];

@@ -4,11 +4,12 @@
 
 namespace millrace {
 
-ReduceQueue::Admission ReduceQueue::add(BatchId batch, LogPartition source, OffsetRange range, SharedBuffer section) {
+ReduceQueue::Admission ReduceQueue::add(BatchId batch, LogPartition source, OffsetRange range, SharedBuffer section,
+                                        const MapTimes& times) {
   if (batch <= taken_) return Admission::kAlreadyTaken;
   if (batch.value() - taken_.value() > kMaxBatchesAhead) return Admission::kTooFarAhead;
   const size_t size = section.size();
-  const bool added = sections_.try_emplace({batch, source, range.from, range.to}, std::move(section)).second;
+  const bool added = sections_.try_emplace({batch, source, range.from, range.to, times}, std::move(section)).second;
   if (!added) return Admission::kRepeated;
   bytes_ += size;
   return Admission::kHeld;
@@ -19,7 +20,7 @@ std::optional<std::vector<SharedBuffer>> ReduceQueue::take(const BatchPlan& plan
   std::vector<SharedBuffer> sections;
   sections.reserve(plan.ranges.size());
   for (const BatchPlan::Range& range : plan.ranges) {
-    const auto found = sections_.find({plan.batch, range.partition, range.range.from, range.range.to});
+    const auto found = sections_.find({plan.batch, range.partition, range.range.from, range.range.to, plan.times});
     if (found == sections_.end()) return std::nullopt;
     if (!found->second.empty()) sections.push_back(found->second);
   }

@@ -1,7 +1,8 @@
 // ReduceQueue: the blocks of one state partition that wait until they tile the plan of the next batch. Pure.
 //
-// A section is named by (batch, log partition, from, to). What it holds depends on that name alone, so repeats are
-// dropped and a section of another range than the plan's is dropped with its batch. Batches are taken in order.
+// A section is named by (batch, log partition, from, to, times). What it holds depends on that name alone, so repeats
+// are dropped and a section of another range or of other times than the plan's is dropped with its batch. Batches are
+// taken in order.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +26,8 @@ class ReduceQueue {
   explicit ReduceQueue(BatchId taken) : taken_(taken) {}
 
   // An empty section says: the range has no pair for this partition.
-  Admission add(BatchId batch, LogPartition source, OffsetRange range, SharedBuffer section);
+  Admission add(BatchId batch, LogPartition source, OffsetRange range, SharedBuffer section,
+                const MapTimes& times = {});
 
   // The sections of the next batch in the order of the plan, without the empty ones, if all are here; they leave
   // the queue and `taken` moves on. `plan` must be the one of the next batch.
@@ -38,7 +40,7 @@ class ReduceQueue {
   [[nodiscard]] size_t size() const { return sections_.size(); }
 
  private:
-  using Name = std::tuple<BatchId, LogPartition, Offset, Offset>;
+  using Name = std::tuple<BatchId, LogPartition, Offset, Offset, MapTimes>;
 
   BatchId taken_;
   std::map<Name, SharedBuffer> sections_;

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "common/model/watermark.h"
 
 namespace millrace {
 
@@ -40,6 +43,7 @@ struct JobPlan {
   int32_t levels = 1;  // shuffles that stand one behind the other in a batch
   std::vector<StatePlan> states;
   std::vector<OutputPlan> outputs;  // what is appended
+  std::optional<EventTimePlan> event_time;
 
   bool operator==(const JobPlan&) const = default;
 };
@@ -61,8 +65,10 @@ JobPlan plan_from(const Generated& said) {
                   said.removes,
                   said.levels,
                   states_from(said.states),
+                  {},
                   {}};
   for (const auto& output : said.outputs) plan.outputs.push_back({output.name, output.format, output.parts});
+  if (said.event_delay_ms >= 0) plan.event_time = EventTimePlan{said.event_delay_ms, said.event_idle_ms};
   return plan;
 }
 template <typename Generated>
@@ -87,6 +93,8 @@ Generated plan_as(const JobPlan& plan) {
     entry.format = output.format;
     entry.parts = output.parts;
   }
+  said.event_delay_ms = plan.event_time ? plan.event_time->delay_ms : -1;
+  said.event_idle_ms = plan.event_time ? plan.event_time->idle_ms : 0;
   return said;
 }
 

@@ -14,8 +14,8 @@ namespace millrace {
 namespace {
 
 constexpr uint32_t kMagic = 0x4253524D;  // "MRSB"
-constexpr uint16_t kVersion = 1;
-constexpr size_t kHeaderBytes = 40;
+constexpr uint16_t kVersion = 2;
+constexpr size_t kHeaderBytes = 56;
 constexpr size_t kEntryBytes = 8;
 constexpr size_t kHashBytes = 8;
 
@@ -59,7 +59,7 @@ size_t LevelBlock::bytes() const {
 }
 
 ShuffleBlock select_sections(const ShuffleBlock& block, std::span<const StatePartition> partitions) {
-  ShuffleBlock selected{block.stage, block.batch, block.source, block.range, {}};
+  ShuffleBlock selected{block.stage, block.batch, block.source, block.range, block.times, {}};
   selected.sections.reserve(partitions.size());
   auto next = block.sections.begin();
   for (StatePartition partition : partitions) {
@@ -84,6 +84,8 @@ SharedBuffer encode_shuffle_block(const ShuffleBlock& block) {
   store_little(out + 20, static_cast<uint32_t>(block.sections.size()));
   store_little(out + 24, block.range.from.value());
   store_little(out + 32, block.range.to.value());
+  store_little(out + 40, block.times.batch_ms);
+  store_little(out + 48, block.times.watermark_ms);
   char* entry = out + kHeaderBytes;
   char* section_bytes = entry + directory;
   for (const ShuffleBlock::Section& section : block.sections) {
@@ -112,6 +114,7 @@ Result<ShuffleBlock> decode_shuffle_block(const SharedBuffer& encoded) {
   block.batch = BatchId(load_little<int64_t>(in + 8));
   block.source = LogPartition(load_little<int32_t>(in + 16));
   block.range = {Offset(load_little<int64_t>(in + 24)), Offset(load_little<int64_t>(in + 32))};
+  block.times = {load_little<int64_t>(in + 40), load_little<int64_t>(in + 48)};
   const size_t before_hash = bytes.size() - kHashBytes;
   if (load_little<uint64_t>(in + before_hash) != XXH3_64bits(in, before_hash)) {
     return corrupt(block, "the hash does not match");
@@ -138,8 +141,8 @@ Result<ShuffleBlock> decode_shuffle_block(const SharedBuffer& encoded) {
 
 ShuffleBlock shuffle_block_of(const LevelBlock& block, std::span<const StatePartition> partitions) {
   const Offset generation(block.generation.value());
-  ShuffleBlock selected{
-      StageId(block.level), block.batch, LogPartition(block.source.value()), {generation, generation}, {}};
+  ShuffleBlock selected{StageId(block.level),     block.batch, LogPartition(block.source.value()),
+                        {generation, generation}, {},          {}};
   auto wanted = partitions.begin();
   for (const ShuffleBlock::Section& section : block.sections) {
     while (wanted != partitions.end() && *wanted < section.partition) ++wanted;

@@ -3,10 +3,11 @@
 //
 // Encoded form (little-endian), the bulk frame of a wire::Shuffle:
 //
-//   0  u32 magic "MRSB"      4  u16 version = 1     6  u16 stage
+//   0  u32 magic "MRSB"      4  u16 version = 2     6  u16 stage
 //   8  i64 batch            16  i32 log partition  20  u32 number of sections n
 //  24  i64 from offset      32  i64 to offset
-//  40  n x { i32 state partition, u32 size }        ascending by partition
+//  40  i64 batch time       48  i64 watermark       0 where the map does not depend on them
+//  56  n x { i32 state partition, u32 size }        ascending by partition
 //      sections, one after the other, in that order
 //      u64 XXH3-64 of all before
 //
@@ -16,6 +17,8 @@
 // the log partition, its generation in place of both offsets.
 #pragma once
 
+#include <compare>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -25,6 +28,14 @@
 #include "common/base/ids.h"
 
 namespace millrace {
+
+// What the map of a job by event time depends on besides the records, in Unix milliseconds; for other jobs 0. A plan
+// that never became durable may have had the same range with others.
+struct MapTimes {
+  int64_t batch_ms = 0;
+  int64_t watermark_ms = 0;
+  auto operator<=>(const MapTimes&) const = default;
+};
 
 struct ShuffleBlock {
   struct Section {
@@ -36,11 +47,12 @@ struct ShuffleBlock {
   BatchId batch;
   LogPartition source;
   OffsetRange range;
+  MapTimes times;
   // Ascending by partition. A section of no bytes says that the range has no pair for that partition; a partition that
   // is not listed is not addressed by this block, and must wait for another one.
   std::vector<Section> sections;
 
-  // XXH3-64 over (partition, bytes) of the sections that have bytes: equal for every map of the same range.
+  // XXH3-64 over (partition, bytes) of the sections that have bytes: equal for every map of the same range and times.
   [[nodiscard]] uint64_t fingerprint() const;
   [[nodiscard]] size_t bytes() const;
 };

@@ -1,6 +1,7 @@
 """Whole clusters through SIGKILL, on real Kafka and Redis: nothing is lost or doubled, and no client sees time go back."""
 
 import collections
+import datetime
 import itertools
 import json
 import os
@@ -180,6 +181,63 @@ def test_a_join_that_is_counted_behind_a_second_shuffle_is_exact_through_the_dea
     found = cluster.cli("get", "ct", *sorted(truth)).stdout
     assert found == "".join(f"{ad}\t{truth[ad]}\n" for ad in sorted(truth))
     assert redis.texts("ct", "clicks") == {ad.encode(): str(count).encode() for ad, count in truth.items()}
+
+
+def visits(seed):
+    """One a second, mostly bursts of one user; out of order by at most 100 seconds."""
+    random_ = random.Random(seed)
+    for begin in itertools.count(0, 100):
+        block = [(second, second // 37 % 40 if random_.random() < 0.9 else random_.randrange(40))
+                 for second in range(begin, begin + 100)]
+        random_.shuffle(block)
+        for second, user in block:
+            time_ = (datetime.datetime(2020, 1, 1) + datetime.timedelta(seconds=second)).isoformat() + "Z"
+            yield json.dumps({"user": f"u{user}", "time": time_}).encode()
+
+
+def ended_sessions(lines, gap, watermark):
+    """[sessions, visits, seconds] by user, of the sessions that the watermark has passed."""
+    times = collections.defaultdict(list)
+    for visit in map(json.loads, lines):
+        times[visit["user"]].append(datetime.datetime.fromisoformat(visit["time"]).timestamp())
+    ended = collections.defaultdict(lambda: [0, 0, 0])
+    for user, seconds in times.items():
+        seconds.sort()
+        borders = [i for i in range(1, len(seconds)) if seconds[i] - seconds[i - 1] >= gap]
+        for first, last in zip([0, *borders], [*borders, len(seconds)]):
+            if seconds[last - 1] + gap > watermark:
+                continue
+            of_user = ended[user]
+            of_user[0] += 1
+            of_user[1] += last - first
+            of_user[2] += int(seconds[last - 1] - seconds[first])
+    return {user: json.dumps(of_user, separators=(",", ":")) for user, of_user in ended.items()}
+
+
+def test_sessions_by_event_time_are_exact_through_the_death_of_everything(cluster, redis):
+    feeder = Feeder(cluster, "log://visits", visits(9), 2000)
+    try:
+        cluster.open_log("visits")
+        cluster.submit("user_sessions", "us", "log://visits", redis.uri, "--set", "gap=5m", "--set", "delay=200s")
+        cluster.wait_for_progress("us", 0)
+        chaos = Chaos(cluster, "us", feeder, 0.5)
+        chaos.kill("one worker", [cluster.workers[0]])
+        chaos.kill("the master", [cluster.master])
+        chaos.kill("everything", [cluster.master, *cluster.workers])
+        fed = feeder.stop()
+    finally:
+        feeder.end()
+    cluster.cli("lag", "us", "--until-zero", "60s")
+    lines = list(itertools.islice(visits(9), fed))
+
+    def shown_is_true():
+        job = cluster.describe("us").summary
+        assert (job.late, job.dead_letters, job.records) == (0, 0, fed)
+        truth = ended_sessions(lines, 300, job.watermark_ms / 1000)
+        assert len(truth) == 40
+        return redis.texts("us", "sessions") == {user.encode(): text.encode() for user, text in truth.items()}
+
+    wait_for("the sessions that have ended", shown_is_true)
 
 
 RUNS = int(os.environ.get("MILLRACE_CHAOS_RUNS", "4"))

@@ -198,6 +198,14 @@ def test_a_job_of_two_shuffles_is_counted_to_the_end_of_its_input():
     assert done.stdout.decode() == "".join(f"{ad}\t{count}\n" for count, ad in expected)
 
 
+def test_windows_by_event_time_are_closed_at_the_end_of_the_input():
+    lines = [f'{{"user":"{user}","time":"2020-01-01T{hour:02}:00:00Z"}}' for hour in range(3) for user in ("ann", "bob")]
+    done = subprocess.run([f"{BIN}/millrace", "run", "user_sessions"], input="\n".join(lines).encode(), capture_output=True,
+                          timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"ann\t[3,3,0]\nbob\t[3,3,0]\n"
+
+
 def test_a_terminal_shows_the_highest_and_how_far_it_is(directory):
     with open(f"{directory}/book", "wb") as book:
         book.write(b"".join(b"word%d " % n * (50 - n) + b"\n" for n in range(50)) * 20_000)

@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/check.h"
@@ -279,6 +282,57 @@ TEST_F(BatchTime, faults_change_nothing_of_it) {
       EXPECT_EQ(run_scenario(scenario, seed).problem, "") << name << ", seed " << seed;
     }
   }
+}
+
+// --- event time: its scenarios are among all others; that the oracle notices what is wrong ---------------------------
+
+void expect_noticed(const char* scenario_name, const std::function<std::shared_ptr<Plant>()>& make_plant) {
+  FLAGS_minloglevel = 3;
+  Scenario scenario = scenario_named(scenario_name);
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    scenario.options.plant = make_plant();
+    if (!run_scenario(scenario, seed).problem.empty()) return;
+  }
+  ADD_FAILURE() << "nothing was noticed";
+}
+
+TEST(EventTimeBug, what_is_done_again_by_the_watermark_that_is_newest_then_is_noticed) {
+  struct Newest : Plant {
+    bool message(wire::Envelope& envelope) override {
+      if (envelope.body.__isset.run_batch) {
+        int64_t& told_ms = envelope.body.run_batch.watermark_ms;
+        newest_ms = std::max(newest_ms, told_ms);
+        return envelope.body.run_batch.replay && std::exchange(told_ms, newest_ms) != newest_ms;
+      }
+      if (!envelope.body.__isset.replay) return false;
+      for (wire::ReplayTask& task : envelope.body.replay.tasks) task.watermark_ms = newest_ms;
+      return true;
+    }
+    int64_t newest_ms = 0;
+  };
+  expect_noticed("event_windows_where_everything_dies", [] { return std::make_shared<Newest>(); });
+}
+
+TEST(EventTimeBug, a_window_that_is_closed_again_after_a_recovery_is_noticed) {
+  // In a checkpoint a window, which is of the first state, ends with whether it was given.
+  struct Forgetting : PassingTable {
+    using PassingTable::PassingTable;
+    Status restore(const StateRun::Entry& entry, bool unpublished) override {
+      StateRun::Entry open = entry;
+      std::string value(entry.value);
+      if (!entry.removed && entry.key.front() == 0 && value.back() == 1) value.back() = 0;
+      open.value = value;
+      return real_->restore(open, unpublished);
+    }
+  };
+  struct Forgets : Plant {
+    std::shared_ptr<const Job> job(std::shared_ptr<const Job> real) override {
+      return std::make_shared<PassingJob>(std::move(real), [](std::unique_ptr<StateTable> table) {
+        return std::make_unique<Forgetting>(std::move(table));
+      });
+    }
+  };
+  expect_noticed("closed_windows_where_everything_dies", [] { return std::make_shared<Forgets>(); });
 }
 
 }  // namespace

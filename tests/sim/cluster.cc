@@ -29,7 +29,7 @@ Result<std::shared_ptr<const Job>> make_sim_job(const std::string& type, const J
   if (type == kChainJob) return make_chain_job(context);
   if (is_append_job(type)) return make_append_job(type, context);
   if (type == kLevelJob) return make_level_job(context.state_partitions);
-  if (is_time_job(type)) return make_time_job(type, context);
+  if (is_time_job(type) || is_event_job(type)) return make_time_job(type, context);
   if (type == kUpgradedJob) return make_upgraded_job(context);
   return make_builtin_job(type, context);
 }

@@ -6,6 +6,7 @@
 
 #include "common/wire/codec.h"
 #include "master/master.h"
+#include "stream/event_key.h"
 #include "tests/sim/append_job.h"
 #include "tests/sim/chain_job.h"
 #include "tests/sim/level_job.h"
@@ -58,6 +59,11 @@ std::string without_empty_ones(std::string offsets) {
 
 std::string at_batch(int64_t batch) {
   return " at batch " + std::to_string(batch);
+}
+
+int64_t event_window_end(int64_t event_ms) {
+  const int64_t window_ms = to_ms(kEventWindow);
+  return event_ms / window_ms * window_ms + window_ms;
 }
 
 }  // namespace
@@ -135,7 +141,7 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
   for (const wire::PlannedRange& range : record.ranges) {
     written << range.partition << ":" << range.from_offset << "-" << range.to_offset << " ";
   }
-  written << record.time_ms << (record.tick ? " tick" : "");
+  written << record.time_ms << (record.tick ? " tick " : " ") << record.watermark_ms;
   if (record.batch <= job.newest()) {
     if (written.str() != job.records[static_cast<size_t>(record.batch)]) {
       breach(job, "the durable batch " + std::to_string(record.batch) + " was rewritten");
@@ -147,9 +153,11 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
                   "batch " + std::to_string(record.batch) + " became durable after " + std::to_string(job.newest()));
   }
   check_time(job, record);
+  check_watermark(job, record);
   Totals totals = job.totals.back();
   for (const wire::PlannedRange& range : record.ranges) fold_range(job, record.batch, range, totals);
   if (is_time_job(job.spec.type)) pass_time(job, record);
+  if (is_event_job(job.spec.type)) pass_watermark(job, record);
   if (job.spec.type == kFadingCountsJob) pass_counts(job, record.batch);
   if (job.spec.type == kLevelJob) pass_levels(job, record.batch);
   totals.offsets.clear();
@@ -195,13 +203,21 @@ void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range
     }
     std::istringstream words(text);
     uint64_t position = 0;
+    std::string window;  // of an event job: what follows its words
+    if (is_event_job(job.spec.type)) {
+      const int64_t event_ms = event_time_ms(range.partition, offset);
+      int64_t& greatest_ms = job.events[range.partition];
+      greatest_ms = std::max(greatest_ms, event_ms);
+      if (event_window_end(event_ms) <= job.watermark_ms) continue;  // late
+      window = "@" + utc_text(event_window_end(event_ms) - to_ms(kEventWindow));
+    }
     for (std::string word; words >> word; ++position) {
       if (job.spec.type == kAppendJob) {
         job.appended[batch].push_back(word);
         ++totals.emitted;  // to the output, besides
       }
-      if (is_time_job(job.spec.type) || job.spec.type == kLevelJob) {
-        ++job.arrived[word];
+      if (is_time_job(job.spec.type) || is_event_job(job.spec.type) || job.spec.type == kLevelJob) {
+        ++job.arrived[word + window];
         ++totals.emitted;
         continue;
       }

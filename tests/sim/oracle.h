@@ -3,7 +3,8 @@
 // anybody can see with the fold of exactly those records:
 //
 //   batch log     ranges tile the offsets of each log partition; a durable batch is never rewritten; batch time never
-//                 goes back, and ticks are at multiples of the batch interval, each later than the one before
+//                 goes back, and ticks are at multiples of the batch interval, each later than the one before; the
+//                 watermark never goes back either, nor before what all log partitions have told in earlier batches
 //   assignments   of a job with levels give all state partitions one generation
 //   sink          each value is the fold at the batch it was published for; when a partition is done at a batch, all of
 //                 its values are; a round's rank and status are those of its batch, and all partitions have reached
@@ -97,6 +98,8 @@ class Oracle {
     std::vector<std::string> records;                      // by batch, as written; [0] is empty
     int64_t time_ms = 0;                                   // of the newest batch
     int64_t tick_ms = 0;                                   // the newest tick
+    int64_t watermark_ms = 0;                              // of the newest batch
+    std::map<int32_t, int64_t> events;                     // of a job by event time: the greatest time by log partition
     std::map<int64_t, std::vector<std::string>> appended;  // of `appending`: the words of each batch
     std::map<std::string, int64_t> arrived;                // of a job of time_jobs.h, and of levels: with this batch
     std::map<std::string, std::vector<std::pair<int64_t, int64_t>>> arrivals;  // (batch time, count) of all batches
@@ -117,6 +120,9 @@ class Oracle {
   void on_assignment(const Job& job, const wire::AssignmentRecord& record);
   // What a job of time_jobs.h makes of the words that have arrived, and of the time.
   void pass_time(Job& job, const wire::BatchRecord& record);
+  // The windows by event time that the watermark has passed.
+  void pass_watermark(Job& job, const wire::BatchRecord& record);
+  void check_watermark(Job& job, const wire::BatchRecord& record);
   // What level 2 makes of the words that have arrived, or, of a job of time_jobs.h, of those that there are now.
   void pass_levels(Job& job, int64_t batch);
   void pass_counts(Job& job, int64_t batch);

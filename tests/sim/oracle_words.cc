@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "common/base/check.h"
+#include "stream/event_key.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/time_jobs.h"
@@ -71,6 +73,39 @@ void Oracle::pass_time(Job& job, const wire::BatchRecord& record) {
     }
     if (count != before) set_count(job, word, record.batch, count);
   }
+}
+
+// What this batch's records tell is known to later ones.
+void Oracle::check_watermark(Job& job, const wire::BatchRecord& record) {
+  const std::string place = " at batch " + std::to_string(record.batch) + ": " + std::to_string(record.watermark_ms);
+  if (record.watermark_ms < job.watermark_ms) breach(job, "the watermark went back" + place);
+  if (record.watermark_ms > job.watermark_ms) {
+    for (const auto& [partition, event_ms] : job.events) {
+      if (record.watermark_ms <= event_ms - to_ms(kEventDelay)) continue;
+      breach(job, "the watermark is beyond what log partition " + std::to_string(partition) + " has told" + place);
+    }
+  }
+  job.watermark_ms = record.watermark_ms;
+}
+
+// `arrivals` are those that no batch has closed, by the texts of their keys.
+void Oracle::pass_watermark(Job& job, const wire::BatchRecord& record) {
+  const bool closed = job.spec.type == kClosedWindowsJob;
+  for (const auto& [window, count] : std::exchange(job.arrived, {})) {
+    job.arrivals[window].emplace_back(0, count);
+    if (!closed) set_count(job, window, record.batch, newest_count(job, window) + count);
+  }
+  std::erase_if(job.arrivals, [&](const auto& entry) {
+    const auto& [window, counts] = entry;
+    int64_t end_ms = 0;
+    CHECK(parse_utc(std::string_view(window).substr(window.rfind('@') + 1), end_ms));
+    end_ms += to_ms(kEventWindow) + (closed ? 0 : to_ms(kEventKept));
+    if (end_ms > record.watermark_ms) return false;
+    int64_t count = 0;
+    for (const auto& each : counts) count += each.second;
+    set_count(job, window, record.batch, closed ? newest_count(job, window) + count : 0);
+    return true;
+  });
 }
 
 void Oracle::pass_levels(Job& job, int64_t batch) {

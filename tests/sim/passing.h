@@ -50,6 +50,7 @@ class PassingTable : public StateTable {
 class PassingMap : public MapTask {
  public:
   explicit PassingMap(std::unique_ptr<MapTask> real) : real_(std::move(real)) {}
+  void begin(const MapTimes& times) override { real_->begin(times); }
   Status map(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) override {
     return real_->map(partition, range, bytes, report);
   }
@@ -77,6 +78,7 @@ class PassingJob : public Job {
   [[nodiscard]] std::unique_ptr<BatchFunction> make_batch_function(size_t output) const override {
     return real_->make_batch_function(output);
   }
+  [[nodiscard]] std::optional<EventTimePlan> event_time() const override { return real_->event_time(); }
   [[nodiscard]] std::unique_ptr<MapTask> make_map_task() const override {
     return map_ ? map_(real_->make_map_task()) : real_->make_map_task();
   }

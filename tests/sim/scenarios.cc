@@ -346,6 +346,21 @@ void add_jobs_that_go_by_time(std::vector<Scenario>& all) {
                  .strike = anything_happens});
 }
 
+void add_jobs_by_event_time(std::vector<Scenario>& all) {
+  const SimClusterOptions options{.workers = 3, .checkpoint_interval_ms = 30, .base_every = 2};
+  all.push_back({.name = "event_windows_with_nothing_happening",
+                 .type = kEventWindowsJob,
+                 .options = {.faults = SimFaults::none()}});
+  all.push_back({.name = "event_windows_where_everything_dies",
+                 .type = kEventWindowsJob,
+                 .options = options,
+                 .strike = everything_dies});
+  all.push_back({.name = "closed_windows_where_everything_dies",
+                 .type = kClosedWindowsJob,
+                 .options = options,
+                 .strike = everything_dies});
+}
+
 void add_jobs_with_levels(std::vector<Scenario>& all) {
   const SimClusterOptions options{.workers = 3, .checkpoint_interval_ms = 30, .base_every = 2};
   all.push_back({.name = "a_join_by_three_levels_where_anything_happens",
@@ -402,6 +417,7 @@ std::vector<Scenario> make_scenarios() {
   add_what_people_do(all);
   add_troubles_of_data(all);
   add_jobs_that_go_by_time(all);
+  add_jobs_by_event_time(all);
   add_jobs_with_levels(all);
   add_jobs_that_append(all);
   return all;

@@ -71,6 +71,33 @@ void define_joined_window(JobBuilder& job) {
       .rank_all("top", 1000);
 }
 
+auto event_windows(const JobBuilder& job) {
+  return job.records()
+      .event_time([](const Record& record) { return event_time_ms(record.partition.value(), record.offset.value()); },
+                  {.delay = kEventDelay, .idle = {}, .ahead = {}})
+      .map([](const Record& record) { return std::string(record.value); })
+      .flat_map(split_words)
+      .tumbling(kEventWindow);
+}
+
+void define_event_windows(JobBuilder& job) {
+  event_windows(job).count_by_value({.keep = kEventKept}).publish("counts").rank_all("top", 1000);
+}
+
+void define_closed_windows(JobBuilder& job) {
+  using Window = Closed<std::string, int64_t>;
+  event_windows(job)
+      .count_by_value()
+      .closed()
+      .map([](const Window& window) { return std::pair(window.key + "@" + utc_text(window.begin_ms), window.value); })
+      .reduce_by_key(SaturatingSum(), "closed")
+      .publish("counts")
+      .rank_all("top", 1000);
+}
+
+constexpr JobDefinition kEventJobs[] = {{kEventWindowsJob, "words by event time", &define_event_windows},
+                                        {kClosedWindowsJob, "words by event time, once", &define_closed_windows}};
+
 constexpr JobDefinition kTimeJobs[] = {{kFadingJob, "words that are forgotten", &define_fading},
                                        {kFadingCountsJob, "how many words have a count", &define_fading_counts},
                                        {kHeatJob, "words that cool down", &define_heat},
@@ -87,7 +114,18 @@ bool is_time_job(const std::string& type) {
   return std::ranges::find(kTimeJobs, type, &JobDefinition::name) != std::end(kTimeJobs);
 }
 
+int64_t event_time_ms(int64_t partition, int64_t offset) {
+  constexpr int64_t kBegin = 1'795'000'000'000;
+  const int64_t jitter_ms = (offset * 7919 + partition * 104729) % 4001;
+  return kBegin + offset * 600 + partition * 900 + jitter_ms;
+}
+
+bool is_event_job(const std::string& type) {
+  return std::ranges::find(kEventJobs, type, &JobDefinition::name) != std::end(kEventJobs);
+}
+
 Result<std::shared_ptr<const Job>> make_time_job(const std::string& type, const JobContext& context) {
+  if (is_event_job(type)) return make_job(*std::ranges::find(kEventJobs, type, &JobDefinition::name), context);
   return make_job(*std::ranges::find(kTimeJobs, type, &JobDefinition::name), context);
 }
 

@@ -7,6 +7,7 @@
 extern const millrace::JobDefinition millrace_job_click_through;
 extern const millrace::JobDefinition millrace_job_recent_words;
 extern const millrace::JobDefinition millrace_job_user_counts;
+extern const millrace::JobDefinition millrace_job_user_sessions;
 
 namespace millrace {
 namespace {
@@ -55,6 +56,34 @@ TEST(UserCounts, count_records_by_their_keys) {
   job.push({.value = "from nobody"});
   job.run_batch();
   EXPECT_THAT(job.table(), ElementsAre(Pair("ann", "2"), Pair("bob", "1")));
+}
+
+TEST(UserSessions, end_when_their_users_are_silent) {
+  TestJob job(millrace_job_user_sessions, {.settings = {{"gap", "60s"}, {"delay", "5s"}}});
+  const auto visit = [&job](const std::string& user, const std::string& clock) {
+    job.push(R"({"user":")" + user + R"(","time":"2026-11-21T)" + clock + R"(Z"})");
+  };
+  visit("ann", "20:30:00");
+  visit("ann", "20:30:40");
+  visit("bob", "20:31:00");
+  visit("ann", "20:30:20");
+  visit("ann", "20:31:40");
+  job.push(R"({"user":"ann","time":"yesterday"})");
+  job.run_batch();
+  EXPECT_THAT(job.table(), IsEmpty());
+  visit("bob", "20:32:10");
+  job.run_batch();
+  job.checkpoint();
+  job.crash();
+  job.run_batch();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("ann", "[1,3,40]"), Pair("bob", "[1,1,0]")));
+  visit("ann", "20:30:59");
+  job.end_input();
+  job.run_batch();
+  EXPECT_THAT(job.top(2), ElementsAre(Pair("ann", "[2,4,40]"), Pair("bob", "[2,2,0]")));
+  EXPECT_EQ(job.late_records(), 1);
+  ASSERT_EQ(job.dead_letters().size(), 1u);
+  EXPECT_EQ(job.dead_letters().front().reason, "'yesterday' is no time as 2026-11-21T20:30:00Z");
 }
 
 std::string impression(const std::string& id, const std::string& ad) {

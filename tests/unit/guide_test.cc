@@ -240,6 +240,63 @@ TEST(NewestBatch, forgets_the_one_before) {
   EXPECT_EQ(job.get("all"), "1");
 }
 
+MILLRACE_JOB(views, "how often each page was seen in each minute; a record's key is its page") {
+  job.records()
+      .filter([](const millrace::Record& record) { return record.has_key; })
+      .event_time(millrace::from_record_timestamp(), {.delay = 10s})
+      .map([](const millrace::Record& record) { return std::string(record.key); })
+      .tumbling(60s)
+      .count_by_value({.keep = 1h})
+      .publish("views");
+}
+
+TEST(Views, count_in_the_minute_in_which_they_were_made) {
+  millrace::testing::TestJob job(millrace_job_views);
+  const auto view = [&job](const std::string& page, const std::string& time) {
+    int64_t time_ms = 0;
+    ASSERT_TRUE(millrace::parse_utc(time, time_ms));
+    job.push({.key = page, .timestamp_ms = time_ms});
+  };
+  view("home", "2026-11-21T20:30:58Z");
+  view("home", "2026-11-21T20:31:03Z");
+  view("home", "2026-11-21T20:30:59Z");
+  job.run_batch();
+  EXPECT_EQ(job.get("home@2026-11-21T20:30:00Z"), "2");
+  EXPECT_EQ(job.get("home@2026-11-21T20:31:00Z"), "1");
+  view("home", "2026-11-21T20:31:20Z");
+  job.run_batch();
+  view("home", "2026-11-21T20:30:59Z");  // ten seconds are over
+  job.run_batch();
+  EXPECT_EQ(job.get("home@2026-11-21T20:30:00Z"), "2");
+  EXPECT_EQ(job.late_records(), 1);
+}
+
+MILLRACE_JOB(busy_minutes, "how many minutes each page had with at least so many views") {
+  const int64_t least = job.number("least", 3, 1, 1'000'000, "views that make a minute a busy one");
+  const auto minutes = job.records()
+                           .filter([](const millrace::Record& record) { return record.has_key; })
+                           .event_time(millrace::from_record_timestamp(), {.delay = 10s})
+                           .map([](const millrace::Record& record) { return std::string(record.key); })
+                           .tumbling(60s);
+  minutes.count_by_value({.name = "views"})
+      .closed()
+      .filter([least](const auto& minute) { return minute.value >= least; })
+      .map([](const auto& minute) { return minute.key; })
+      .count_by_value("busy")
+      .publish("busy");
+}
+
+TEST(BusyMinutes, count_when_they_are_over) {
+  millrace::testing::TestJob job(millrace_job_busy_minutes, {.settings = {{"least", "2"}}});
+  for (const int64_t second : {1, 2, 61, 200}) {
+    job.push({.key = "home", .timestamp_ms = 1'795'000'020'000 + second * 1000});
+  }
+  job.run_batch();
+  EXPECT_TRUE(job.table().empty());
+  job.run_batch();
+  EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"home", "1"}}));
+}
+
 // "order ID CITY", "paid ID"
 std::pair<std::string, std::string> id_and_city(std::string_view line) {
   const size_t border = line.find(' ', 6);

@@ -101,14 +101,14 @@ TEST(ClickThrough, what_a_later_level_changed_in_the_batch_before_is_no_change_o
   const Mapped mapped = map(**job, {R"({"type":"impression","id":"7","ad":"shoes"})", R"({"type":"click","id":"7"})"});
   const auto table = (*job)->make_state_table();
   std::string_view bytes = mapped.sections.front().bytes.view();
-  ASSERT_TRUE(table->apply({BatchId(1), 100, true, 1}, std::span(&bytes, 1)));
+  ASSERT_TRUE(table->apply({BatchId(1), 100, true, 0, 1}, std::span(&bytes, 1)));
   const auto emitted = table->take_emitted();
   ASSERT_THAT(emitted, SizeIs(1));
   bytes = emitted.front().bytes.view();
-  ASSERT_TRUE(table->apply({BatchId(1), 100, true, 2}, std::span(&bytes, 1)));
+  ASSERT_TRUE(table->apply({BatchId(1), 100, true, 0, 2}, std::span(&bytes, 1)));
   EXPECT_TRUE(table->changed());
   EXPECT_EQ(table->read("shoes", BatchId(1)), "1");
-  ASSERT_TRUE(table->apply({BatchId(2), 200, true, 1}, {}));
+  ASSERT_TRUE(table->apply({BatchId(2), 200, true, 0, 1}, {}));
   EXPECT_FALSE(table->changed());
   EXPECT_THAT(table->take_emitted(), IsEmpty());
 }
@@ -318,7 +318,8 @@ TEST(Registry, names_the_types_and_settings_there_are) {
   };
   EXPECT_EQ(error_of("wordcount", {}).code, ErrorCode::kNotFound);
   EXPECT_THAT(error_of("wordcount", {}).message,
-              HasSubstr("copy_lines, network_word_count, recent_words, two_sum, user_counts, word_count"));
+              HasSubstr("copy_lines, network_word_count, recent_words, two_sum, user_counts, user_sessions, "
+                        "word_count"));
   EXPECT_EQ(error_of("word_count", {{"fields", "x"}}).code, ErrorCode::kInvalid);
   EXPECT_THAT(error_of("word_count", {{"fields", "x"}}).message, HasSubstr("no setting 'fields'"));
   EXPECT_THAT(error_of("word_count", {{"fields", "x"}}).message, HasSubstr("rank=top"));

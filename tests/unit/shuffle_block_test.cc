@@ -9,7 +9,7 @@ namespace millrace {
 namespace {
 
 ShuffleBlock sample() {
-  ShuffleBlock block{StageId(0), BatchId(7), LogPartition(3), {Offset(100), Offset(250)}, {}};
+  ShuffleBlock block{StageId(0), BatchId(7), LogPartition(3), {Offset(100), Offset(250)}, {4000, 3000}, {}};
   block.sections.push_back({StatePartition(0), SharedBuffer::of("first")});
   block.sections.push_back({StatePartition(2), SharedBuffer::of("")});
   block.sections.push_back({StatePartition(63), SharedBuffer::of(std::string(1000, 'x'))});
