@@ -280,7 +280,8 @@ TEST(Language, a_definition_that_is_no_job_is_refused) {
     const auto refused = make_job({"test", "", define}, {});
     return refused ? "" : refused.error().message;
   };
-  EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value(); }), HasSubstr("publishes nothing"));
+  EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value(); }),
+              HasSubstr("publishes and writes nothing"));
   EXPECT_THAT(error_of([](JobBuilder& job) {
                 job.lines().count_by_value().publish("a");
                 job.lines().count_by_value().publish("b");
