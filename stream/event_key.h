@@ -8,15 +8,10 @@
 #include <string_view>
 #include <utility>
 
+#include "common/model/utc.h"
 #include "stream/codec.h"
 
 namespace millrace {
-
-// Event time as text, of the years 0 to 9999; with milliseconds where there are some.
-void append_utc(std::string& out, int64_t time_ms);
-std::string utc_text(int64_t time_ms);
-// False: append_utc() never wrote this.
-bool parse_utc(std::string_view text, int64_t& time_ms);
 
 template <typename K>
 struct WindowKey {

@@ -1,9 +1,10 @@
 #include "common/model/start_at.h"
 
 #include <charconv>
-#include <chrono>
 #include <optional>
 #include <string_view>
+
+#include "common/model/utc.h"
 
 namespace millrace {
 namespace {
@@ -17,29 +18,6 @@ std::optional<T> number(std::string_view text) {
     return std::nullopt;
   }
   return value;
-}
-
-std::optional<int64_t> parse_time_ms(std::string_view text) {
-  constexpr std::string_view kShape = "dddd-dd-ddTdd:dd:dd";
-  if (text.size() <= kShape.size() || text.back() != 'Z') return std::nullopt;
-  for (size_t i = 0; i < kShape.size(); ++i) {
-    if (kShape[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != kShape[i]) return std::nullopt;
-  }
-  const auto part = [&](size_t at, size_t size) { return *number<int>(text.substr(at, size)); };
-  const std::chrono::year_month_day day(std::chrono::year(part(0, 4)),
-                                        std::chrono::month(static_cast<unsigned>(part(5, 2))),
-                                        std::chrono::day(static_cast<unsigned>(part(8, 2))));
-  if (!day.ok() || part(11, 2) > 23 || part(14, 2) > 59 || part(17, 2) > 59) return std::nullopt;
-  int millis = 0;
-  if (const std::string_view rest = text.substr(kShape.size()); rest != "Z") {
-    const std::optional<int> fraction = rest.size() == 5 ? number<int>(rest.substr(1, 3)) : std::nullopt;
-    if (rest.front() != '.' || !fraction) return std::nullopt;
-    millis = *fraction;
-  }
-  const std::chrono::sys_time<std::chrono::milliseconds> time =
-      std::chrono::sys_days(day) + std::chrono::hours(part(11, 2)) + std::chrono::minutes(part(14, 2)) +
-      std::chrono::seconds(part(17, 2)) + std::chrono::milliseconds(millis);
-  return time.time_since_epoch().count();
 }
 
 std::optional<std::map<LogPartition, Offset>> parse_offsets(std::string_view text) {
@@ -65,7 +43,7 @@ std::optional<std::map<LogPartition, Offset>> parse_offsets(std::string_view tex
 Result<StartAt> parse_start(const std::string& text) {
   if (text == "earliest") return StartAt{StartAt::Place::kEarliest, 0, {}};
   if (text == "latest") return StartAt{StartAt::Place::kLatest, 0, {}};
-  if (const auto time_ms = parse_time_ms(text)) return StartAt{StartAt::Place::kTime, *time_ms, {}};
+  if (int64_t time_ms = 0; parse_utc(text, time_ms)) return StartAt{StartAt::Place::kTime, time_ms, {}};
   if (auto offsets = parse_offsets(text)) return StartAt{StartAt::Place::kOffsets, 0, std::move(*offsets)};
   return fail(ErrorCode::kInvalid, "'" + text.substr(0, 80) +
                                        "' is no place to start at; write earliest, latest, a time in UTC like "

@@ -18,6 +18,7 @@ TEST(StartAtTest, is_a_word_a_time_or_offsets) {
   EXPECT_EQ(time->place, StartAt::Place::kTime);
   EXPECT_EQ(time->time_ms, 1795293005000);
   EXPECT_EQ(parse_start("2024-02-29T00:00:00.007Z")->time_ms, 1709164800007);
+  EXPECT_EQ(parse_start("2026-11-21T20:30:05.000Z")->time_ms, 1795293005000);
   EXPECT_EQ(parse_start("1970-01-01T00:00:00Z")->time_ms, 0);
   const auto offsets = parse_start("1=0,0=9223372036854775807");
   ASSERT_TRUE(offsets) << offsets.error();
@@ -33,8 +34,11 @@ TEST(StartAtTest, anything_else_is_refused_with_what_is_expected) {
                                  "2026-11-21T20:30:05",
                                  "2026-11-21 20:30:05Z",
                                  "2026-02-30T00:00:00Z",
+                                 "2026-13-01T00:00:00Z",
+                                 "2026-11-21T20:30:61Z",
                                  "2026-11-21T24:00:00Z",
                                  "2026-11-21T20:60:00Z",
+                                 "9999-12-31T23:59:60Z",
                                  "2026-11-21T20:30:05+01:00",
                                  "2026-11-21T20:30:05.1Z",
                                  "2026-11-21T20:30:05,123Z",
