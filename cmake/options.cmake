@@ -40,11 +40,27 @@ file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/millrace/interface.h CONTE
   "#pragma once\n#define MILLRACE_INTERFACE \"Millrace ${PROJECT_VERSION}, interface ${interface}\"\n")
 target_include_directories(millrace_options INTERFACE ${PROJECT_BINARY_DIR}/generated)
 
-# millrace_library(NAME SOURCES ... LIBRARIES ...): one library per folder, sources in the order of the data's way.
+# millrace_library(NAME SOURCES ... LIBRARIES ... [LIGHT]): one library per folder, sources in the order of the data's
+# way. LIGHT: no time is spent in it that anybody waits for, and a fifth of its compilation is optimising.
 function(millrace_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "LIGHT" "" "SOURCES;LIBRARIES" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC $<BUILD_INTERFACE:millrace_options> ${ARG_LIBRARIES})
+  if(ARG_LIGHT)
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
+endfunction()
+
+# The headers that every test includes are compiled once. Not by clang: what it builds shows a missing #include.
+function(millrace_precompile_test_headers)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    return()
+  endif()
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/test_headers.cc CONTENT "")
+  add_library(millrace_test_headers OBJECT ${PROJECT_BINARY_DIR}/test_headers.cc)
+  target_link_libraries(millrace_test_headers PRIVATE millrace_options GTest::gmock)
+  target_compile_options(millrace_test_headers PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O0> -fpch-preprocess)
+  target_precompile_headers(millrace_test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
 endfunction()
 
 # millrace_test(NAME SOURCES ... LIBRARIES ... [LABELS ...]): a GoogleTest program and its ctest entry.
@@ -55,6 +71,10 @@ function(millrace_test name)
   target_link_libraries(${name} PRIVATE millrace_options ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main)
   # What they test is optimised; they themselves need not be, and half of a build is tests.
   target_compile_options(${name} PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O0>)
+  if(TARGET millrace_test_headers)
+    target_compile_options(${name} PRIVATE -fpch-preprocess)
+    target_precompile_headers(${name} REUSE_FROM millrace_test_headers)
+  endif()
   add_test(NAME ${name} COMMAND ${name})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)

@@ -190,7 +190,7 @@ TEST(MessengerSimulation, DeliversEveryMessageOnceAndInOrderThroughAllFaults) {
     run(seed, true);
     return;
   }
-  const uint64_t seeds = number_from_environment("MILLRACE_SIM_SEEDS", 500);
+  const uint64_t seeds = number_from_environment("MILLRACE_SIM_SEEDS", 300);
   uint64_t messages = 0;
   uint64_t events = 0;
   for (uint64_t seed = 1; seed <= seeds; ++seed) {

@@ -82,10 +82,11 @@ wire::Envelope replay_of(int64_t partitions) {
 }
 
 // The same, and one partition more in the last list: its size stands in three bytes before its elements of one byte
-// each; behind them the task, the replay, the body and the envelope end.
+// each; behind them stand the task's two times, of two bytes each, and the task, the replay, the body and the envelope
+// end.
 SharedBuffer replay_with_one_more(int64_t partitions) {
   std::string bytes(encode(replay_of(partitions)).view());
-  const size_t elements = bytes.size() - 4 - static_cast<size_t>(partitions / 2);
+  const size_t elements = bytes.size() - 8 - static_cast<size_t>(partitions / 2);
   ++bytes[elements - 3];
   bytes.insert(elements, 1, '\0');
   return SharedBuffer::of(bytes);
