@@ -86,7 +86,7 @@ inline auto in_windows(int64_t length_ms, int64_t slide_ms, const ShowWindow& sh
 // `make_model()` makes what is called with each batch and gives the whole table after it.
 inline void expect_model(const JobDefinition& definition, const ModelOptions& options,
                          const std::function<std::function<ModelTable(const ModelBatch&)>()>& make_model) {
-  for (uint64_t seed = 1; seed <= 12; ++seed) {
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
     std::mt19937_64 random(seed);
     const int32_t state_partitions = seed % 2 == 0 ? 1 : 8;
     testing::TestJob job(
