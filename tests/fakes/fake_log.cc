@@ -230,9 +230,8 @@ void FakeLog::find_time(int64_t time_ms, std::move_only_function<void(Result<std
     std::vector<Offset> found;
     for (const FakeTopic::Partition& partition : topic_.partitions_) {
       const auto begin = partition.records.begin() + partition.begin.value();
-      const auto first = std::find_if(begin, partition.records.end(), [&](const auto& record) {
-        return record && record->timestamp_ms >= time_ms;
-      });
+      const auto first = std::find_if(begin, partition.records.end(),
+                                      [&](const auto& record) { return record && record->timestamp_ms >= time_ms; });
       found.emplace_back(first - partition.records.begin());
     }
     done(std::move(found));
