@@ -178,7 +178,8 @@ Result<std::vector<Offset>> MemoryTopic::find_time(int64_t time_ms) const {
     for (const Appended& each : partition.appended) {
       auto found = millrace::find_time(each.bytes.view(), each.range.from, time_ms);
       if (!found) return std::unexpected(found.error());
-      if ((first = *found)) break;
+      first = *found;
+      if (first) break;
     }
     offsets.push_back(first.value_or(partition.end));
   }
