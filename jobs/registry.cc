@@ -5,6 +5,7 @@
 #include "common/base/check.h"
 #include "millrace/job.h"
 
+extern const millrace::JobDefinition millrace_job_alarm;
 extern const millrace::JobDefinition millrace_job_click_through;
 extern const millrace::JobDefinition millrace_job_copy_lines;
 extern const millrace::JobDefinition millrace_job_network_word_count;
@@ -17,10 +18,11 @@ extern const millrace::JobDefinition millrace_job_word_count;
 namespace millrace {
 namespace {
 
-constexpr std::array kBuiltins = {
-    &millrace_job_click_through, &millrace_job_copy_lines, &millrace_job_network_word_count,
-    &millrace_job_recent_words,  &millrace_job_two_sum,    &millrace_job_user_counts,
-    &millrace_job_user_sessions, &millrace_job_word_count};
+constexpr std::array kBuiltins = {&millrace_job_alarm,        &millrace_job_click_through,
+                                  &millrace_job_copy_lines,   &millrace_job_network_word_count,
+                                  &millrace_job_recent_words, &millrace_job_two_sum,
+                                  &millrace_job_user_counts,  &millrace_job_user_sessions,
+                                  &millrace_job_word_count};
 
 }  // namespace
 

@@ -79,6 +79,16 @@ int64_t JobBuilder::number(const std::string& name, int64_t default_value, int64
                  std::to_string(most) + ", not '" + text + "'; its settings: " + describe_settings(settings_));
 }
 
+double JobBuilder::decimal(const std::string& name, double default_value, double least, double most,
+                           std::string description) {
+  const std::string text = setting(name, text_of(default_value), std::move(description));
+  double value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem == std::errc{} && end == text.data() + text.size() && value >= least && value <= most) return value;
+  throw JobError("setting '" + name + "' must be a number from " + text_of(least) + " to " + text_of(most) + ", not '" +
+                 text + "'; its settings: " + describe_settings(settings_));
+}
+
 std::chrono::milliseconds JobBuilder::duration(const std::string& name, const std::string& default_value,
                                                std::string description) {
   const auto parsed = parse_duration_ms(setting(name, default_value, std::move(description)));

@@ -65,6 +65,9 @@ class JobBuilder {
   // One that is a whole number, within bounds.
   int64_t number(const std::string& name, int64_t default_value, int64_t least, int64_t most, std::string description);
 
+  // One that is a number with a fraction, as 0.5 or 1e-3, within bounds.
+  double decimal(const std::string& name, double default_value, double least, double most, std::string description);
+
   // One that is a duration: a whole number and a unit, as 100ms, 1s, 5m, 1h.
   std::chrono::milliseconds duration(const std::string& name, const std::string& default_value,
                                      std::string description);

@@ -4,6 +4,7 @@
 
 #include "millrace/testing.h"
 
+extern const millrace::JobDefinition millrace_job_alarm;
 extern const millrace::JobDefinition millrace_job_click_through;
 extern const millrace::JobDefinition millrace_job_recent_words;
 extern const millrace::JobDefinition millrace_job_user_counts;
@@ -126,6 +127,74 @@ TEST(ClickThrough, what_is_no_event_is_a_dead_letter) {
   job.run_batch();
   ASSERT_EQ(job.dead_letters().size(), 4U);
   EXPECT_EQ(job.dead_letters().back().reason, "the JSON object has no field 'ad'");
+}
+
+std::string told(const std::string& key, const std::string& alarm, const std::string& level, const std::string& time) {
+  return R"({"key":")" + key + R"(","alarm":")" + alarm + R"(","level":)" + level + R"(,"time":"1970-01-01T00:)" +
+         time + R"(Z"})";
+}
+TEST(Alarm, is_raised_once_and_cleared_once_whatever_is_lost) {
+  TestJob job(millrace_job_alarm, {.settings = {{"raise", "100"}, {"clear", "90.5"}}});
+  job.advance(seconds(10));
+  const auto run = [&job](std::initializer_list<std::string_view> lines) {
+    for (const std::string_view line : lines) job.push(line);
+    job.run_batch();
+  };
+  run({"oven 20", "fridge 4", "oven 100.5", "oven 130"});
+  EXPECT_THAT(job.table(), ElementsAre(Pair("oven", R"(["raised",100.5,"1970-01-01T00:00:10.100Z"])")));
+  job.checkpoint();
+  run({"oven 95", "oven 101"});
+  run({"oven 91"});  // neither
+  job.crash();
+  run({"oven 90.5"});
+  job.crash();
+  run({});
+  EXPECT_THAT(job.table(), IsEmpty());
+  run({"oven 120", "oven 20", "iron 100"});  // both in one batch
+  EXPECT_THAT(job.top(9), ElementsAre(Pair("oven", R"(["raised",120,"1970-01-01T00:00:10.600Z"])"),
+                                      Pair("iron", R"(["raised",100,"1970-01-01T00:00:10.600Z"])")));
+  run({"oven 99", "oven 20"});
+  run({"oven 101", "oven"});  // again at once
+  job.checkpoint();
+  job.crash();
+  EXPECT_THAT(job.lines("alarms"),
+              ElementsAre(told("oven", "raised", "100.5", "00:10.100"), told("oven", "cleared", "90.5", "00:10.400"),
+                          told("iron", "raised", "100", "00:10.600"), told("oven", "raised", "120", "00:10.600"),
+                          told("oven", "cleared", "20", "00:10.700"), told("oven", "raised", "101", "00:10.800")));
+  ASSERT_EQ(job.dead_letters().size(), 1U);
+  EXPECT_EQ(job.dead_letters().front().reason, "no 'KEY LEVEL': numbers: 0, not 1");
+}
+
+TEST(Alarm, of_a_low_level_ends_with_silence) {
+  TestJob job(millrace_job_alarm, {.settings = {{"raise", "3"}, {"clear", "5"}, {"silence", "1m"}}});
+  job.push("well 2.5");
+  job.push("lake 7");
+  job.run_batch();
+  job.advance(seconds(59));
+  job.run_batch();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("well", R"(["raised",2.5,"1970-01-01T00:00:00.100Z"])")));
+  job.advance(seconds(1));
+  job.run_batch();
+  job.run_batch();
+  EXPECT_THAT(job.table(), IsEmpty());
+  EXPECT_THAT(job.lines("alarms"),
+              ElementsAre(told("well", "raised", "2.5", "00:00.100"), told("well", "silent", "2.5", "01:00.300")));
+}
+
+TEST(Alarm, of_a_count_lasts_while_the_window_holds_enough) {
+  TestJob job(millrace_job_alarm,
+              {.settings = {{"of", "count"}, {"raise", "3"}, {"clear", "1"}, {"window", "2s"}, {"slide", "1s"}}});
+  for (const char* line : {"door opened", "door shut", "gate opened", "door"}) job.push(line);
+  job.run_batch();
+  job.advance(seconds(1));
+  job.run_batch();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("door", R"(["raised",3,"1970-01-01T00:00:01.200Z"])")));
+  job.checkpoint();
+  job.crash();
+  job.advance(seconds(4));
+  job.run_batch();
+  EXPECT_THAT(job.lines("alarms"),
+              ElementsAre(told("door", "raised", "3", "00:01.200"), told("door", "cleared", "0", "00:05.300")));
 }
 
 }  // namespace

@@ -273,6 +273,16 @@ TEST(Language, settings_are_checked_and_captured) {
   EXPECT_THAT(error_of({{"whom", "x"}}),
               HasSubstr("no setting 'whom'; its settings: only=a (the word that is counted)"));
   EXPECT_THAT(settings_of(counts_of_a_setting, {}).value(), SizeIs(2));
+  JobContext context;
+  JobBuilder builder(context);
+  EXPECT_EQ(builder.decimal("share", 0.25, 0, 1, ""), 0.25);
+  EXPECT_EQ(builder.settings().back().default_value, "0.25");
+  for (const char* bad : {"1.5", "nan", "1e", ""}) {
+    context.settings["part"] = bad;
+    EXPECT_THROW((void)JobBuilder(context).decimal("part", 0.5, 0, 1, ""), JobError) << bad;
+  }
+  context.settings["part"] = "1e-3";
+  EXPECT_EQ(JobBuilder(context).decimal("part", 0.5, 0, 1, ""), 1e-3);
 }
 
 TEST(Language, a_definition_that_is_no_job_is_refused) {
