@@ -8,8 +8,11 @@
 extern const millrace::JobDefinition millrace_job_alarm;
 extern const millrace::JobDefinition millrace_job_click_through;
 extern const millrace::JobDefinition millrace_job_copy_lines;
+extern const millrace::JobDefinition millrace_job_k_means;
+extern const millrace::JobDefinition millrace_job_linear_regression;
 extern const millrace::JobDefinition millrace_job_network_word_count;
 extern const millrace::JobDefinition millrace_job_recent_words;
+extern const millrace::JobDefinition millrace_job_score;
 extern const millrace::JobDefinition millrace_job_two_sum;
 extern const millrace::JobDefinition millrace_job_user_counts;
 extern const millrace::JobDefinition millrace_job_user_sessions;
@@ -18,10 +21,17 @@ extern const millrace::JobDefinition millrace_job_word_count;
 namespace millrace {
 namespace {
 
-constexpr std::array kBuiltins = {&millrace_job_alarm,        &millrace_job_click_through,
-                                  &millrace_job_copy_lines,   &millrace_job_network_word_count,
-                                  &millrace_job_recent_words, &millrace_job_two_sum,
-                                  &millrace_job_user_counts,  &millrace_job_user_sessions,
+constexpr std::array kBuiltins = {&millrace_job_alarm,
+                                  &millrace_job_click_through,
+                                  &millrace_job_copy_lines,
+                                  &millrace_job_k_means,
+                                  &millrace_job_linear_regression,
+                                  &millrace_job_network_word_count,
+                                  &millrace_job_recent_words,
+                                  &millrace_job_score,
+                                  &millrace_job_two_sum,
+                                  &millrace_job_user_counts,
+                                  &millrace_job_user_sessions,
                                   &millrace_job_word_count};
 
 }  // namespace

@@ -56,6 +56,12 @@ std::string JobBuilder::setting(const std::string& name, std::string default_val
   return given != context_.settings.end() ? given->second : settings_.back().default_value;
 }
 
+std::string JobBuilder::required(const std::string& name, std::string description) {
+  std::string value = setting(name, "", std::move(description));
+  if (value.empty() && !missing_) missing_ = name;
+  return value;
+}
+
 std::string JobBuilder::choice(const std::string& name, const std::vector<std::string>& values,
                                std::string description) {
   std::string value = setting(name, values.front(), std::move(description));
@@ -101,6 +107,8 @@ std::shared_ptr<const internal::Graph> JobBuilder::finish() const {
     if (std::ranges::any_of(settings_, [&](const JobSetting& each) { return each.name == name; })) continue;
     throw JobError("there is no setting '" + name + "'; its settings: " + describe_settings(settings_));
   }
+  if (missing_)
+    throw JobError("setting '" + *missing_ + "' must be given; its settings: " + describe_settings(settings_));
   graph_->finish(context_);
   return graph_;
 }

@@ -54,6 +54,9 @@ class JobBuilder {
 
   // A setting of the job (--set NAME=VALUE).
   std::string setting(const std::string& name, std::string default_value, std::string description);
+  // One without a default: the job is refused where it is not given. It is empty then, since a job can be asked for its
+  // settings all the same.
+  std::string required(const std::string& name, std::string description);
   // One that has only these values; the first one is the default.
   std::string choice(const std::string& name, const std::vector<std::string>& values, std::string description);
 
@@ -86,6 +89,7 @@ class JobBuilder {
  private:
   const JobContext& context_;  // outlives this
   std::vector<JobSetting> settings_;
+  std::optional<std::string> missing_;  // a required setting
   const std::shared_ptr<internal::Graph> graph_;
 };
 
