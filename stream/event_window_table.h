@@ -135,6 +135,9 @@ class EventWindowTable final : public VersionedTable<WindowCell<typename Fold::S
     return "windows of " + std::to_string(size_.length_ms) + " ms: " + layout_of<typename Fold::State>() +
            " and whether it was given";
   }
+  [[nodiscard]] int64_t memory_bytes() const override {
+    return VersionedTable<Cell>::memory_bytes() + closing_.memory_bytes() + leaving_.memory_bytes();
+  }
 
  private:
   void add(const HashedKey& key, Value& value) {
@@ -261,17 +264,21 @@ class SessionTable final : public VersionedTable<Sessions<V>>, public Closing<V>
   [[nodiscard]] std::string layout() const override {
     return "sessions with a gap of " + std::to_string(gap_.gap_ms) + " ms: " + layout_of<V>();
   }
+  [[nodiscard]] int64_t memory_bytes() const override {
+    return VersionedTable<Sessions<V>>::memory_bytes() + closing_.memory_bytes();
+  }
 
  private:
   void add(const HashedKey& key, SessionValue<V>& value) {
     const ByteSlot slot = this->open(key);
     const bool fresh = !this->live(slot);
-    const int64_t first_ms = fresh ? 0 : first_end(slot);
+    const int64_t first_ms = fresh ? kEndOfTime_ms : first_end(slot);
     this->change(slot, [&](Sessions<V>& sessions, bool) {
       if (fresh) sessions = {};
       join(sessions.open, {value.time_ms, value.time_ms, std::move(value.value)});
     });
-    if (first_end(slot) != first_ms) queue(slot);
+    // One that grows is looked at when it would have ended: a value costs no entry of its own.
+    if (first_end(slot) < first_ms) queue(slot);
   }
 
   // One more session: those that are less than the gap apart from it become one with it.
@@ -289,7 +296,7 @@ class SessionTable final : public VersionedTable<Sessions<V>>, public Closing<V>
 
   [[nodiscard]] int64_t end_of(const Session<V>& session) const { return gap_.last_end(session.last_ms); }
   [[nodiscard]] int64_t first_end(ByteSlot slot) const { return end_of(this->value(slot).open.front()); }
-  // Each live cell stands in the queue at the end of its first session, and maybe at ends that it had.
+  // Each live cell stands in the queue at the end of its first session, or at an earlier one that it had.
   void queue(ByteSlot slot) { closing_.add(first_end(slot), slot); }
 
   void close(int64_t watermark_ms) {

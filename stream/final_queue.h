@@ -22,7 +22,10 @@ class FinalQueue {
   };
 
   // Not before what has been taken.
-  void add(int64_t due_ms, ByteSlot slot) { later_[due_ms].push_back(slot); }
+  void add(int64_t due_ms, ByteSlot slot) {
+    later_[due_ms].push_back(slot);
+    ++entries_;
+  }
   // The next one that is due at `now_ms`, none twice for the same time. `key_of(slot)`: its key's bytes.
   template <typename KeyOf>
   std::optional<Entry> take(int64_t now_ms, KeyOf&& key_of) {
@@ -33,10 +36,12 @@ class FinalQueue {
       next_ = std::move(group.mapped());
       std::ranges::sort(next_, std::ranges::greater(), key_of);  // the first one last
       const auto repeats = std::ranges::unique(next_);
+      entries_ -= repeats.size();
       next_.erase(repeats.begin(), repeats.end());
     }
     const ByteSlot slot = next_.back();
     next_.pop_back();
+    --entries_;
     return Entry{next_ms_, slot};
   }
   void remap(std::span<const ByteSlot> moved) {
@@ -45,11 +50,15 @@ class FinalQueue {
       for (ByteSlot& slot : slots) slot = moved[slot];
     }
   }
+  [[nodiscard]] int64_t memory_bytes() const {
+    return static_cast<int64_t>(entries_ * sizeof(ByteSlot) + later_.size() * sizeof(*later_.begin()));
+  }
 
  private:
   int64_t next_ms_ = 0;  // when next_ is due
   std::vector<ByteSlot> next_;
   std::map<int64_t, std::vector<ByteSlot>> later_;
+  size_t entries_ = 0;  // of both
 };
 
 }  // namespace millrace::internal

@@ -327,6 +327,21 @@ TEST(EventTime, sessions_grow_together_and_end) {
 MILLRACE_TEST_JOB(how_many_closed) {
   events(job).tumbling(1s).count_by_value().closed().count().publish("closed");
 }
+TEST(EventTime, a_session_that_goes_on_takes_no_memory_for_each_of_its_values) {
+  internal::SessionTable<int64_t, SaturatingSum> table(0, {.gap_ms = 1'000'000}, {});
+  int64_t early_bytes = 0;
+  for (int64_t batch = 1; batch <= 20'000; ++batch) {
+    const internal::SessionValue<int64_t> value{kBegin + batch, 1};
+    std::string section = {1, 1, 'a'};  // one pair, its key's size and the key
+    section.resize(section.size() + Codec<internal::SessionValue<int64_t>>::size(value));
+    Codec<internal::SessionValue<int64_t>>::encode(section.data() + 3, value);
+    ASSERT_TRUE(table.apply({BatchId(batch)}, std::vector<std::string_view>{section}));
+    table.forget_undo(BatchId(batch));
+    if (batch == 100) early_bytes = table.memory_bytes();
+  }
+  EXPECT_EQ(table.memory_bytes(), early_bytes);
+}
+
 TEST(EventTime, a_leap_of_the_watermark_closes_a_bounded_part_in_each_batch) {
   TestJob job(how_many_closed, {.state_partitions = 1});
   for (int key = 0; key < 45'000; ++key) job.push(std::to_string(key) + " " + std::to_string(kBegin));
