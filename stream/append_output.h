@@ -94,19 +94,11 @@ class AppendEdge final : public PairList, public Consumer<In> {
       : PairList(state_partitions), parts_(parts), chain_(std::move(chain)) {}
 
   void consume(std::span<const In> values, std::span<const uint32_t> records, Verdicts& verdicts) override {
-    for (size_t i = 0; i < values.size(); ++i) {
-      const uint32_t record = records[i];
-      if (verdicts.refused(record)) continue;
-      RecordScope scope;
-      run_guarded(scope, [&] {
-        chain_(values[i], scope, [this, record](const auto& value) {
-          const std::string_view routed = writer_.write(value, bytes_);
-          const int32_t part = parts_ == 1 ? 0 : state_partition_of(routed, parts_).value();
-          bytes_.copy(hold_in(record, static_cast<uint32_t>(part), bytes_.size()), bytes_.size());
-        });
-      });
-      if (scope.refused()) verdicts.refuse(record, scope.take_problem());
-    }
+    run_chain(chain_, values, records, verdicts, [this](uint32_t record, const auto& value) {
+      const std::string_view routed = writer_.write(value, bytes_);
+      const int32_t part = parts_ == 1 ? 0 : state_partition_of(routed, parts_).value();
+      bytes_.copy(hold_in(record, static_cast<uint32_t>(part), bytes_.size()), bytes_.size());
+    });
   }
 
  private:

@@ -66,18 +66,10 @@ class Collector final : public MapNode, public Consumer<In> {
   Collector(Chain chain, typename Collected<T>::Branch& into) : chain_(std::move(chain)), into_(into) {}
 
   void consume(std::span<const In> values, std::span<const uint32_t> records, Verdicts& verdicts) override {
-    for (size_t i = 0; i < values.size(); ++i) {
-      const uint32_t record = records[i];
-      if (verdicts.refused(record)) continue;
-      RecordScope scope;
-      run_guarded(scope, [&] {
-        chain_(values[i], scope, [this, record](auto&& value) {
-          into_.values.emplace_back(std::forward<decltype(value)>(value));
-          into_.records.push_back(record);
-        });
-      });
-      if (scope.refused()) verdicts.refuse(record, scope.take_problem());
-    }
+    run_chain(chain_, values, records, verdicts, [this](uint32_t record, auto&& value) {
+      into_.values.emplace_back(std::forward<decltype(value)>(value));
+      into_.records.push_back(record);
+    });
   }
 
  private:

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "stream/chain.h"
 #include "stream/event_scope.h"
 #include "stream/job.h"
 #include "stream/record.h"
@@ -72,6 +73,24 @@ class Consumer {
   virtual ~Consumer() = default;
   virtual void consume(std::span<const T> values, std::span<const uint32_t> records, Verdicts& verdicts) = 0;
 };
+
+// What a chain makes of values: take(record, result) for each result, but for records that are refused already. What
+// was taken of a record that is refused later has to be forgotten by who took it.
+template <typename In, typename Chain, typename Take>
+void run_chain(Chain& chain, std::span<const In> values, std::span<const uint32_t> records, Verdicts& verdicts,
+               Take take) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint32_t record = records[i];
+    if (verdicts.refused(record)) continue;
+    RecordScope scope;
+    run_guarded(scope, [&] {
+      chain(values[i], scope, [&](auto&& result) __attribute__((always_inline)) {
+        take(record, std::forward<decltype(result)>(result));
+      });
+    });
+    if (scope.refused()) verdicts.refuse(record, scope.take_problem());
+  }
+}
 
 // A node that others consume.
 template <typename T>

@@ -220,19 +220,11 @@ class HeldPairs final : public PairEdge<Value, Merge>, public Consumer<In> {
       : PairEdge<Value, Merge>(state_partitions, std::move(merge)), chain_(std::move(chain)) {}
 
   void consume(std::span<const In> values, std::span<const uint32_t> records, Verdicts& verdicts) override {
-    for (size_t i = 0; i < values.size(); ++i) {
-      const uint32_t record = records[i];
-      if (verdicts.refused(record)) continue;
-      RecordScope scope;
-      run_guarded(scope, [&] {
-        chain_(values[i], scope, [this, record](const auto& pair) {
-          const std::string_view key = KeyText<K>::view(pair.first, buffer_);
-          held_.push_back({record, static_cast<uint32_t>(key.size()), keys_.size(), pair.second});
-          keys_ += key;
-        });
-      });
-      if (scope.refused()) verdicts.refuse(record, scope.take_problem());
-    }
+    run_chain(chain_, values, records, verdicts, [this](uint32_t record, const auto& pair) {
+      const std::string_view key = KeyText<K>::view(pair.first, buffer_);
+      held_.push_back({record, static_cast<uint32_t>(key.size()), keys_.size(), pair.second});
+      keys_ += key;
+    });
   }
 
   void commit(const Verdicts& verdicts) override {

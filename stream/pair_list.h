@@ -57,21 +57,13 @@ class ListedPairs final : public PairList, public Consumer<In> {
   ListedPairs(int32_t state_partitions, Chain chain) : PairList(state_partitions), chain_(std::move(chain)) {}
 
   void consume(std::span<const In> values, std::span<const uint32_t> records, Verdicts& verdicts) override {
-    for (size_t i = 0; i < values.size(); ++i) {
-      const uint32_t record = records[i];
-      if (verdicts.refused(record)) continue;
-      RecordScope scope;
-      run_guarded(scope, [&] {
-        chain_(values[i], scope, [this, record](const auto& pair) {
-          if constexpr (std::same_as<std::remove_cvref_t<decltype(pair.second)>, V>) {
-            add(record, pair.first, pair.second);
-          } else {
-            add(record, pair.first, V(pair.second));
-          }
-        });
-      });
-      if (scope.refused()) verdicts.refuse(record, scope.take_problem());
-    }
+    run_chain(chain_, values, records, verdicts, [this](uint32_t record, const auto& pair) {
+      if constexpr (std::same_as<std::remove_cvref_t<decltype(pair.second)>, V>) {
+        add(record, pair.first, pair.second);
+      } else {
+        add(record, pair.first, V(pair.second));
+      }
+    });
   }
 
  private:
