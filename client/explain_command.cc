@@ -83,7 +83,8 @@ Status explain(Session& session, const Arguments& arguments) {
                    .library = "",
                    .settings = request->settings,
                    .batch_interval_ms = request->batch_interval_ms,
-                   .max_record_bytes = request->max_record_bytes};
+                   .max_record_bytes = request->max_record_bytes,
+                   .state_partitions = request->state_partitions};
   if (is_library_path(job.type)) job.library = std::exchange(job.type, arguments.job.library_job);
   if (!job.library.empty()) {
     auto bytes = read_library(arguments.here ? "/dev/stdin" : job.library);

@@ -142,9 +142,6 @@ void add_submit(CLI::App& app, Session& session) {
         return start ? "" : start.error().message;
       })
       ->capture_default_str();
-  command->add_option("--state-partitions", request.state_partitions, "Parts of the state that workers share")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
 }
 
 Status job_types(Session& session) {

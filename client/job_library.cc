@@ -219,6 +219,7 @@ Result<ExplainedJob> explain_library(const JobToExplain& job) {
   if (!job.type.empty()) arguments.insert(arguments.end(), {"--job", job.type});
   arguments.insert(arguments.end(), {"--batch-interval", std::to_string(job.batch_interval_ms) + "ms"});
   arguments.insert(arguments.end(), {"--max-record-bytes", std::to_string(job.max_record_bytes)});
+  arguments.insert(arguments.end(), {"--state-partitions", std::to_string(job.state_partitions)});
   for (const auto& [key, value] : job.settings) arguments.insert(arguments.end(), {"--set", key + "=" + value});
   const Descriptor input(in_memory(job.bytes));
   Child child;
@@ -264,7 +265,8 @@ Status add_library(api::SubmitRequest& request, const std::string& job) {
                                           .bytes = *bytes,
                                           .settings = request.settings,
                                           .batch_interval_ms = request.batch_interval_ms,
-                                          .max_record_bytes = request.max_record_bytes});
+                                          .max_record_bytes = request.max_record_bytes,
+                                          .state_partitions = request.state_partitions});
   if (!explained) return std::unexpected(explained.error());
   request.library = std::move(*bytes);
   request.type = explained->type;

@@ -26,6 +26,7 @@ struct JobToExplain {
   std::map<std::string, std::string> settings;
   int64_t batch_interval_ms = 100;
   int64_t max_record_bytes = 1 << 20;
+  int32_t state_partitions = 64;
 };
 
 // In this process; main gives it. kInvalid: no such job, or it does not take the settings.

@@ -61,6 +61,9 @@ void add_job_options(CLI::App* command, JobOptions& options) {
   command->add_option("--max-record-bytes", options.request.max_record_bytes, "Longer records become dead letters")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->capture_default_str();
+  command->add_option("--state-partitions", options.request.state_partitions, "Parts of the state that workers share")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   command->add_flag("--take-over", options.request.take_over, "Replace the keys of another job in the sink");
   command->add_option("--on-bad-record", options.on_bad_record, "dead-letter (and go on) or fail (the job)")
       ->check(CLI::IsMember({"dead-letter", "fail"}))

@@ -78,6 +78,7 @@ Result<millrace::client::ExplainedJob> explain(const millrace::client::JobToExpl
   context.settings = wanted.settings;
   context.batch_interval_us = wanted.batch_interval_ms * 1000;
   context.max_record_bytes = wanted.max_record_bytes;
+  context.state_partitions = wanted.state_partitions;
   const auto job = code.make(name, context);
   if (!job) return millrace::fail(millrace::ErrorCode::kInvalid, job.error().message);
   const auto settings = code.settings(name, context);

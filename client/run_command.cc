@@ -135,7 +135,8 @@ api::JobPlan plan_of(const Session& session, const api::SubmitRequest& request) 
   const auto explained = session.explain({.type = request.type,
                                           .settings = request.settings,
                                           .batch_interval_ms = request.batch_interval_ms,
-                                          .max_record_bytes = request.max_record_bytes});
+                                          .max_record_bytes = request.max_record_bytes,
+                                          .state_partitions = request.state_partitions});
   return explained ? explained->plan : api::JobPlan();
 }
 

@@ -40,6 +40,7 @@ Result<api::UpgradeRequest> make_request(const Arguments& arguments, const api::
   asked.type = arguments.type;
   asked.settings = std::move(*settings);
   asked.batch_interval_ms = description.batch_interval_ms;
+  asked.state_partitions = description.state_partitions;
   std::string job = arguments.library_job;
   if (job.empty() && is_library_path(arguments.type)) job = description.summary.type;
   if (Status added = add_library(asked, job); !added) return std::unexpected(added.error());

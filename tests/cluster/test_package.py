@@ -46,6 +46,10 @@ MILLRACE_JOB(longest_lines, "the longest line of each first word") {
       .reduce_by_key([](const std::string& a, const std::string& b) { return a.size() < b.size() ? b : a; }, "count_by_value")
       .publish("longest");
 }
+
+MILLRACE_JOB(many_files, "appends its lines side by side") {
+  job.lines().write("lines", millrace::text_lines, {.parts = 100});
+}
 """
 
 
@@ -189,6 +193,9 @@ def test_libraries_are_refused_with_cause_and_remedy(project, cluster):
     assert "MILLRACE_JOB" in refusal(str(project / "build/libno_jobs.so"))
     assert "'./absent.so' cannot be read" in refusal("./absent.so")
     assert "--job goes with a library" in refusal("word_count", "--job", "other")
+    many = [str(project / "build/libchanged.so"), "--job", "many_files"]
+    assert "raise --state-partitions" in refusal(*many)
+    assert "--allow_job_libraries" in refusal(*many, "--state-partitions", "128")
 
 
 def test_a_library_runs_in_one_process(project):
