@@ -73,12 +73,13 @@ void print_plan(const Output& output, const Arguments& arguments, const api::Upg
   output.stream.flush();  // before anything stops
 }
 
-// A job that was stopped for nothing.
+// A job that was stopped for nothing; or, where the answer was lost or somebody else was faster, one that runs already.
 Error go_on(Connection& connection, const std::string& name, const Error& why) {
   const auto job =
       connection.call<api::JobSummary>([&](auto& services, auto& answer) { services.control.resume(answer, name); });
-  const std::string became =
-      job ? "it goes on as it was" : "it is stopped, and was not resumed: " + job.error().message;
+  const std::string became = job ? "it goes on as it was"
+                                 : "it was not resumed (" + job.error().message + "); if `millrace describe " + name +
+                                       "` shows it stopped, let it go on by `millrace resume " + name + "`";
   return {why.code, why.message + "; " + became};
 }
 

@@ -291,8 +291,7 @@ TEST_F(ClientTest, WhatListensAndIsNoMasterIsToldFromOneSoon) {
   ASSERT_EQ(getsockname(silent, reinterpret_cast<sockaddr*>(&any), &size), 0);
   const std::string address = "127.0.0.1:" + std::to_string(ntohs(any.sin_port));
   std::ostringstream out, err;
-  client::Session session{.out = out, .err = err};
-  session.greeting_limit = std::chrono::seconds(1);
+  client::Session session{.out = out, .err = err, .greeting_limit = std::chrono::seconds(1)};
   EXPECT_EQ(client::run_client({"--api", address, "jobs"}, session), 1);
   EXPECT_THAT(err.str(), HasSubstr("what listens at " + address + " has not answered like a master within 1 s"));
   close(silent);
@@ -320,6 +319,7 @@ TEST_F(ClientTest, AStopThatIsNotInOrderIsAFailureWithItsReason) {
   EXPECT_EQ(done.out, "");
   EXPECT_EQ(done.err, "millrace: job 'untidy': stopped without a last checkpoint\n");
   EXPECT_THAT(run({"upgrade", "untidy", "word_count"}).err, HasSubstr("stop it first; it goes on as it was"));
+  EXPECT_THAT(run({"upgrade", "outrun", "word_count"}).err, HasSubstr("it was not resumed (it runs already); if "));
   const Done json = run({"stop", "untidy", "--json"});
   EXPECT_EQ(json.code, 1);
   EXPECT_EQ(nlohmann::json::parse(json.out)["problem"], "stopped without a last checkpoint");

@@ -17,7 +17,8 @@
 namespace millrace {
 
 // Answers with what it was asked; the job "missing" is not there, "silent" never answers, "dropped" is forgotten,
-// "refused" is told to be wrong, "untidy" has a problem, "sinkless" has no sink.
+// "outrun" was upgraded by somebody else meanwhile; "refused" is told to be wrong, "untidy" has a problem, "sinkless"
+// has no sink.
 class FakeApiService : public ApiService {
  public:
   explicit FakeApiService(TaskLoop& loop) : loop_(loop) {}
@@ -45,7 +46,10 @@ class FakeApiService : public ApiService {
     answer(name, std::move(done), description);
   }
   void stop(std::string name, Done<api::JobSummary> done) override { answer(name, std::move(done), summary(name)); }
-  void resume(std::string name, Done<api::JobSummary> done) override { answer(name, std::move(done), summary(name)); }
+  void resume(std::string name, Done<api::JobSummary> done) override {
+    if (name == "outrun") return done(fail(ErrorCode::kInvalid, "it runs already"));
+    answer(name, std::move(done), summary(name));
+  }
   void resume_from(std::string name, int64_t batch, Done<api::JobSummary> done) override {
     api::JobSummary answered = summary(name);
     answered.applied.batch = batch;
@@ -58,6 +62,7 @@ class FakeApiService : public ApiService {
     answer(request.name, std::move(done), plan);
   }
   void upgrade(api::UpgradeRequest request, Done<api::JobSummary> done) override {
+    if (request.name == "outrun") return done(fail(ErrorCode::kInvalid, "it is of version 3 by now"));
     api::JobSummary upgraded = summary(request.name);
     upgraded.type = request.type;
     answer(request.name, std::move(done), upgraded);
