@@ -12,6 +12,7 @@
 #include "adapters/embedded_log_files.h"
 #include "adapters/embedded_log_segment_reader.h"
 #include "adapters/embedded_log_waker.h"
+#include "adapters/log_questions.h"
 #include "common/base/check.h"
 #include "common/model/record_batch.h"
 
@@ -20,8 +21,6 @@ namespace {
 
 constexpr size_t kChunkBytes = 1 << 20;  // the engine cuts batches at chunks' ends
 constexpr int kTryAgainMs = 200;         // for a log that is not there yet
-
-using Question = std::move_only_function<void()>;
 
 // What a chunk holds on to: the mapping, and the credit that it gives back in the end.
 struct ChunkOwner {
@@ -66,18 +65,20 @@ class EmbeddedLog::Core {
     {
       const std::scoped_lock lock(mutex_);
       CHECK(readers_.empty()) << "readers of " << log_ << " outlive it";
-      stopping_ = true;
     }
+    stopping_ = true;
     waker_->wake();
     thread_.join();
     *alive_ = false;
   }
 
   void describe(std::move_only_function<void(Result<LogDescription>)> done) {
-    ask([this] { return describe_now(); }, std::move(done));
+    questions_.ask([this] { return describe_now(); }, std::move(done));
+    waker_->wake();
   }
   void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
-    ask([this, time_ms] { return find_time_now(time_ms); }, std::move(done));
+    questions_.ask([this, time_ms] { return find_time_now(time_ms); }, std::move(done));
+    waker_->wake();
   }
 
   std::shared_ptr<ReaderState> add(const LogReaderOptions& options, LogReaderHandler* handler) {
@@ -98,26 +99,8 @@ class EmbeddedLog::Core {
   }
 
  private:
-  // What the reading thread finds is answered on the loop.
-  template <typename Find, typename Done>
-  void ask(Find find, Done done) {
-    {
-      const std::scoped_lock lock(mutex_);
-      questions_.push_back([this, find = std::move(find), done = std::move(done)]() mutable {
-        loop_.post([alive = alive_, done = std::move(done), found = find()]() mutable {
-          if (*alive) done(std::move(found));
-        });
-      });
-    }
-    waker_->wake();
-  }
-
-  bool stopping() {
-    const std::scoped_lock lock(mutex_);
-    return stopping_;
-  }
   void run();
-  bool take_work(std::vector<std::shared_ptr<ReaderState>>& readers, std::vector<Question>& questions);
+  std::vector<std::shared_ptr<ReaderState>> readers();
   Status connect();
   Result<LogDescription> describe_now();
   Result<std::vector<Offset>> find_time_now(int64_t time_ms);
@@ -131,11 +114,10 @@ class EmbeddedLog::Core {
   const std::shared_ptr<EmbeddedLogWaker> waker_ = std::make_shared<EmbeddedLogWaker>();
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // the loop's
 
-  // Guarded by mutex_.
+  LogQuestions questions_{loop_, alive_};
+  std::atomic<bool> stopping_{false};
   std::mutex mutex_;
-  std::vector<std::shared_ptr<ReaderState>> readers_;
-  std::vector<Question> questions_;
-  bool stopping_ = false;
+  std::vector<std::shared_ptr<ReaderState>> readers_;  // guarded by mutex_
 
   // The reading thread's.
   EmbeddedLogIdentity identity_;
@@ -147,27 +129,19 @@ class EmbeddedLog::Core {
 
 void EmbeddedLog::Core::run() {
   pthread_setname_np(pthread_self(), "embedded-log");
-  std::vector<std::shared_ptr<ReaderState>> readers;
-  std::vector<Question> questions;
   for (;;) {
     waker_->prepare();
-    if (!take_work(readers, questions)) return;
-    bool busy = !questions.empty();
-    for (Question& question : questions) question();
+    if (stopping_) return;
+    bool busy = questions_.answer();
     try_again_ = false;
-    for (const auto& reader : readers) busy = serve(reader) || busy;
-    readers.clear();
-    questions.clear();
+    for (const auto& reader : readers()) busy = serve(reader) || busy;
     if (!busy) waker_->sleep(try_again_ ? kTryAgainMs : -1);
   }
 }
 
-bool EmbeddedLog::Core::take_work(std::vector<std::shared_ptr<ReaderState>>& readers,
-                                  std::vector<Question>& questions) {
+std::vector<std::shared_ptr<ReaderState>> EmbeddedLog::Core::readers() {
   const std::scoped_lock lock(mutex_);
-  readers = readers_;
-  questions.swap(questions_);
-  return !stopping_;
+  return readers_;
 }
 
 Status EmbeddedLog::Core::connect() {
@@ -209,7 +183,7 @@ Result<std::vector<Offset>> EmbeddedLog::Core::find_time_now(int64_t time_ms) {
     if (!announced) return fail(ErrorCode::kUnavailable, log_.string() + " is not announced; try again");
     EmbeddedLogSegmentReader segments(partition_folder(log_, partition.id), announced->begin, std::nullopt);
     std::optional<Offset> first;
-    while (!first && !stopping()) {
+    while (!first && !stopping_) {
       const Offset from = segments.offset();
       const auto piece = segments.next(*announced, kChunkBytes, SIZE_MAX);
       if (!piece) return std::unexpected(piece.error());

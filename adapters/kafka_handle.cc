@@ -135,7 +135,7 @@ Error KafkaHandle::explain(const std::string& what, rd_kafka_resp_err_t error) c
   return kafka_error(options_, what, hidden && unresolved_ ? RD_KAFKA_RESP_ERR__RESOLVE : error);
 }
 
-// How long one describe() goes on asking, all its questions together.
+// How long one describe() or find_time() goes on asking, all its questions together.
 class KafkaHandle::Patience {
  public:
   Patience(Duration limit, const std::atomic<bool>& stopping) : limit_(limit), stopping_(stopping) {}
@@ -173,12 +173,9 @@ bool KafkaHandle::ask_again(rd_kafka_resp_err_t error, const Patience& patience)
 }
 
 Result<LogDescription> KafkaHandle::describe(Duration timeout, const std::atomic<bool>& stopping) {
-  lasting_error_ = RD_KAFKA_RESP_ERR_NO_ERROR;
-  unresolved_ = false;
   const Patience patience(timeout, stopping);
   const auto topic = ask_topic(patience);
   if (!topic) return std::unexpected(topic.error());
-  heard();
   const auto begins = ask_offsets(*topic, RD_KAFKA_OFFSET_BEGINNING, patience);
   if (!begins) return std::unexpected(begins.error());
   const auto ends = ask_offsets(*topic, RD_KAFKA_OFFSET_END, patience);
@@ -196,12 +193,9 @@ Result<LogDescription> KafkaHandle::describe(Duration timeout, const std::atomic
 
 Result<std::vector<Offset>> KafkaHandle::find_time(int64_t time_ms, Duration timeout,
                                                    const std::atomic<bool>& stopping) {
-  lasting_error_ = RD_KAFKA_RESP_ERR_NO_ERROR;
-  unresolved_ = false;
   const Patience patience(timeout, stopping);
   const auto topic = ask_topic(patience);
   if (!topic) return std::unexpected(topic.error());
-  heard();
   // The ends first: what is appended meanwhile is later than them.
   const auto ends = ask_offsets(*topic, RD_KAFKA_OFFSET_END, patience);
   if (!ends) return std::unexpected(ends.error());
@@ -214,6 +208,8 @@ Result<std::vector<Offset>> KafkaHandle::find_time(int64_t time_ms, Duration tim
 }
 
 Result<KafkaHandle::Topic> KafkaHandle::ask_topic(const Patience& patience) {
+  lasting_error_ = RD_KAFKA_RESP_ERR_NO_ERROR;
+  unresolved_ = false;
   KafkaMetadata metadata;
   rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
   do {
@@ -224,6 +220,7 @@ Result<KafkaHandle::Topic> KafkaHandle::ask_topic(const Patience& patience) {
     error = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
   } while (ask_again(error, patience));
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected(explain("cannot ask for", error));
+  heard();
   const rd_kafka_metadata_topic& found = metadata->topics[0];
   Topic topic;
   for (int index = 0; index < found.partition_cnt; ++index) topic.partitions.emplace_back(found.partitions[index].id);

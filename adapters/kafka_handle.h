@@ -60,8 +60,8 @@ class KafkaHandle {
   void probe();
 
   // Asks the brokers; blocks in steps until `timeout` in all, or until `stopping` is set. What may pass (no leader yet,
-  // a broker away) is asked again until then; that there is no such topic for kNewTopicTime, since
-  // one just made is not known to every broker yet.
+  // a broker away) is asked again until then; that there is no such topic for kNewTopicTime, since one just made is not
+  // known to every broker yet.
   Result<LogDescription> describe(Duration timeout, const std::atomic<bool>& stopping);
 
   // Log::find_time(), in the same way.
@@ -78,13 +78,14 @@ class KafkaHandle {
   static void on_event(rd_kafka_t* client, void* waker);
   Error explain(const std::string& what, rd_kafka_resp_err_t error) const;
 
-  // The steps of describe().
+  // The steps of both.
   class Patience;
   bool ask_again(rd_kafka_resp_err_t error, const Patience& patience);
   struct Topic {
     std::vector<LogPartition> partitions;
     int32_t a_leader = -1;  // a broker that leads one of them
   };
+  // The first of them.
   Result<Topic> ask_topic(const Patience& patience);
   Result<std::vector<Offset>> ask_offsets(const Topic& topic, int64_t which, const Patience& patience);
   Status ask_what_makes_unfit(const Topic& topic, const Patience& patience);  // sets unfit_
@@ -98,7 +99,7 @@ class KafkaHandle {
   bool away_ = false;
   std::string why_away_;
   rd_kafka_resp_err_t lasting_error_ = RD_KAFKA_RESP_ERR_NO_ERROR;  // of authentication or TLS
-  bool unresolved_ = false;                                         // a broker's host name, in this describe()
+  bool unresolved_ = false;                                         // a broker's host name, in this question
   std::optional<std::string> unfit_;  // LogDescription::unfit, once the brokers have answered, or refused to
 };
 

@@ -11,6 +11,7 @@
 
 #include "adapters/kafka_handle.h"
 #include "adapters/kafka_stream.h"
+#include "adapters/log_questions.h"
 #include "common/base/check.h"
 
 namespace millrace {
@@ -19,8 +20,6 @@ namespace {
 constexpr size_t kChunkBytes = 1 << 20;  // the engine cuts batches at chunks' ends
 constexpr Duration kDescribeTimeout = std::chrono::seconds(5);
 constexpr Duration kLongestSleep = std::chrono::seconds(1);  // librdkafka wants to be polled now and then
-
-using Question = std::move_only_function<void()>;
 
 // The read-ahead of one reader: bytes of chunks that were delivered and not yet released.
 struct Credit {
@@ -78,10 +77,13 @@ class KafkaLog::Core {
   }
 
   void describe(std::move_only_function<void(Result<LogDescription>)> done) {
-    ask([this] { return handles_.front()->describe(kDescribeTimeout, stopping_); }, std::move(done));
+    questions_.ask([this] { return handles_.front()->describe(kDescribeTimeout, stopping_); }, std::move(done));
+    waker_->wake();
   }
   void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
-    ask([this, time_ms] { return handles_.front()->find_time(time_ms, kDescribeTimeout, stopping_); }, std::move(done));
+    questions_.ask([this, time_ms] { return handles_.front()->find_time(time_ms, kDescribeTimeout, stopping_); },
+                   std::move(done));
+    waker_->wake();
   }
 
   std::shared_ptr<ReaderState> add(const LogReaderOptions& options, LogReaderHandler* handler) {
@@ -101,22 +103,8 @@ class KafkaLog::Core {
   }
 
  private:
-  // What the thread finds is answered on the loop.
-  template <typename Find, typename Done>
-  void ask(Find find, Done done) {
-    {
-      const std::scoped_lock lock(mutex_);
-      questions_.push_back([this, find = std::move(find), done = std::move(done)]() mutable {
-        loop_.post([alive = alive_, done = std::move(done), found = find()]() mutable {
-          if (*alive) done(std::move(found));
-        });
-      });
-    }
-    waker_->wake();
-  }
-
   void run();
-  std::vector<Question> take_work();
+  void take_readers();
   bool serve(const std::shared_ptr<ReaderState>& reader);
   Result<KafkaHandle*> free_handle(LogPartition partition);
   bool begin(const std::shared_ptr<ReaderState>& reader);
@@ -130,12 +118,10 @@ class KafkaLog::Core {
   const std::shared_ptr<KafkaWaker> waker_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // the loop's
 
+  LogQuestions questions_{loop_, alive_};
   std::atomic<bool> stopping_{false};
-
-  // Guarded by mutex_.
   std::mutex mutex_;
-  ReaderList opened_;
-  std::vector<Question> questions_;
+  ReaderList opened_;  // guarded by mutex_
 
   // The thread's.
   std::vector<std::unique_ptr<KafkaHandle>> handles_;  // never empty; outlive the streams
@@ -147,7 +133,8 @@ class KafkaLog::Core {
 void KafkaLog::Core::run() {
   pthread_setname_np(pthread_self(), "kafka-log");
   while (!stopping_) {
-    for (Question& question : take_work()) question();
+    take_readers();
+    questions_.answer();
     for (const auto& handle : handles_) {
       handle->poll();
       handle->probe();
@@ -165,7 +152,7 @@ void KafkaLog::Core::run() {
   handles_.clear();
 }
 
-std::vector<Question> KafkaLog::Core::take_work() {
+void KafkaLog::Core::take_readers() {
   // Ended ones first: they free what the new ones need. Their states may be held longer by posted chunks.
   for (const auto& reader : readers_) {
     if (reader->closed) reader->stream = nullptr;
@@ -174,7 +161,6 @@ std::vector<Question> KafkaLog::Core::take_work() {
   const std::scoped_lock lock(mutex_);
   readers_.insert(readers_.end(), opened_.begin(), opened_.end());
   opened_.clear();
-  return std::exchange(questions_, {});
 }
 
 bool KafkaLog::Core::serve(const std::shared_ptr<ReaderState>& reader) {
