@@ -162,21 +162,27 @@ def clicks(lines):
     return counts
 
 
-def test_a_join_that_is_counted_behind_a_second_shuffle_is_exact_through_the_death_of_everything(cluster, redis):
-    feeder = Feeder(cluster, "log://events", events(8), 2000)
+def feed_through_the_death_of_everything(cluster, redis, type_, name, lines, *settings):
+    """Of `lines()` those that were fed to the job, which has counted them."""
+    feeder = Feeder(cluster, "log://lines", lines(), 2000)
     try:
-        cluster.open_log("events")
-        cluster.submit("click_through", "ct", "log://events", redis.uri, "--set", "time-to-live=1h")
-        cluster.wait_for_progress("ct", 0)
-        chaos = Chaos(cluster, "ct", feeder, 0.5)
+        cluster.open_log("lines")
+        cluster.submit(type_, name, "log://lines", redis.uri, *settings)
+        cluster.wait_for_progress(name, 0)
+        chaos = Chaos(cluster, name, feeder, 0.5)
         chaos.kill("one worker", [cluster.workers[0]])
         chaos.kill("the master", [cluster.master])
         chaos.kill("everything", [cluster.master, *cluster.workers])
         fed = feeder.stop()
     finally:
         feeder.end()
-    cluster.cli("lag", "ct", "--until-zero", "60s")
-    truth = clicks(itertools.islice(events(8), fed))
+    cluster.cli("lag", name, "--until-zero", "60s")
+    return list(itertools.islice(lines(), fed))
+
+
+def test_a_join_that_is_counted_behind_a_second_shuffle_is_exact_through_the_death_of_everything(cluster, redis):
+    truth = clicks(feed_through_the_death_of_everything(
+        cluster, redis, "click_through", "ct", lambda: events(8), "--set", "time-to-live=1h"))
     assert len(truth) == 10
     found = cluster.cli("get", "ct", *sorted(truth)).stdout
     assert found == "".join(f"{ad}\t{truth[ad]}\n" for ad in sorted(truth))
@@ -215,24 +221,12 @@ def ended_sessions(lines, gap, watermark):
 
 
 def test_sessions_by_event_time_are_exact_through_the_death_of_everything(cluster, redis):
-    feeder = Feeder(cluster, "log://visits", visits(9), 2000)
-    try:
-        cluster.open_log("visits")
-        cluster.submit("user_sessions", "us", "log://visits", redis.uri, "--set", "gap=5m", "--set", "delay=200s")
-        cluster.wait_for_progress("us", 0)
-        chaos = Chaos(cluster, "us", feeder, 0.5)
-        chaos.kill("one worker", [cluster.workers[0]])
-        chaos.kill("the master", [cluster.master])
-        chaos.kill("everything", [cluster.master, *cluster.workers])
-        fed = feeder.stop()
-    finally:
-        feeder.end()
-    cluster.cli("lag", "us", "--until-zero", "60s")
-    lines = list(itertools.islice(visits(9), fed))
+    lines = feed_through_the_death_of_everything(
+        cluster, redis, "user_sessions", "us", lambda: visits(9), "--set", "gap=5m", "--set", "delay=200s")
 
     def shown_is_true():
         job = cluster.describe("us").summary
-        assert (job.late, job.dead_letters, job.records) == (0, 0, fed)
+        assert (job.late, job.dead_letters, job.records) == (0, 0, len(lines))
         truth = ended_sessions(lines, 300, job.watermark_ms / 1000)
         assert len(truth) == 40
         return redis.texts("us", "sessions") == {user.encode(): text.encode() for user, text in truth.items()}
