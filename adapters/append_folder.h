@@ -1,6 +1,6 @@
-// AppendFolder: the files of an append output: DIR/PART-BATCH.txt (.jsonl, .csv), one for each batch of a
-// part that brings something, in their order when sorted by name. A file is there whole or not at all, and once, also
-// where readers take files away. Blocking.
+// AppendFolder: the files of an append output: DIR/PART-BATCH.txt (.jsonl, .csv), one for each batch of a part that
+// brings something, in their order when sorted by name. A file is there whole or not at all, and once, also where
+// readers take files away. Blocking.
 //
 // What its owners remember is the name of a folder, DIR/.millrace/JOBID-OUTPUT/PART-GENERATION-BATCH: who owns the
 // part, and the batch up to which it has come. In it stands at most one file, staged-BATCH.

@@ -7,8 +7,7 @@
 //   EventStream<T>     map, filter, flat_map, key_by keep a value's time; tumbling, sliding, sessions look at it
 //   EventWindows       of an EventStream: the aggregations of Windowed, and late()
 //   EventTable<K, V>   a Table of windows, which shows each as it changes and for a while when it is final; closed()
-//   gives
-//                      each once, when it is final
+//                      gives each once, when it is final
 #pragma once
 
 #include <chrono>

@@ -2,8 +2,7 @@
 // other has written.
 //
 //   bool int32 uint64 float64 text    (A, B): pairs, tuples and structs with MILLRACE_FIELDS    [A]: vectors
-//   {K: V}: maps                      A?: optional ones                                         enumerations: their
-//   number
+//   {K: V}: maps                      A?: optional ones                 enumerations: as their integer
 //
 // A type with a Codec of its own is known by its C++ name, or by what that Codec says of its bytes:
 //   static constexpr std::string_view kLayout = "two bytes of ...";

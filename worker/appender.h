@@ -1,7 +1,6 @@
 // Appender: brings what the batches of this executor's state partitions append to the job's outputs: of a part in the
-// order of batches, each as soon as the one before is done, and tried again for ever, since nothing is dropped. What
-// may not be told before outputs have come as far (a checkpoint, a publication) waits here. Lives on the executor's
-// loop.
+// order of batches, each as soon as the one before is done, and tried again for ever, since nothing is dropped. A
+// partition's share of a checkpoint waits here until outputs have come as far. Lives on the executor's loop.
 #pragma once
 
 #include <deque>
