@@ -268,6 +268,13 @@ Status AppendFolder::append(const OutputBatch& batch) {
   if (Status entered = enter(batch.part, batch.generation); !entered) return entered;
   Owned& owned = owned_.at(batch.part);
   if (batch.batch <= owned.mark) return {};
+  if (owned.mark < batch.previous) {
+    return fail(ErrorCode::kInvalid, job_folder_ + " says that part " + std::to_string(batch.part) +
+                                         " has come to batch " + std::to_string(owned.mark.value()) +
+                                         ", and it had come to " + std::to_string(batch.previous.value()) +
+                                         "; what stands there was put back, or is a copy: submit the job under another "
+                                         "name, with a directory of its own");
+  }
   const auto steps = [&]() -> Status {
     if (Status staged = stage(batch.part, owned, batch); !staged) return staged;
     if (Status renamed = rename_folder(batch.part, owned, {owned.generation, batch.batch}); !renamed) return renamed;

@@ -29,6 +29,7 @@ class AppendFolder {
   // The directory is made if the one above it is there.
   Status claim();
   Status release();
+  Status enter(int32_t part, Generation generation);
   Status append(const OutputBatch& batch);
 
  private:
@@ -40,7 +41,6 @@ class AppendFolder {
   AppendFolder(const OutputTarget& target, std::string root, std::string ending);
 
   Status make_claim();
-  Status enter(int32_t part, Generation generation);
   [[nodiscard]] Result<Owned> find_folder(int32_t part) const;
   Status rename_folder(int32_t part, Owned& owned, const Owned& to) const;
   Status finish_staged(int32_t part, const Owned& owned) const;

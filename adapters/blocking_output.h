@@ -11,13 +11,16 @@
 
 namespace millrace {
 
-// `Place` has claim(), release() and append(const OutputBatch&), which give a Status; it is made here and used and
-// destroyed when the thread has ended.
+// `Place` has claim(), release(), enter(part, generation) and append(const OutputBatch&), which give a Status; the
+// thread uses it, and it is destroyed when that has ended. One that remembers nothing has no
+// enter().
 template <typename Place>
 class BlockingOutput final : public Output {
  public:
   BlockingOutput(TaskLoop& loop, Place place) : place_(std::move(place)), thread_(loop, "output") {}
-  ~BlockingOutput() override { thread_.stop(); }
+  ~BlockingOutput() override {
+    thread_.stop();
+  }
   BlockingOutput(const BlockingOutput&) = delete;
   BlockingOutput& operator=(const BlockingOutput&) = delete;
 
@@ -26,6 +29,13 @@ class BlockingOutput final : public Output {
   }
   void release(Done done) override {
     run([this] { return place_.release(); }, std::move(done));
+  }
+  void enter(int32_t part, Generation generation, Done done) override {
+    if constexpr (requires { place_.enter(part, generation); }) {
+      run([this, part, generation] { return place_.enter(part, generation); }, std::move(done));
+    } else {
+      done({});
+    }
   }
   void append(OutputBatch batch, Done done) override {
     run([this, batch = std::move(batch)] { return place_.append(batch); }, std::move(done));

@@ -20,7 +20,7 @@ void append_csv(std::string& line, std::string_view column) {
   line += '"';
 }
 
-Status AppendTable::apply(const BatchContext&, std::span<const std::string_view> sections) {
+Status AppendTable::apply(const BatchContext& context, std::span<const std::string_view> sections) {
   records_ = 0;
   bytes_.clear();
   for (const std::string_view section : sections) {
@@ -31,11 +31,27 @@ Status AppendTable::apply(const BatchContext&, std::span<const std::string_view>
     records_ += static_cast<int64_t>(records);
     bytes_.append(at, end);
   }
+  if (records_ > 0) previous_ = std::exchange(newest_, context.batch);
   return {};
 }
 
-Status AppendTable::restore(const StateRun::Entry&, bool) {
-  return fail(ErrorCode::kCorrupt, "the checkpoint has a key of an output, which has none");
+void AppendTable::freeze(StatePartition self, StateRun& run) {
+  frozen_ = newest_;
+  if (newest_ == kept_) return;
+  char bytes[kMaxVarintBytes];
+  const char* const end = put_varint(bytes, static_cast<uint64_t>(newest_.value()));
+  run.add(self, "", {bytes, end});
+}
+
+Status AppendTable::restore(const StateRun::Entry& entry, bool) {
+  const char* at = entry.value.data();
+  const char* const end = at + entry.value.size();
+  uint64_t newest = 0;
+  if (!entry.key.empty() || !get_varint(at, end, newest) || at != end) {
+    return fail(ErrorCode::kCorrupt, "what the checkpoint has of an output is no batch's number");
+  }
+  newest_ = kept_ = BatchId(static_cast<int64_t>(newest));
+  return {};
 }
 
 Status call_batch_function(const std::function<void()>& function) {

@@ -1,6 +1,7 @@
 // What a job appends: the edge that lists the records of an output in their order, made into bytes where they come into
-// being, and the state behind it, which has no keys and holds what the newest batch brings until it is taken. Owned by
-// one lane and used by its thread only.
+// being, and the state behind it, which holds what the newest batch brings until it is taken. It has no keys, but keeps
+// in checkpoints the number of the newest batch that brought something, so that a place that has forgotten it is
+// noticed. Owned by one lane and used by its thread only.
 //
 // A piece of a section: number of records (varint), then each as its writer has written it, see LineWriter and
 // ValueWriter.
@@ -115,14 +116,16 @@ class AppendTable final : public StateTable {
   [[nodiscard]] bool changed() const override { return records_ > 0; }
   // Of the newest batch.
   [[nodiscard]] AppendedRecords take(size_t output) {
-    return {output, std::exchange(records_, 0), std::exchange(bytes_, {})};
+    return {output, std::exchange(records_, 0), std::exchange(bytes_, {}), previous_};
   }
 
-  [[nodiscard]] std::string layout() const override { return "nothing"; }
+  [[nodiscard]] std::string layout() const override { return "the newest batch"; }
   [[nodiscard]] std::optional<std::string> read(std::string_view, BatchId) const override { return std::nullopt; }
   void forget_undo(BatchId) override {}
-  void freeze(StatePartition, StateRun&) override {}
-  void settle_freeze(bool) override {}
+  void freeze(StatePartition self, StateRun& run) override;
+  void settle_freeze(bool complete) override {
+    if (complete) kept_ = frozen_;
+  }
   Status restore(const StateRun::Entry&, bool) override;
   [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool) override { return {}; }
   void settle_publication(bool) override {}
@@ -134,6 +137,10 @@ class AppendTable final : public StateTable {
  private:
   int64_t records_ = 0;
   std::string bytes_;
+  BatchId newest_;    // that brought records
+  BatchId previous_;  // ...before that one
+  BatchId frozen_;    // newest_ at the last freeze
+  BatchId kept_;      // ...in complete checkpoints
 };
 
 // Calls the job's code; what it throws is an error of the job.

@@ -99,6 +99,7 @@ struct AppendedRecords {
   size_t output = 0;  // of Job::outputs()
   int64_t records = 0;
   std::string bytes;
+  BatchId previous;  // the newest one before that brought records for it; 0: none did
 };
 
 // The state of one state partition. Owned by one lane and used by its thread only.

@@ -9,6 +9,8 @@ namespace {
 
 constexpr Duration kFirstPause = std::chrono::milliseconds(50);
 constexpr Duration kLongestPause = std::chrono::milliseconds(2000);
+// Brokers forget who has committed nothing for a day, or a week.
+constexpr Duration kEnterAgain = std::chrono::hours(1);
 
 bool is_final(const Error& error) {
   return error.code == ErrorCode::kInvalid || error.code == ErrorCode::kCorrupt;
@@ -17,7 +19,9 @@ bool is_final(const Error& error) {
 }  // namespace
 
 Appender::Appender(TaskLoop& loop, std::vector<Named> outputs, Hooks hooks)
-    : loop_(loop), outputs_(std::move(outputs)), hooks_(std::move(hooks)) {}
+    : loop_(loop), outputs_(std::move(outputs)), hooks_(std::move(hooks)) {
+  if (!outputs_.empty()) loop_.schedule(kEnterAgain, lifetime_.guard([this] { enter_all(); }));
+}
 
 void Appender::assign(const std::set<OwnedState>& owned) {
   held_.clear();
@@ -27,6 +31,28 @@ void Appender::assign(const std::set<OwnedState>& owned) {
     for (const Named& output : outputs_) note_trouble(output.name, state, "");
   }
   std::erase_if(parts_, [&owned](const auto& entry) { return !owned.contains(entry.first); });
+  const std::set<OwnedState> before = std::exchange(owned_, owned);
+  for (const OwnedState& state : owned_) {
+    if (!before.contains(state)) enter(state);
+  }
+}
+
+// What is in the way is told by the first append, unless it is in the way for good.
+void Appender::enter(const OwnedState& state) {
+  if (!hooks_.may_append()) return;
+  for (const Named& named : outputs_) {
+    if (state.partition.value() >= named.parts) continue;
+    named.output->enter(state.partition.value(), state.generation,
+                        lifetime_.guard([this, state, &name = named.name](const Status& status) {
+                          if (status || !is_final(status.error()) || !owned_.contains(state)) return;
+                          hooks_.failed({status.error().code, "output '" + name + "': " + status.error().message});
+                        }));
+  }
+}
+
+void Appender::enter_all() {
+  for (const OwnedState& state : owned_) enter(state);
+  loop_.schedule(kEnterAgain, lifetime_.guard([this] { enter_all(); }));
 }
 
 void Appender::add(AppendShare share) {
@@ -77,6 +103,7 @@ void Appender::append(const OwnedState& state, Part& part) {
   batch.time_ms = share->time_ms;
   batch.records = records.count;
   batch.bytes = records.bytes;
+  batch.previous = records.previous;
   outputs_.at(records.output)
       .output->append(std::move(batch), lifetime_.guard([this, state, share](const Status& status) {
         on_appended(state, share, status);

@@ -23,6 +23,7 @@ class Appender {
   struct Named {
     std::string name;
     std::unique_ptr<Output> output;
+    int32_t parts = 1;
   };
   struct Hooks {
     std::function<bool()> may_append;                                                 // the lease holds
@@ -34,7 +35,8 @@ class Appender {
   // `outputs` by their number in the job's plan.
   Appender(TaskLoop& loop, std::vector<Named> outputs, Hooks hooks);
 
-  // What is of partitions that are not owned any more is given up, and all that waits for something.
+  // Tells the outputs who owns a part from here on. What is of partitions that are not owned any more is given up, and
+  // all that waits for something.
   void assign(const std::set<OwnedState>& owned);
   // Batches of a partition ascending.
   void add(AppendShare share);
@@ -61,6 +63,8 @@ class Appender {
     std::map<OwnedState, uint64_t> until;  // as many are settled
     std::move_only_function<void()> go_on;
   };
+  void enter(const OwnedState& state);
+  void enter_all();
   void pump();
   void append(const OwnedState& state, Part& part);
   void on_appended(const OwnedState& state, const std::shared_ptr<const AppendShare>& share, const Status& status);
@@ -76,6 +80,7 @@ class Appender {
   const Hooks hooks_;
 
   // Owned by the loop.
+  std::set<OwnedState> owned_;
   std::map<OwnedState, Part> parts_;                                   // that have appended something
   std::set<StatePartition> under_way_;                                 // also for an owner of before
   std::deque<Held> held_;                                              // of one checkpoint

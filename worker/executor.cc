@@ -190,7 +190,7 @@ Result<std::vector<Appender::Named>> Executor::make_outputs(const wire::JobSpec&
     target.make_function = [job, index = outputs.size()] { return job->make_batch_function(index); };
     Result<std::unique_ptr<Output>> output = deps_.make_output(target);
     if (!output) return std::unexpected(output.error());
-    outputs.push_back({plan.name, std::move(*output)});
+    outputs.push_back({plan.name, std::move(*output), plan.parts});
   }
   return outputs;
 }

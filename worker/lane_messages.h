@@ -158,6 +158,7 @@ struct AppendShare {
     size_t output;  // of the job's plan
     int64_t count;
     std::shared_ptr<const std::string> bytes;
+    BatchId previous;
   };
   OwnedState state;
   BatchId batch;

@@ -286,8 +286,8 @@ void LaneReducer::append(StatePartition partition, Slot& slot, const BatchPlan& 
   size_t bytes = 0;
   for (AppendedRecords& records : appended) {
     bytes += records.bytes.size();
-    share.records.push_back(
-        {records.output, records.records, std::make_shared<const std::string>(std::move(records.bytes))});
+    share.records.push_back({records.output, records.records,
+                             std::make_shared<const std::string>(std::move(records.bytes)), records.previous});
   }
   slot.appending.emplace_back(plan.batch, bytes);
   slot.bytes_to_append += bytes;

@@ -4,6 +4,7 @@
 // bytes. Whoever keeps records remembers, in one step with them, which batch it has come to, and does not append again
 // what is there. It also keeps older owners out: where a younger generation of the part has been, an older one is
 // refused. Nothing can be taken back, so a job that appends does not go back to a checkpoint: a batch is one for ever.
+// The job remembers, too: a batch says which one came before it, so that a place that has forgotten is noticed.
 //
 // Real: adapters/open_output.h. Fake: what was appended, with injected faults.
 #pragma once
@@ -29,6 +30,7 @@ struct OutputBatch {
   int64_t time_ms = 0;
   int64_t records = 0;
   std::shared_ptr<const std::string> bytes;  // as common/model/output_lines.h, or as the job's function knows them
+  BatchId previous;                          // the part's batch that had records before this one; 0: there was none
 };
 
 // A job's own function, as the engine calls it: at least once per batch and part that has records. Used by one thread.
@@ -59,6 +61,9 @@ class Output {
   virtual void claim(Done done) = 0;
   // Takes a claim back that nothing has followed.
   virtual void release(Done done) = 0;
+  // This owner has the part now; said again from time to time as long as it has it, for places that forget what nobody
+  // comes to. Nothing depends on its success.
+  virtual void enter(int32_t part, Generation generation, Done done) = 0;
   // Batches of a part ascending, each when the one before is done.
   virtual void append(OutputBatch batch, Done done) = 0;
 };

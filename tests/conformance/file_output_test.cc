@@ -175,5 +175,29 @@ TEST_F(FileOutput, a_file_of_somebody_else_is_not_replaced) {
   EXPECT_EQ(files(), (Files{{"000-000000000001.txt", "a\n"}}));
 }
 
+TEST_F(FileOutput, an_owner_is_kept_out_from_when_the_next_one_enters) {
+  AppendFolder older = open();
+  ASSERT_TRUE(older.claim());
+  ASSERT_TRUE(older.append(batch(1, "a")));
+  AppendFolder younger = open();
+  ASSERT_TRUE(younger.enter(0, Generation(2)));
+  EXPECT_FALSE(older.append(batch(2, "b")));
+  EXPECT_EQ(older.append(batch(2, "b")).error().code, ErrorCode::kFenced);
+}
+
+TEST_F(FileOutput, a_directory_that_is_behind_what_the_job_knows_is_another_one) {
+  AppendFolder folder = open();
+  ASSERT_TRUE(folder.claim());
+  ASSERT_TRUE(folder.append(batch(3, "a")));
+  OutputBatch next = batch(9, "b");
+  next.previous = BatchId(8);
+  const Status behind = folder.append(next);
+  ASSERT_FALSE(behind);
+  EXPECT_EQ(behind.error().code, ErrorCode::kInvalid);
+  EXPECT_NE(behind.error().message.find("come to batch 3, and it had come to 8"), std::string::npos) << behind.error();
+  next.previous = BatchId(3);
+  EXPECT_TRUE(folder.append(next));
+}
+
 }  // namespace
 }  // namespace millrace

@@ -36,6 +36,7 @@ class FakeOutputPlace {
   [[nodiscard]] uint64_t repeated() const { return repeated_; }
   [[nodiscard]] uint64_t refused() const { return refused_; }
 
+  Status enter(const OutputTarget& target, int32_t part, Generation generation);
   Status append(const OutputTarget& target, const OutputBatch& batch);
 
  private:
@@ -52,9 +53,11 @@ class FakeOutput final : public Output {
 
   void claim(Done done) override { answer({}, std::move(done)); }
   void release(Done done) override { answer({}, std::move(done)); }
+  void enter(int32_t part, Generation generation, Done done) override;
   void append(OutputBatch batch, Done done) override;
 
  private:
+  void run(std::move_only_function<Status()> work, Done done);
   void answer(Status status, Done done);
 
   TaskLoop& loop_;  // outlives this

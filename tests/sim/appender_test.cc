@@ -27,6 +27,10 @@ class AppenderTest : public testing::Test {
     explicit ManualOutput(AppenderTest& test) : test_(test) {}
     void claim(Done done) override { done({}); }
     void release(Done done) override { done({}); }
+    void enter(int32_t part, Generation generation, Done done) override {
+      test_.entered_.emplace_back(part, generation.value());
+      done(test_.enters_);
+    }
     void append(OutputBatch batch, Done done) override {
       test_.asked_.push_back(batch);
       test_.answers_.push_back(std::move(done));
@@ -38,7 +42,7 @@ class AppenderTest : public testing::Test {
 
   AppenderTest() {
     std::vector<Appender::Named> outputs;
-    outputs.push_back({"lines", std::make_unique<ManualOutput>(*this)});
+    outputs.push_back({"lines", std::make_unique<ManualOutput>(*this), 2});
     appender_ = std::make_unique<Appender>(
         loop_, std::move(outputs),
         Appender::Hooks{.may_append = [this] { return lease_; },
@@ -66,6 +70,8 @@ class AppenderTest : public testing::Test {
   World world_{1, SimFaults::none()};
   SimLoop& loop_ = world_.add_process("executor").make_loop("control");
   bool lease_ = true;
+  std::vector<std::pair<int32_t, int64_t>> entered_;
+  Status enters_;
   std::vector<OutputBatch> asked_;
   std::vector<Output::Done> answers_;
   size_t answered_ = 0;
@@ -146,6 +152,28 @@ TEST_F(AppenderTest, begins_for_a_new_generation_when_what_is_under_way_for_the_
   ASSERT_EQ(asked_.size(), 2u);
   EXPECT_EQ(asked_[1].generation, Generation(2));
   EXPECT_EQ(settled_, (Batches{}));
+}
+
+TEST_F(AppenderTest, tells_an_output_who_owns_its_parts_and_again_every_hour) {
+  using Entered = decltype(entered_);
+  appender_->assign({part(1, 4), part(2, 4)});
+  appender_->assign({part(0, 5), part(1, 4)});
+  EXPECT_EQ(entered_, (Entered{{1, 4}, {0, 5}}));
+  lease_ = false;
+  world_.run_for(std::chrono::minutes(61));
+  EXPECT_EQ(entered_.size(), 2u);
+  lease_ = true;
+  world_.run_for(std::chrono::hours(1));
+  EXPECT_EQ(entered_, (Entered{{1, 4}, {0, 5}, {0, 5}, {1, 4}}));
+}
+
+TEST_F(AppenderTest, fails_the_job_where_a_part_can_never_be_entered) {
+  enters_ = failed(ErrorCode::kUnavailable);
+  appender_->assign({part(0)});
+  EXPECT_EQ(failure_, "");
+  enters_ = failed(ErrorCode::kInvalid);
+  appender_->assign({part(0, 2)});
+  EXPECT_EQ(failure_, "output 'lines': the disk is full");
 }
 
 TEST_F(AppenderTest, waits_for_its_lease) {
