@@ -12,13 +12,14 @@
 namespace millrace {
 
 // `Place` has claim(), release(), enter(part, generation) and append(const OutputBatch&), which give a Status; the
-// thread uses it, and it is destroyed when that has ended. One that remembers nothing has no
-// enter().
+// thread uses it, and it is destroyed when that has ended. One that may block for long has an interrupt(), called from
+// elsewhere. One that remembers nothing has no enter().
 template <typename Place>
 class BlockingOutput final : public Output {
  public:
   BlockingOutput(TaskLoop& loop, Place place) : place_(std::move(place)), thread_(loop, "output") {}
   ~BlockingOutput() override {
+    if constexpr (requires { place_.interrupt(); }) place_.interrupt();
     thread_.stop();
   }
   BlockingOutput(const BlockingOutput&) = delete;

@@ -63,7 +63,8 @@ Result<KafkaConf> make_kafka_conf(const KafkaOptions& options, const std::map<st
 
 Status check_kafka_options(const KafkaOptions& options) {
   if (options.brokers.empty() || options.topic.empty()) {
-    return fail(ErrorCode::kInvalid, "a Kafka source needs brokers and a topic: kafka://HOST:PORT[,HOST:PORT]/TOPIC");
+    return fail(ErrorCode::kInvalid,
+                options.option + ": Kafka needs brokers and a topic: kafka://HOST:PORT[,HOST:PORT]/TOPIC");
   }
   const auto conf = make_kafka_conf(options, {}, {});
   if (!conf) return std::unexpected(conf.error());
@@ -99,11 +100,12 @@ Error kafka_error(const KafkaOptions& options, const std::string& what, rd_kafka
   const ErrorCode code = kafka_error_code(error);
   const std::string place = "topic '" + options.topic + "' on " + options.brokers;
   switch (code) {
-    case ErrorCode::kNotFound: return {code, place + " does not exist; create it or correct --source"};
+    case ErrorCode::kNotFound: return {code, place + " does not exist; create it or correct " + options.option};
     case ErrorCode::kUnavailable:
     case ErrorCode::kTimeout:
       if (error == RD_KAFKA_RESP_ERR__RESOLVE) {
-        return {code, what + " " + place + ": a host name there is not known to this machine; correct it in --source"};
+        return {code, what + " " + place + ": a host name there is not known to this machine; correct it in " +
+                          options.option};
       }
       return {code, what + " " + place + ": " + rd_kafka_err2str(error) + "; check that the broker runs there"};
     default: return {code, what + " " + place + ": " + rd_kafka_err2str(error)};

@@ -13,6 +13,7 @@ struct KafkaOptions {
   std::string topic;
   std::map<std::string, std::string> config;  // any librdkafka setting; may hold secrets: never printed
   size_t partitions = 0;                      // of the topic, as far as it is known: they share the memory of a client
+  std::string option = "--source";            // where people have named it, for errors
 };
 
 // kInvalid with the name of a setting that librdkafka does not know, that has a bad value, or that is not for users

@@ -128,7 +128,7 @@ class KafkaProducer::Client {
     const rd_kafka_resp_err_t first = refused_ != RD_KAFKA_RESP_ERR_NO_ERROR ? refused_ : error;
     if (kafka_error_code(first) == ErrorCode::kNotFound) {
       return {ErrorCode::kNotFound, "topic '" + options_.topic + "' on " + options_.brokers +
-                                        " does not exist; create it or correct the URI"};
+                                        " does not exist; create it or correct " + options_.option};
     }
     return kafka_error(options_, "cannot append to", first);
   }

@@ -4,6 +4,7 @@
 
 #include "adapters/append_folder.h"
 #include "adapters/blocking_output.h"
+#include "adapters/kafka_output.h"
 #include "common/model/output_lines.h"
 #include "common/model/uri.h"
 
@@ -51,9 +52,14 @@ Result<std::unique_ptr<Output>> open_output(TaskLoop& loop, const OutputTarget& 
   }
   const Result<Uri> uri = parse_uri(target.uri);
   if (!uri) return fail(ErrorCode::kInvalid, "--output " + target.plan.name + ": " + uri.error().message);
+  if (uri->scheme == "kafka") {
+    auto topic = KafkaOutput::open(target);
+    if (!topic) return std::unexpected(topic.error());
+    return std::make_unique<BlockingOutput<KafkaOutput>>(loop, std::move(*topic));
+  }
   if (uri->scheme != "file") {
-    return fail(ErrorCode::kInvalid,
-                "--output " + target.plan.name + ": '" + uri->scheme + "' is no place for it; expected file:///DIR");
+    return fail(ErrorCode::kInvalid, "--output " + target.plan.name + ": '" + uri->scheme +
+                                         "' is no place for it; expected file:///DIR or kafka://HOST:PORT/TOPIC");
   }
   auto folder = AppendFolder::open(target);
   if (!folder) return std::unexpected(folder.error());

@@ -1,4 +1,5 @@
-// open_output: where an output appends: file:///DIR; of a plan without a format the job's own function.
+// open_output: where an output appends: file:///DIR or kafka://HOST:PORT/TOPIC; of a plan without a format the job's
+// own function.
 #pragma once
 
 #include <functional>

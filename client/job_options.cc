@@ -6,6 +6,11 @@
 #include "client/options.h"
 
 namespace millrace::client {
+namespace {
+
+constexpr char kOutputs[] = "NAME=file:///DIR or NAME=kafka://HOST:PORT/TOPIC";
+
+}  // namespace
 
 std::function<std::string(const std::string&)> uri_check(std::set<std::string> schemes, std::string expected) {
   return [schemes = std::move(schemes), expected = std::move(expected)](const std::string& text) -> std::string {
@@ -49,13 +54,18 @@ void add_job_options(CLI::App* command, JobOptions& options) {
       ->check(config_file("--kafka-config"));
   command
       ->add_option("--output", options.outputs,
-                   "Where the job appends, NAME=file:///DIR; repeatable; `millrace explain` tells the names")
+                   "Where the job appends, NAME=file:///DIR or NAME=kafka://HOST:PORT/TOPIC; repeatable; `millrace "
+                   "explain` tells the "
+                   "names")
       ->allow_extra_args(false)
-      ->check([check = uri_check({"file"}, "NAME=file:///DIR")](const std::string& text) {
+      ->check([check = uri_check({"file", "kafka"}, kOutputs)](const std::string& text) {
         const size_t equals = text.find('=');
-        if (equals == std::string::npos || equals == 0) return std::string("expected NAME=file:///DIR");
+        if (equals == std::string::npos || equals == 0) return std::string("expected ") + kOutputs;
         return check(text.substr(equals + 1));
       });
+  command
+      ->add_option("--output-config", options.output_config, "File of librdkafka settings of outputs, key=value lines")
+      ->check(config_file("--output-config"));
   command->add_option("--sink-config", options.sink_config, "File of the sink's username and password, as key=value")
       ->check(config_file("--sink-config"));
   command->add_option("--max-record-bytes", options.request.max_record_bytes, "Longer records become dead letters")
@@ -84,6 +94,11 @@ Result<api::SubmitRequest> finish_request(const JobOptions& options) {
     auto config = read_config_file("--kafka-config", options.kafka_config);
     if (!config) return std::unexpected(config.error());
     request.source_config = std::move(*config);
+  }
+  if (!options.output_config.empty()) {
+    auto config = read_config_file("--output-config", options.output_config);
+    if (!config) return std::unexpected(config.error());
+    request.output_config = std::move(*config);
   }
   if (!options.sink_config.empty()) {
     auto config = read_config_file("--sink-config", options.sink_config);

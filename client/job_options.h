@@ -19,6 +19,7 @@ struct JobOptions {
   std::vector<std::string> settings;
   std::vector<std::string> outputs;
   std::string kafka_config;
+  std::string output_config;
   std::string sink_config;
   std::string on_bad_record = "dead-letter";
 };

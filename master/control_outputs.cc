@@ -83,7 +83,8 @@ Status ControlService::check_outputs(const wire::JobSpec& spec, const JobPlan& p
     }
     if (output.format.empty() || !master_.options().outputs_need_places || spec.outputs.contains(output.name)) continue;
     return fail(ErrorCode::kInvalid, "the job appends to '" + output.name +
-                                         "', and it is not said where; add --output " + output.name + "=file:///DIR");
+                                         "', and it is not said where; add --output " + output.name +
+                                         "=file:///DIR or " + output.name + "=kafka://HOST:PORT/TOPIC");
   }
   return {};
 }

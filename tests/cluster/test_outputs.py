@@ -157,3 +157,44 @@ def test_run_writes_files_and_ends_when_all_is_there(directory):
     collector = Collector(out)
     collector.end()
     assert collections.Counter(collector.lines) == collections.Counter(lines)
+
+
+def committed_lines(uri):
+    """Of a topic, as whoever reads committed records only sees it: librdkafka does."""
+    return run_here("--source", uri, "--until", "latest", "--lanes", 1).stdout.splitlines()
+
+
+def test_a_topic_is_exact_for_who_reads_committed_records_through_ten_kills_also_of_the_broker(
+        cluster, own_kafka, directory):
+    uri = own_kafka.uri(own_kafka.topic("copied", 1))
+    config = f"{directory}/output.properties"
+    with open(config, "w", encoding="utf-8") as file:
+        file.write("sasl.username=millrace\nsasl.password=my-secret-77\n")
+    cluster.open_log("lines")
+    cluster.submit("copy_lines", "copy", "log://lines", "none:", "--output", f"lines={uri}", "--output-config", config)
+    feeder = Feeder(cluster, "log://lines", numbered(prose(25, line_words=(1, 24))), 4000, ["--retry-for", "60s"])
+    for kills in range(10):
+        cluster.wait_for_progress("copy", cluster.batch("copy") + 5)
+        victim = own_kafka.process if kills == 4 else [cluster.workers[0], cluster.workers[1], cluster.master][kills % 3]
+        victim.kill()
+        victim.start()
+        wait_for("an answer", lambda: cluster.cli("jobs", code=None).returncode == 0)
+    feeder.stop()
+    log = cluster.read_log("lines")
+    records = sum(map(len, log.values()))
+    cluster.wait_for_records("copy", records, 60)
+    cluster.cli("stop", "copy")
+    cluster.cli("resume", "copy")
+    cluster.cli("stop", "copy")
+    check_lines(log, committed_lines(uri))
+    for shown in (cluster.cli("describe", "copy").stdout, cluster.cli("--json", "describe", "copy").stdout, cluster.logs()):
+        assert "secret-77" not in shown
+    print(f"exact: {records} records in a topic through 10 kills")
+
+
+def test_a_topic_that_is_not_there_is_refused(cluster, shared_kafka):
+    cluster.open_log("lines")
+    done = cluster.cli("submit", "copy_lines", "--name", "n", "--source", "log://lines", "--sink", "none:",
+                       "--output", f"lines={shared_kafka.uri('nowhere')}", code=None)
+    assert done.returncode != 0
+    one_line(done.stderr, "topic 'nowhere'", "does not exist; create it or correct --output")
