@@ -53,10 +53,9 @@ void add_job_options(CLI::App* command, JobOptions& options) {
   command->add_option("--kafka-config", options.kafka_config, "File of librdkafka settings, key=value lines")
       ->check(config_file("--kafka-config"));
   command
-      ->add_option("--output", options.outputs,
-                   "Where the job appends, NAME=file:///DIR or NAME=kafka://HOST:PORT/TOPIC; repeatable; `millrace "
-                   "explain` tells the "
-                   "names")
+      ->add_option(
+          "--output", options.outputs,
+          std::string("Where the job appends, ") + kOutputs + "; repeatable; `millrace explain` tells the names")
       ->allow_extra_args(false)
       ->check([check = uri_check({"file", "kafka"}, kOutputs)](const std::string& text) {
         const size_t equals = text.find('=');
