@@ -190,6 +190,12 @@ def test_a_topic_is_exact_for_who_reads_committed_records_through_ten_kills_also
     for shown in (cluster.cli("describe", "copy").stdout, cluster.cli("--json", "describe", "copy").stdout, cluster.logs()):
         assert "secret-77" not in shown
     print(f"exact: {records} records in a topic through 10 kills")
+    # The broker forgets with the topic how far the output had come.
+    own_kafka.delete_topic("copied")
+    own_kafka.topic("copied", 1)
+    cluster.cli("resume", "copy", code=None)
+    failed = wait_for("the job's end", lambda: (now := cluster.describe("copy").summary).state == "failed" and now)
+    assert "it is forgotten how far topic 'copied'" in failed.problem and "output 'lines'" in failed.problem
 
 
 def test_a_topic_that_is_not_there_is_refused(cluster, shared_kafka):
