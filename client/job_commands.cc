@@ -11,6 +11,7 @@
 #include "client/job_options.h"
 #include "client/options.h"
 #include "client/output.h"
+#include "common/model/duration.h"
 #include "common/model/start_at.h"
 
 namespace millrace::client {
@@ -204,8 +205,8 @@ void print_summary(const Output& output, const api::JobDescription& description)
   }
   print_field(output, "source", output.shown(description.source));
   print_field(output, "sink", output.shown(description.sink));
-  print_field(output, "batch interval", milliseconds(description.batch_interval_ms));
-  print_field(output, "checkpoint interval", milliseconds(description.checkpoint_interval_ms));
+  print_field(output, "batch interval", duration_text_ms(description.batch_interval_ms));
+  print_field(output, "checkpoint interval", duration_text_ms(description.checkpoint_interval_ms));
   print_field(output, "state partitions", number(description.state_partitions));
   for (const auto& [key, value] : description.settings) {
     print_field(output, "setting", output.shown(key) + "=" + output.shown(value));

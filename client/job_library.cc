@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -15,9 +16,12 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 #include <utility>
 #include <vector>
+
+#include "client/job_drawing.h"
 
 namespace millrace::client {
 namespace {
@@ -146,6 +150,12 @@ int in_memory(const std::string& bytes) {
   return file;
 }
 
+std::optional<JobPart> part_from(const nlohmann::json& said) {
+  const auto kind = kind_from(said.at("kind"));
+  if (!kind) return std::nullopt;
+  return JobPart{*kind, said.at("name"), said.at("facts"), said.at("stage"), said.at("from")};
+}
+
 Result<ExplainedJob> parse(const std::string& answer) {
   ExplainedJob job;
   try {
@@ -176,6 +186,13 @@ Result<ExplainedJob> parse(const std::string& answer) {
     }
     job.plan.event_delay_ms = plan.at("event_delay_ms");
     job.plan.event_idle_ms = plan.at("event_idle_ms");
+    for (const auto& said : object.at("parts")) {
+      auto part = part_from(said);
+      if (!part || std::ranges::any_of(part->from, [&job](size_t from) { return from >= job.shape.size(); })) {
+        return fail(ErrorCode::kInvalid, "its answer is none: a part of the job");
+      }
+      job.shape.push_back(std::move(*part));
+    }
   } catch (const nlohmann::json::exception& problem) {
     return fail(ErrorCode::kInvalid, std::string("its answer is none: ") + problem.what());
   }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/base/error.h"
+#include "common/model/job_shape.h"
 #include "millrace_types.h"
 
 namespace millrace::client {
@@ -17,6 +18,7 @@ struct ExplainedJob {
   std::string description;
   std::map<std::string, std::string> settings;  // as given, or by default
   api::JobPlan plan;
+  JobShape shape;
 };
 
 struct JobToExplain {

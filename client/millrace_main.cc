@@ -85,6 +85,7 @@ Result<millrace::client::ExplainedJob> explain(const millrace::client::JobToExpl
   if (!settings) return std::unexpected(settings.error());
   millrace::client::ExplainedJob explained{.type = name, .settings = wanted.settings};
   explained.plan = millrace::plan_as<millrace::api::JobPlan>(plan_of(**job));
+  explained.shape = (*job)->shape();
   explained.description = std::ranges::find(types, name, &millrace::JobType::name)->description;
   for (const auto& setting : *settings) explained.settings.try_emplace(setting.name, setting.default_value);
   return explained;

@@ -11,11 +11,6 @@
 namespace millrace::client {
 namespace {
 
-// Code points, the closest to columns that does without tables.
-size_t width_of(const std::string& text) {
-  return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
-}
-
 bool is_number(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
@@ -200,13 +195,6 @@ nlohmann::ordered_json json_of(const api::DeadLetters& letters) {
                                  {"reason", letter.reason}});
   }
   return object;
-}
-
-std::string milliseconds(int64_t ms) {
-  if (ms != 0 && ms % 3'600'000 == 0) return std::to_string(ms / 3'600'000) + "h";
-  if (ms != 0 && ms % 60'000 == 0) return std::to_string(ms / 60'000) + "m";
-  if (ms != 0 && ms % 1000 == 0) return std::to_string(ms / 1000) + "s";
-  return std::to_string(ms) + "ms";
 }
 
 std::string microseconds(int64_t us) {

@@ -48,7 +48,6 @@ nlohmann::ordered_json json_of(const api::Lag& lag);
 nlohmann::ordered_json json_of(const api::Values& values, bool with_found);
 nlohmann::ordered_json json_of(const api::DeadLetters& letters);
 
-std::string milliseconds(int64_t ms);       // 100 -> "100ms", 60000 -> "1m"
 std::string microseconds(int64_t us);       // 1234 -> "1.2ms"
 std::string bytes_text(int64_t bytes);      // 1536 -> "1.5 KiB"
 std::string rate_text(double records);      // a second: 1536.0 -> "1.5 k/s", 3.2e6 -> "3.2 M/s"

@@ -28,7 +28,7 @@ endif()
 
 # A library of jobs works with the engine where these are the same: they are what both sides exchange.
 set(interface "")
-foreach(header stream/job.h stream/job_library.h common/base/buffer.h common/base/error.h common/base/ids.h common/model/job_plan.h common/model/shuffle_block.h
+foreach(header stream/job.h stream/job_library.h common/base/buffer.h common/base/error.h common/base/ids.h common/model/job_plan.h common/model/job_shape.h common/model/shuffle_block.h
     common/model/watermark.h common/seams/checkpoint_store.h common/seams/output.h common/seams/sink.h)
   file(SHA256 ${PROJECT_SOURCE_DIR}/${header} hash)
   string(APPEND interface ${hash})

@@ -164,7 +164,7 @@ class EventTable : public Base {
           instance.add_level_source(*source);
           instance.add(std::move(source));
         },
-        internal::Graph::Gives::kOther);
+        internal::Graph::Gives::kOther, "closed");
     return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
   }
 
@@ -183,17 +183,7 @@ class EventWindows {
   template <typename F>
     requires PairOf<T>::value
   auto reduce_by_key(F function, EventTableOptions options = {}) const {
-    using V = Owned<typename PairOf<T>::Value>;
-    using Merge = internal::MergeInto<V, F>;
-    require_codec<V>();
-    static_assert(
-        std::invocable<const F&, V&, const V&>,
-        "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
-        "of its own");
-    static_assert(!std::is_floating_point_v<V>,
-                  "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
-    const Merge merge{std::move(function)};
-    return folded(internal::ReduceFold<V, Merge>{merge}, merge, std::move(options), "reduce_by_key");
+    return reduced(std::move(function), std::move(options), "reduce_by_key");
   }
   // How often each value came in each window.
   auto count_by_value(EventTableOptions options = {}) const {
@@ -212,9 +202,8 @@ class EventWindows {
   // Each window's values, merged, under the key "all".
   template <typename F>
   auto reduce(F function, EventTableOptions options = {}) const {
-    if (options.name.empty()) options.name = "reduce";
     return keyed([](const T& value) { return std::pair<std::string_view, T>(kAll, value); })
-        .reduce_by_key(std::move(function), std::move(options));
+        .reduced(std::move(function), std::move(options), "reduce");
   }
 
   // The values that came too late for all windows they belong to, with their event times.
@@ -235,20 +224,35 @@ class EventWindows {
 
   template <typename F>
   auto keyed(F function) const {
-    const auto pairs = stream_.map(internal::StampedMap<T, F>{std::move(function)});
+    const auto pairs = stream_.mapped(internal::StampedMap<T, F>{std::move(function)}, nullptr);
     return EventWindows<std::remove_const_t<decltype(pairs)>, std::invoke_result_t<F&, const T&>, Size>(pairs, size_);
   }
   template <typename F>
   auto counted(F function, EventTableOptions options, const char* operator_name) const {
-    if (options.name.empty()) options.name = operator_name;
-    return keyed(std::move(function)).reduce_by_key(SaturatingSum{}, std::move(options));
+    return keyed(std::move(function)).reduced(SaturatingSum{}, std::move(options), operator_name);
   }
 
+  template <typename F>
+  auto reduced(F function, EventTableOptions options, const char* operator_name) const {
+    using V = Owned<typename PairOf<T>::Value>;
+    using Merge = internal::MergeInto<V, F>;
+    require_codec<V>();
+    static_assert(
+        std::invocable<const F&, V&, const V&>,
+        "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
+        "of its own");
+    static_assert(!std::is_floating_point_v<V>,
+                  "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
+    const Merge merge{std::move(function)};
+    return folded(internal::ReduceFold<V, Merge>{merge}, merge, std::move(options), operator_name);
+  }
   template <typename Fold, typename Merge>
   auto folded(Fold fold, Merge merge, EventTableOptions options, const char* operator_name) const {
     using K = typename PairOf<T>::Key;
     using V = typename Fold::State;
-    const auto assigned = stream_.flat_map(typename Size::template Assign<K, typename PairOf<T>::Value>{size_});
+    const auto assigned =
+        stream_.flat_mapped(typename Size::template Assign<K, typename PairOf<T>::Value>{size_}, nullptr);
+    const std::string what = std::string(operator_name) + " in " + internal::name_of(size_);
     if (options.name.empty()) options.name = operator_name;
     const auto& graph = stream_.graph_;
     if constexpr (kSessions) {
@@ -259,10 +263,11 @@ class EventWindows {
       }
       graph->remove_keys();
       assigned.template close<internal::SessionValue<V>>();
-      const auto state = graph->add_state(
-          options.name, layout_of<Owned<K>>(), [size = size_, merge](size_t rank_size) -> std::unique_ptr<StateTable> {
-            return std::make_unique<internal::SessionTable<V, Merge>>(rank_size, size, merge);
-          });
+      const auto state =
+          graph->add_state(options.name, layout_of<Owned<K>>(), what,
+                           [size = size_, merge](size_t rank_size) -> std::unique_ptr<StateTable> {
+                             return std::make_unique<internal::SessionTable<V, Merge>>(rank_size, size, merge);
+                           });
       graph->refuse_changes(state,
                             "changes() of sessions would take them off again when they are final; take closed()");
       return table<Owned<K>, internal::Sessions<V>, Owned<K>, V>(state);
@@ -271,7 +276,7 @@ class EventWindows {
       using State = internal::EventWindowTable<Fold>;
       const int64_t keep_ms = graph->keep_windows(size_, options.keep);
       const auto state =
-          graph->add_state(options.name, layout_of<WindowKey<Owned<K>>>(),
+          graph->add_state(options.name, layout_of<WindowKey<Owned<K>>>(), what,
                            [size = size_, keep_ms, fold](size_t rank_size) -> std::unique_ptr<StateTable> {
                              return std::make_unique<State>(rank_size, size, keep_ms, fold);
                            });

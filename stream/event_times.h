@@ -70,13 +70,15 @@ class EventTimes final : public Origin<Stamped<T>> {
 
 // Behind a chain that gives Stamped<T>, of which only value and time are said.
 template <typename In, typename T, typename Stage>
-NodeId add_event_times(Graph& graph, NodeId origin, Stage stage, int64_t ahead_ms, Graph::Traits traits) {
-  const NodeId node = graph.add_node(origin,
-                                     [ahead_ms](MapInstance& instance) {
-                                       instance.add(std::make_unique<EventTimes<T>>(instance.event_scope(), ahead_ms));
-                                     },
-                                     {});
-  graph.add_node(
+NodeId add_event_times(Graph& graph, NodeId origin, Stage stage, int64_t ahead_ms, Graph::Traits traits,
+                       std::string operators) {
+  const NodeId node = graph.add_node(
+      origin,
+      [ahead_ms](MapInstance& instance) {
+        instance.add(std::make_unique<EventTimes<T>>(instance.event_scope(), ahead_ms));
+      },
+      {}, "");
+  const NodeId feed = graph.add_node(
       origin,
       [origin, node, stage = std::move(stage)](MapInstance& instance) {
         auto& into = static_cast<EventTimes<T>&>(instance.node(node)).branch();
@@ -84,7 +86,8 @@ NodeId add_event_times(Graph& graph, NodeId origin, Stage stage, int64_t ahead_m
         instance.origin<In>(origin).attach(*collector);
         instance.add(std::move(collector));
       },
-      traits);
+      traits, std::move(operators));
+  graph.add_feed(node, feed);
   return node;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -12,6 +13,12 @@
 #include "stream/event_scope.h"
 
 namespace millrace::internal {
+
+struct EventWindowSize;
+struct SessionGap;
+// For people: "windows of 5m by event time, one each 1m".
+std::string name_of(const EventWindowSize& size);
+std::string name_of(const SessionGap& gap);
 
 // The greatest multiple of `step` that is not above `time`.
 constexpr int64_t floor_to(int64_t time, int64_t step) {

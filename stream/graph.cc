@@ -54,7 +54,7 @@ NodeId Graph::add(Node node) {
   return nodes_.size();  // the source is node 0
 }
 
-NodeId Graph::add_node(NodeId origin, std::function<void(MapInstance&)> make, Traits chain) {
+NodeId Graph::add_node(NodeId origin, std::function<void(MapInstance&)> make, Traits chain, std::string what) {
   const int32_t level = level_of(origin);
   if (level == 0) {
     direct_ = direct_ && chain.direct;
@@ -64,17 +64,19 @@ NodeId Graph::add_node(NodeId origin, std::function<void(MapInstance&)> make, Tr
         "be refused, before any shuffle; leave such values out by filter()");
   }
   if (origin == kSource) ++source_chains_;
-  return add({std::move(make), level, states_.size(), sources_of(origin)});
+  return add({std::move(make), level, states_.size(), sources_of(origin), origin, std::move(what), {}, {}});
 }
 
-NodeId Graph::add_source(StateId state, std::function<void(MapInstance&)> make, Gives gives) {
+NodeId Graph::add_source(StateId state, std::function<void(MapInstance&)> make, Gives gives, std::string what) {
   std::set<StateId> of = states_[state].of;
   if (gives == Gives::kChanges) of.insert(state);
-  return add({std::move(make), states_[state].level, states_.size(), std::move(of)});
+  return add(
+      {std::move(make), states_[state].level, states_.size(), std::move(of), kSource, std::move(what), state, {}});
 }
 
-void Graph::add_feed(NodeId node, NodeId origin) {
-  nodes_[node - 1].of.merge(sources_of(origin));
+void Graph::add_feed(NodeId node, NodeId feed) {
+  nodes_[node - 1].of.merge(sources_of(feed));
+  nodes_[feed - 1].feeds = node;
 }
 
 void Graph::check_same_level(NodeId left, NodeId right) const {
@@ -86,13 +88,20 @@ void Graph::check_same_level(NodeId left, NodeId right) const {
                  " cannot be brought together yet; join or unite them before the shuffles, or behind equally many");
 }
 
-StateId Graph::add_state(std::string name, std::string key,
+StateId Graph::add_state(std::string name, std::string key, std::string what,
                          std::function<std::unique_ptr<StateTable>(size_t rank_size)> make) {
   for (const State& state : states_) {
     if (state.name == name) throw JobError("two states are named '" + name + "'; give one of them another name");
   }
   const NodeId writer = nodes_.size();
-  states_.push_back({std::move(name), std::move(key), std::move(make), level_of(writer) + 1, sources_of(writer), {}});
+  states_.push_back({std::move(name),
+                     std::move(key),
+                     std::move(what),
+                     std::move(make),
+                     level_of(writer) + 1,
+                     writer,
+                     sources_of(writer),
+                     {}});
   return states_.size() - 1;
 }
 
@@ -127,7 +136,7 @@ void Graph::add_output(OutputPlan plan, std::function<std::unique_ptr<BatchFunct
     if (output.plan.name == plan.name) throw JobError("two outputs are named '" + plan.name + "'; rename one of them");
   }
   const StateId state =
-      add_state("output " + plan.name, "none", [](size_t) { return std::make_unique<AppendTable>(); });
+      add_state("output " + plan.name, "none", "", [](size_t) { return std::make_unique<AppendTable>(); });
   outputs_.push_back({std::move(plan), state, std::move(make_function)});
 }
 

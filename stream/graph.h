@@ -39,21 +39,22 @@ class Graph {
     bool direct = false;
     bool refuses = false;
   };
-  // `make` adds exactly one node, which consumes `origin`.
-  NodeId add_node(NodeId origin, std::function<void(MapInstance&)> make, Traits chain);
+  // `make` adds exactly one node, which consumes `origin`. `what` it does with its values is for people.
+  NodeId add_node(NodeId origin, std::function<void(MapInstance&)> make, Traits chain, std::string what);
   // What goes of a state when it is old is no change of what it says: changes() of it are an error, with this sentence.
   void refuse_changes(StateId state, std::string why) { states_[state].no_changes = std::move(why); }
   void check_changes(StateId state) const;
   // A node that begins the level of `state`, with its changes or with what else it has.
   enum class Gives { kChanges, kOther };
-  NodeId add_source(StateId state, std::function<void(MapInstance&)> make, Gives gives);
-  // What comes from `origin` is given by `node` too.
-  void add_feed(NodeId node, NodeId origin);
+  NodeId add_source(StateId state, std::function<void(MapInstance&)> make, Gives gives, std::string what);
+  // What `feed` gives is given by `node` too.
+  void add_feed(NodeId node, NodeId feed);
   // Throws JobError where two streams that are brought together stand behind unequal numbers of shuffles.
   void check_same_level(NodeId left, NodeId right) const;
   // What the node made last writes, an edge, goes into a new state, of the level behind it. In checkpoints a state is
-  // its number; other code knows it by its name. `key` is the layout of its keys, see stream/layout.h.
-  StateId add_state(std::string name, std::string key,
+  // its number; other code knows it by its name. `key` is the layout of its keys, see stream/layout.h. `what` it does
+  // with what comes is for people.
+  StateId add_state(std::string name, std::string key, std::string what,
                     std::function<std::unique_ptr<StateTable>(size_t rank_size)> make);
 
   // Shows a state to the sink and to queries; without `show` its values as they are.
@@ -95,6 +96,8 @@ class Graph {
   [[nodiscard]] const std::optional<EventTimePlan>& event_time() const { return event_time_; }
   // Shuffles that stand one behind the other.
   [[nodiscard]] int32_t levels() const;
+  // What finish() has found good, as people see it.
+  [[nodiscard]] JobShape shape() const;
   [[nodiscard]] std::vector<OutputPlan> outputs() const;
   [[nodiscard]] StateId state_of_output(size_t output) const { return outputs_[output].state; }
   [[nodiscard]] std::unique_ptr<BatchFunction> make_batch_function(size_t output) const {
@@ -110,17 +113,24 @@ class Graph {
                                                         std::span<const std::unique_ptr<StateTable>> states) const;
 
  private:
+  class Shaper;
   struct Node {
     std::function<void(MapInstance&)> make;
     int32_t level;
     EdgeId edge;           // that it writes, if it writes one
     std::set<StateId> of;  // whose changes reach it
+    NodeId origin;
+    std::string what;
+    std::optional<StateId> begins;  // that it is the source of
+    std::optional<NodeId> feeds;
   };
   struct State {
     std::string name;
     std::string key;
+    std::string what;
     std::function<std::unique_ptr<StateTable>(size_t rank_size)> make;
     int32_t level;
+    NodeId writer;
     std::set<StateId> of;
     std::string no_changes;  // why nobody may follow what changes in it; empty: anybody may
   };
@@ -166,6 +176,7 @@ class GraphJob final : public Job {
   [[nodiscard]] bool needs_time() const override { return graph_->needs_time(); }
   [[nodiscard]] bool removes_keys() const override { return graph_->removes_keys(); }
   [[nodiscard]] int32_t levels() const override { return graph_->levels(); }
+  [[nodiscard]] JobShape shape() const override { return graph_->shape(); }
   [[nodiscard]] std::vector<StatePlan> states() const override { return graph_->plan_of(graph_->make_states()); }
   [[nodiscard]] std::vector<OutputPlan> outputs() const override { return graph_->outputs(); }
   [[nodiscard]] std::unique_ptr<BatchFunction> make_batch_function(size_t output) const override {
@@ -180,6 +191,11 @@ class GraphJob final : public Job {
   const int32_t state_partitions_;
   const int64_t max_record_bytes_;
 };
+
+// For people. A chain's operators, with one more; null: it is a part of something else.
+std::string then(const std::string& operators, const char* name);
+// An operator whose keys, or values, stay for so long.
+std::string what_lives(const std::string& operator_name, int64_t time_to_live_ms);
 
 // What a user's function throws where no record can be refused for it.
 std::unexpected<Error> threw(const std::string& where, const std::string& what);

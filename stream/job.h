@@ -16,6 +16,7 @@
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/model/job_plan.h"
+#include "common/model/job_shape.h"
 #include "common/model/shuffle_block.h"
 #include "common/model/watermark.h"
 #include "common/seams/checkpoint_store.h"
@@ -198,6 +199,8 @@ class Job {
   [[nodiscard]] virtual std::unique_ptr<BatchFunction> make_batch_function(size_t /*output*/) const { return nullptr; }
   // None: its records have no time of their own, and there is no watermark.
   [[nodiscard]] virtual std::optional<EventTimePlan> event_time() const { return std::nullopt; }
+  // For people; empty: it does not say.
+  [[nodiscard]] virtual JobShape shape() const { return {}; }
   [[nodiscard]] virtual std::unique_ptr<MapTask> make_map_task() const = 0;
   [[nodiscard]] virtual std::unique_ptr<StateTable> make_state_table() const = 0;
 };

@@ -79,7 +79,8 @@ class JobBuilder {
   [[nodiscard]] auto records() const { return Stream<Record>(graph_, internal::Graph::kSource); }
   // The text of each record that has a value; with `field` that of a field of a JSON object.
   [[nodiscard]] auto lines(std::string field = "") const {
-    return records().filter(kHasValue).map(TextOf(std::move(field)));
+    const std::string name = field.empty() ? "lines" : "lines(" + field + ")";
+    return records().filter(kHasValue).mapped(TextOf(std::move(field)), nullptr).called(name);
   }
 
   [[nodiscard]] const std::vector<JobSetting>& settings() const { return settings_; }

@@ -37,6 +37,7 @@
 #include "stream/pair_edge.h"
 #include "stream/pair_list.h"
 #include "stream/record.h"
+#include "stream/state_options.h"
 #include "stream/sums.h"
 #include "stream/table.h"
 #include "stream/update_state.h"
@@ -44,50 +45,32 @@
 
 namespace millrace {
 
-// In place of a state's name, where there is more to say.
-struct StateOptions {
-  std::string name;  // none: that of the operator
-  // A key without input for so long goes, by batch time: at the end of the first tick that is so much later. Zero:
-  // never.
-  std::chrono::milliseconds time_to_live{};
-};
-struct JoinOptions {
-  std::string name;  // of the state; none: that of the operator
-  // How long a value waits for its partners, by batch time.
-  std::chrono::milliseconds time_to_live{};
-};
-struct UpdateOptions {
-  std::string name;
-  bool only_changed = false;  // keys without new values are left alone
-};
-
 template <typename T, typename In, typename Chain>
 class Stream {
  public:
   using Value = T;
 
-  Stream(std::shared_ptr<internal::Graph> graph, internal::NodeId origin, Chain chain = {})
-      : graph_(std::move(graph)), origin_(origin), chain_(std::move(chain)) {}
+  // `operators`: those of the chain, for people.
+  Stream(std::shared_ptr<internal::Graph> graph, internal::NodeId origin, Chain chain = {}, std::string operators = "")
+      : graph_(std::move(graph)), origin_(origin), chain_(std::move(chain)), operators_(std::move(operators)) {}
 
   // One value for each: U(T), or std::expected<U, std::string>(T), which refuses the record by its error.
   template <typename F>
   auto map(F function) const {
-    using Stage = internal::MapStage<Chain, T, F>;
-    return with<typename Stage::Output>(Stage{chain_, std::move(function)});
+    return mapped(std::move(function), "map");
   }
 
   // The values for which `function` is true.
   template <typename F>
   auto filter(F function) const {
-    return with<T>(internal::FilterStage<Chain, T, F>{chain_, std::move(function)});
+    return with<T>(internal::FilterStage<Chain, T, F>{chain_, std::move(function)}, "filter");
   }
 
   // Any number of values for each: a range(T); or void(T, emit) or RecordProblem(T, emit) that names its Output, see
   // emitting<Output>().
   template <typename F>
   auto flat_map(F function) const {
-    using Stage = internal::FlatMapStage<Chain, T, F>;
-    return with<typename Stage::Output>(Stage{chain_, std::move(function)});
+    return flat_mapped(std::move(function), "flat_map");
   }
 
   // function(stream): for pieces of a job that are used again.
@@ -98,7 +81,7 @@ class Stream {
 
   // This stream made once, for several consumers: without it each of them runs the whole chain again.
   auto cache() const {
-    const auto node = collected(1);
+    const auto node = collected(1, "cache");
     collect(node, 0);
     return from(node);
   }
@@ -107,7 +90,7 @@ class Stream {
   template <typename OtherIn, typename OtherChain>
   auto union_with(const Stream<T, OtherIn, OtherChain>& other) const {
     graph_->check_same_level(origin_, other.origin_);
-    const auto node = collected(2);
+    const auto node = collected(2, "union_with");
     collect(node, 0);
     other.collect(node, 1);
     return from(node);
@@ -117,8 +100,9 @@ class Stream {
   template <typename F>
   auto key_by(F function) const {
     using K = std::decay_t<std::invoke_result_t<F&, const T&>>;
-    return map([function = std::move(function)](const T& value) mutable noexcept(
-                   std::is_nothrow_invocable_v<F&, const T&>) { return std::pair<K, T>(function(value), value); });
+    return mapped([function = std::move(function)](const T& value) mutable noexcept(
+                      std::is_nothrow_invocable_v<F&, const T&>) { return std::pair<K, T>(function(value), value); },
+                  "key_by");
   }
 
   // What came in the last `length` up to each multiple of `slide`, by batch time; see Windowed. Both are multiples of
@@ -140,8 +124,9 @@ class Stream {
     static_assert(std::same_as<T, Record> || Encodable<Kept>,
                   "millrace: values that get an event time must be such as can be stored; see stream/codec.h");
     graph_->set_event_time(origin_, options.delay, options.idle, options.ahead);
-    const auto node = internal::add_event_times<In, Kept>(*graph_, origin_, Stage{chain_, {std::move(function)}},
-                                                          options.ahead.count(), kListed);
+    const auto node =
+        internal::add_event_times<In, Kept>(*graph_, origin_, Stage{chain_, {std::move(function)}},
+                                            options.ahead.count(), kListed, internal::then(operators_, "event_time"));
     using Next = internal::Stamped<Kept>;
     using Timed = Stream<Next, Next, internal::BeginStage<Next>>;
     return EventStream<Timed>(Timed(graph_, node));
@@ -179,18 +164,7 @@ class Stream {
   template <typename F>
     requires PairOf<T>::value
   auto reduce_by_key(F function, StateOptions options = {}) const {
-    using V = Owned<typename PairOf<T>::Value>;
-    require_codec<V>();
-    static_assert(
-        std::invocable<const F&, V&, const V&>,
-        "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
-        "of its own");
-    static_assert(!std::is_floating_point_v<V>,
-                  "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
-    using Merge = internal::MergeInto<V, F>;
-    const Merge merge{std::move(function)};
-    close<V>(merge);
-    return running(internal::ReduceFold<V, Merge>{merge}, std::move(options), "reduce_by_key");
+    return reduced(std::move(function), std::move(options), "reduce_by_key");
   }
   template <typename F>
     requires PairOf<T>::value
@@ -245,7 +219,7 @@ class Stream {
     close<V>();
     graph_->remove_keys();
     if (!options.only_changed) graph_->need_time();
-    return state<S>(options.name, "update_state_by_key",
+    return state<S>(options.name, "update_state_by_key", "update_state_by_key",
                     [function = Function{std::move(function)},
                      only_changed = options.only_changed](size_t rank_size) -> std::unique_ptr<StateTable> {
                       return std::make_unique<internal::UpdateTable<V, S, Function>>(rank_size, only_changed, function);
@@ -284,8 +258,7 @@ class Stream {
 
   // How often each value came since the start.
   auto count_by_value(StateOptions options = {}) const {
-    if (options.name.empty()) options.name = "count_by_value";
-    return with_one().reduce_by_key(SaturatingSum{}, std::move(options));
+    return with_one().reduced(SaturatingSum{}, std::move(options), "count_by_value");
   }
   auto count_by_value(const StateName auto& state) const { return count_by_value(StateOptions{.name = state}); }
 
@@ -299,16 +272,14 @@ class Stream {
 
   // How many values came since the start, under the key "all".
   auto count(StateOptions options = {}) const {
-    if (options.name.empty()) options.name = "count";
-    return under_one_key_as_one().reduce_by_key(SaturatingSum{}, std::move(options));
+    return under_one_key_as_one().reduced(SaturatingSum{}, std::move(options), "count");
   }
   auto count(const StateName auto& state) const { return count(StateOptions{.name = state}); }
 
   // All values since the start, merged as by reduce_by_key, under the key "all".
   template <typename F>
   auto reduce(F function, StateOptions options = {}) const {
-    if (options.name.empty()) options.name = "reduce";
-    return under_one_key().reduce_by_key(std::move(function), std::move(options));
+    return under_one_key().reduced(std::move(function), std::move(options), "reduce");
   }
   template <typename F>
   auto reduce(F function, const StateName auto& state) const {
@@ -325,24 +296,56 @@ class Stream {
   template <typename, typename, typename>
   friend class EventWindows;
   friend struct internal::SumGroups;
+  friend class JobBuilder;
 
   static constexpr std::string_view kAll = "all";  // the one key of count() and reduce()
   static constexpr internal::Graph::Traits kTraits{.direct = Chain::kDirect, .refuses = Chain::kRefuses};
   static constexpr internal::Graph::Traits kListed{.direct = false, .refuses = Chain::kRefuses};
 
-  auto with_one() const {
-    return map([](const T& value) noexcept(std::is_nothrow_copy_constructible_v<T>) {
-      return std::pair<T, int64_t>(value, 1);
-    });
+  // `name`: for people; null where it is a part of something else.
+  template <typename F>
+  auto mapped(F function, const char* name) const {
+    using Stage = internal::MapStage<Chain, T, F>;
+    return with<typename Stage::Output>(Stage{chain_, std::move(function)}, name);
+  }
+  template <typename F>
+  auto flat_mapped(F function, const char* name) const {
+    using Stage = internal::FlatMapStage<Chain, T, F>;
+    return with<typename Stage::Output>(Stage{chain_, std::move(function)}, name);
   }
 
+  // All that came so far, in one word.
+  auto called(std::string operators) const { return Stream(graph_, origin_, chain_, std::move(operators)); }
+
+  auto with_one() const {
+    return mapped([](const T& value) noexcept(
+                      std::is_nothrow_copy_constructible_v<T>) { return std::pair<T, int64_t>(value, 1); },
+                  nullptr);
+  }
   auto under_one_key() const {
-    return map([](const T& value) noexcept(std::is_nothrow_copy_constructible_v<T>) {
-      return std::pair<std::string_view, T>(kAll, value);
-    });
+    return mapped([](const T& value) noexcept(
+                      std::is_nothrow_copy_constructible_v<T>) { return std::pair<std::string_view, T>(kAll, value); },
+                  nullptr);
   }
   auto under_one_key_as_one() const {
-    return map([](const T&) noexcept { return std::pair<std::string_view, int64_t>(kAll, 1); });
+    return mapped([](const T&) noexcept { return std::pair<std::string_view, int64_t>(kAll, 1); }, nullptr);
+  }
+
+  template <typename F>
+    requires PairOf<T>::value
+  auto reduced(F function, StateOptions options, const char* operator_name) const {
+    using V = Owned<typename PairOf<T>::Value>;
+    require_codec<V>();
+    static_assert(
+        std::invocable<const F&, V&, const V&>,
+        "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
+        "of its own");
+    static_assert(!std::is_floating_point_v<V>,
+                  "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
+    using Merge = internal::MergeInto<V, F>;
+    const Merge merge{std::move(function)};
+    close<V>(merge);
+    return running(internal::ReduceFold<V, Merge>{merge}, std::move(options), operator_name);
   }
 
   // Closes a chain of pairs with an edge. One that combines needs values of a fixed size.
@@ -367,7 +370,7 @@ class Stream {
             add_edge(instance, origin,
                      std::make_unique<internal::HeldPairs<In, Chain, K, V, Merge>>(partitions, chain, merge));
           },
-          kTraits);
+          kTraits, operators_);
     }
   }
   // ...and with one that does not combine.
@@ -380,7 +383,7 @@ class Stream {
           add_edge(instance, origin,
                    std::make_unique<internal::ListedPairs<In, Chain, K, V>>(instance.state_partitions(), chain));
         },
-        kListed);
+        kListed, operators_);
   }
   // ...and with one whose records are appended.
   template <typename Writer>
@@ -392,7 +395,7 @@ class Stream {
               instance, origin,
               std::make_unique<internal::AppendEdge<In, Chain, Writer>>(instance.state_partitions(), parts, chain));
         },
-        kListed);
+        kListed, operators_);
     graph_->add_output(std::move(plan), std::move(make_function));
   }
   template <typename Edge>
@@ -404,22 +407,24 @@ class Stream {
 
   // The state behind the edge that was made last.
   template <typename S, typename Make>
-  auto state(const std::string& name, const char* operator_name, Make make) const {
+  auto state(const std::string& name, const char* operator_name, std::string what, Make make) const {
     using K = Owned<typename PairOf<T>::Key>;
-    const auto id = graph_->add_state(name.empty() ? operator_name : name, layout_of<K>(), std::move(make));
+    const auto id =
+        graph_->add_state(name.empty() ? operator_name : name, layout_of<K>(), std::move(what), std::move(make));
     return Table<K, S>(graph_, id);
   }
   template <typename Fold>
   auto running(Fold fold, StateOptions options, const char* operator_name) const {
     using S = typename Fold::State;
     if (options.time_to_live.count() == 0) {
-      return state<S>(options.name, operator_name, [fold](size_t rank_size) -> std::unique_ptr<StateTable> {
-        return std::make_unique<internal::KeyedStateTable<Fold>>(rank_size, fold);
-      });
+      return state<S>(options.name, operator_name, operator_name,
+                      [fold](size_t rank_size) -> std::unique_ptr<StateTable> {
+                        return std::make_unique<internal::KeyedStateTable<Fold>>(rank_size, fold);
+                      });
     }
     const int64_t time_to_live_ms = graph_->live_for(options.time_to_live);
     graph_->remove_keys();
-    return state<S>(options.name, operator_name,
+    return state<S>(options.name, operator_name, internal::what_lives(operator_name, time_to_live_ms),
                     [fold, time_to_live_ms](size_t rank_size) -> std::unique_ptr<StateTable> {
                       return std::make_unique<internal::ExpiringStateTable<Fold>>(rank_size, time_to_live_ms, fold);
                     });
@@ -436,7 +441,7 @@ class Stream {
     both.template close<typename J::Value>();
     const auto state = graph_->add_state(
         options.name.empty() ? operator_name : options.name, layout_of<Owned<typename PairOf<T>::Key>>(),
-        [time_to_live_ms](size_t) -> std::unique_ptr<StateTable> {
+        internal::what_lives(operator_name, time_to_live_ms), [time_to_live_ms](size_t) -> std::unique_ptr<StateTable> {
           return std::make_unique<internal::JoinTable<typename J::Left, typename J::Right>>(
               time_to_live_ms, kRightMayMiss, kLeftMayMiss);
         });
@@ -448,23 +453,24 @@ class Stream {
           instance.add_level_source(*source);
           instance.add(std::move(source));
         },
-        internal::Graph::Gives::kOther);
+        internal::Graph::Gives::kOther, "");
     return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
   }
 
-  [[nodiscard]] internal::NodeId collected(size_t branches) const {
+  [[nodiscard]] internal::NodeId collected(size_t branches, const char* name) const {
     static_assert(
         std::same_as<T, Record> || Encodable<Owned<T>>,
         "millrace: values that are kept for several consumers must be such as can be stored; see stream/codec.h");
-    return graph_->add_node(origin_,
-                            [branches](internal::MapInstance& instance) {
-                              instance.add(std::make_unique<internal::Collected<Owned<T>>>(branches));
-                            },
-                            {});
+    return graph_->add_node(
+        origin_,
+        [branches](internal::MapInstance& instance) {
+          instance.add(std::make_unique<internal::Collected<Owned<T>>>(branches));
+        },
+        {}, name);
   }
 
   void collect(internal::NodeId node, size_t branch) const {
-    graph_->add_node(
+    const auto feed = graph_->add_node(
         origin_,
         [origin = origin_, chain = chain_, node, branch](internal::MapInstance& instance) {
           auto& into = static_cast<internal::Collected<Owned<T>>&>(instance.node(node)).branch(branch);
@@ -472,8 +478,8 @@ class Stream {
           instance.origin<In>(origin).attach(*collector);
           instance.add(std::move(collector));
         },
-        kListed);
-    graph_->add_feed(node, origin_);
+        kListed, operators_);
+    graph_->add_feed(node, feed);
   }
 
   [[nodiscard]] auto from(internal::NodeId node) const {
@@ -481,13 +487,14 @@ class Stream {
   }
 
   template <typename U, typename Next>
-  auto with(Next chain) const {
-    return Stream<U, In, Next>(graph_, origin_, std::move(chain));
+  auto with(Next chain, const char* name) const {
+    return Stream<U, In, Next>(graph_, origin_, std::move(chain), internal::then(operators_, name));
   }
 
   std::shared_ptr<internal::Graph> graph_;
   internal::NodeId origin_;
   Chain chain_;
+  std::string operators_;
 };
 
 }  // namespace millrace

@@ -29,7 +29,7 @@ struct SumGroups {
   template <typename Gains>
   static auto of(const Gains& gains, const std::string& name) {
     gains.template close<GroupSum>(AddGroupSum());
-    return gains.template state<int64_t>(name, "sum_by", [](size_t rank_size) -> std::unique_ptr<StateTable> {
+    return gains.template state<int64_t>(name, "sum_by", "sum_by", [](size_t rank_size) -> std::unique_ptr<StateTable> {
       return std::make_unique<GroupSumTable>(rank_size);
     });
   }
@@ -77,7 +77,7 @@ class Table {
           instance.add_level_source(*source);
           instance.add(std::move(source));
         },
-        internal::Graph::Gives::kChanges);
+        internal::Graph::Gives::kChanges, "changes");
     return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
   }
 

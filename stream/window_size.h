@@ -17,6 +17,8 @@ struct WindowSize {
   [[nodiscard]] int64_t window_end(int64_t time_ms) const { return time_ms / slide_ms * slide_ms; }
 };
 
+// For people: "of a window of 5m that slides by 1s".
+std::string what_of(const WindowSize& size);
 // Throws JobError where two windows that are brought together differ.
 void check_same_window(const WindowSize& left, const WindowSize& right);
 

@@ -1,5 +1,6 @@
 #include "common/base/text.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace millrace {
@@ -51,6 +52,11 @@ std::string printable(std::string_view text) {
     text.remove_prefix(step);
   }
   return out;
+}
+
+size_t width_of(std::string_view text) {
+  return static_cast<size_t>(
+      std::ranges::count_if(text, [](char sign) { return (static_cast<uint8_t>(sign) & 0xC0) != 0x80; }));
 }
 
 }  // namespace millrace

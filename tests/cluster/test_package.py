@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 import subprocess
+import xml.etree.ElementTree
 
 import pytest
 
 from processes import ROOT, wait_for
 from test_word_count import append
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 # Works everywhere but in a worker.
 CRASHES_IN_WORKERS = """
@@ -49,6 +52,7 @@ MILLRACE_JOB(longest_lines, "the longest line of each first word") {
 
 MILLRACE_JOB(many_files, "appends its lines side by side") {
   job.lines().write("lines", millrace::text_lines, {.parts = 100});
+  job.lines().count_by_value(std::string("<a> & \\"b\\"")).publish("counts");
 }
 """
 
@@ -196,6 +200,16 @@ def test_libraries_are_refused_with_cause_and_remedy(project, cluster):
     many = [str(project / "build/libchanged.so"), "--job", "many_files"]
     assert "raise --state-partitions" in refusal(*many)
     assert "--allow_job_libraries" in refusal(*many, "--state-partitions", "128")
+
+
+def test_a_library_is_drawn_as_it_is_put_together(project):
+    explain = [os.path.join(ROOT, "build/release/bin/millrace"), "explain", str(project / "build/libchanged.so"),
+               "--job", "many_files", "--state-partitions", "128"]
+    name = '<a> & "b"'
+    assert f"state   {name}  <- " in run(*explain)
+    titles = [part.find(f"{SVG}title").text for part in xml.etree.ElementTree.fromstring(run(*explain, "--svg", "-")).iter(f"{SVG}g")]
+    assert f"state {name}\ncount_by_value\ntext -> int64" in titles, titles
+    assert "output lines\nlines of text\nin 100 parts" in titles, titles
 
 
 def test_a_library_runs_in_one_process(project):

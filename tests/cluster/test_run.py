@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import xml.etree.ElementTree
 
 import pytest
 
@@ -300,3 +301,57 @@ def is_utf8(line):
     except UnicodeDecodeError:
         return False
     return True
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def explain(*arguments, code=0):
+    done = subprocess.run([f"{BIN}/millrace", "explain", *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
+
+
+def test_a_job_is_explained_stage_by_stage():
+    assert explain("user_sessions", "--set", "gap=5m", "--state-partitions", "8").endswith("""
+setting  delay=10s
+setting  gap=5m
+setting  time=field
+time     that of the records; they may come 10s late
+batches  at every interval
+maps, beside the log's partitions
+  1   source  records
+  2   chain   filter, map, event_time  <- 1
+  3   chain   map  <- 2
+behind shuffle 1, 8 state partitions
+  4   state   open  <- 3
+              count_by_value in sessions with a gap of 5m by event time
+              text -> sessions with a gap of 300000 ms: int64
+  5   chain   closed, map  <- 4
+behind shuffle 2, 8 state partitions
+  6   state   ended  <- 5
+              reduce_by_key
+              text -> (int64, int64, int64)
+  7   table   sessions  <- 6
+              keys may go
+              rank top: the highest 1000
+""")
+
+
+def test_each_built_in_job_is_drawn_as_it_is_explained(tmp_path):
+    names = explain("none of these", code=2).split("there are: ")[1].strip().split(", ")
+    assert "word_count" in names
+    for name in names:
+        job = [name, "--set", 'model={"centres":[[1]]}'] if name == "score" else [name]
+        parts = json.loads(explain(*job, "--json"))["parts"]
+        drawing = tmp_path / f"{name}.svg"
+        assert explain(*job, "--svg", str(drawing)) == ""
+        assert explain(*job, "--svg", "-") == drawing.read_text()
+        drawn = [group.find(f"{SVG}title").text for group in xml.etree.ElementTree.parse(drawing).iter(f"{SVG}g")]
+        assert drawn == ["\n".join([f"{part['kind']} {part['name']}", *part["facts"]]) for part in parts]
+        assert parts[0]["kind"] == "source"
+        assert {"state", "output"} & {part["kind"] for part in parts}
+
+
+def test_a_drawing_that_cannot_be_written_is_a_failure_with_its_reason(tmp_path):
+    assert "No such file or directory" in explain("word_count", "--svg", str(tmp_path / "away" / "a.svg"), code=1)

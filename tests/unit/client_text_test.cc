@@ -9,8 +9,10 @@
 #include <thread>
 
 #include "client/arguments.h"
+#include "client/job_drawing.h"
 #include "client/line_reader.h"
 #include "client/output.h"
+#include "common/model/duration.h"
 
 namespace millrace::client {
 namespace {
@@ -143,8 +145,8 @@ TEST(OutputTest, JsonIsOneObjectWithItsBatchEvenForBytesThatAreNoText) {
 }
 
 TEST(OutputTest, AmountsAreReadable) {
-  EXPECT_EQ(milliseconds(100), "100ms");
-  EXPECT_EQ(milliseconds(60'000), "1m");
+  EXPECT_EQ(duration_text_ms(100), "100ms");
+  EXPECT_EQ(duration_text_ms(60'000), "1m");
   EXPECT_EQ(microseconds(1234), "1.2ms");
   EXPECT_EQ(bytes_text(1536), "1.5 KiB");
   EXPECT_EQ(time_text(0), "-");
@@ -236,6 +238,43 @@ TEST_F(LineReaderTest, AnInterruptIsTheEndOfTheInput) {
   EXPECT_THAT(reader.next()->lines, ElementsAre("one", "two"));
   pthread_kill(pthread_self(), SIGINT);  // blocked until the next wait
   EXPECT_TRUE(reader.next()->end);
+}
+
+size_t times_in(const std::string& text, const std::string& what) {
+  size_t times = 0;
+  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + what.size())) ++times;
+  return times;
+}
+
+TEST(JobDrawing, ShowsEachPartOnceAndAWayForEachThatItIsFrom) {
+  using Kind = JobPart::Kind;
+  const JobShape shape = {{Kind::kSource, "records", {}, 0, {}},
+                          {Kind::kChain, "lines", {}, 0, {0}},
+                          {Kind::kState, "<a> & \"b\"", {"text -> int64"}, 1, {1}},
+                          {Kind::kState, "far\n", {std::string(500, 'x')}, 2, {1, 2}},
+                          {Kind::kTable, "counts", {}, 1, {2}},
+                          {Kind::kOutput, "copies", {}, 1, {1}}};
+  const std::string svg = draw_job("a < b", shape, 8);
+  EXPECT_EQ(times_in(svg, "<g "), 6U);
+  EXPECT_EQ(times_in(svg, "class=\"tip\""), 6U);
+  EXPECT_EQ(times_in(svg, "class=\"stage\""), 3U);
+  EXPECT_THAT(svg, HasSubstr(">a &lt; b</text>"));
+  EXPECT_THAT(svg, HasSubstr(">&lt;a&gt; &amp; &quot;b&quot;</text>"));
+  EXPECT_THAT(svg, HasSubstr(">far\\n</text>"));
+  EXPECT_THAT(svg, HasSubstr(">counts</text>"));
+  EXPECT_THAT(svg, HasSubstr(">copies</text>"));
+  EXPECT_THAT(svg, HasSubstr(">behind shuffle 2, 8 state partitions</text>"));
+  EXPECT_THAT(
+      svg, HasSubstr(">" + std::string(32, 'x') + " ...</text>"));  // a long one is cut; what is pointed at tells all
+  EXPECT_THAT(svg, HasSubstr("\n" + std::string(500, 'x') + "</title>"));
+}
+
+TEST(JobDrawing, KindsAreKnownByTheirNames) {
+  for (const auto kind : {JobPart::Kind::kSource, JobPart::Kind::kChain, JobPart::Kind::kState, JobPart::Kind::kTable,
+                          JobPart::Kind::kOutput}) {
+    EXPECT_EQ(kind_from(name_of(kind)), kind);
+  }
+  EXPECT_EQ(kind_from("sink"), std::nullopt);
 }
 
 }  // namespace

@@ -391,7 +391,7 @@ class TimedTable : public StateTable {
 
 TEST(Graph, each_state_is_told_the_time_and_the_end_of_its_restore) {
   const auto graph = std::make_shared<internal::Graph>();
-  graph->publish(graph->add_state("timed", "text", [](size_t) { return std::make_unique<TimedTable>(); }), "told");
+  graph->publish(graph->add_state("timed", "text", "", [](size_t) { return std::make_unique<TimedTable>(); }), "told");
   EXPECT_FALSE(internal::GraphJob(graph, {}).needs_time());
   EXPECT_FALSE(internal::GraphJob(graph, {}).removes_keys());
   graph->need_time();
@@ -408,7 +408,7 @@ TEST(Graph, each_state_is_told_the_time_and_the_end_of_its_restore) {
 
 TEST(Graph, a_job_that_needs_time_needs_an_interval_of_whole_milliseconds) {
   internal::Graph graph;
-  graph.publish(graph.add_state("timed", "text", [](size_t) { return std::make_unique<TimedTable>(); }), "told");
+  graph.publish(graph.add_state("timed", "text", "", [](size_t) { return std::make_unique<TimedTable>(); }), "told");
   JobContext context;
   context.batch_interval_us = 2500;
   graph.finish(context);

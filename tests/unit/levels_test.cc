@@ -310,5 +310,41 @@ TEST(Levels, what_cannot_stand_behind_a_shuffle_is_refused_with_a_remedy) {
               HasSubstr("the job has 17 shuffles one behind the other; there can be 16"));
 }
 
+// --- what people see -----------------------------------------------------------------------------------------------
+
+std::string shape_of(const JobDefinition& definition) {
+  const auto job = make_job(definition, JobContext());
+  std::string lines;
+  for (const JobPart& part : (*job)->shape()) {
+    lines += std::to_string(part.stage) + " " + part.name;
+    for (const std::string& fact : part.facts) lines += "; " + fact;
+    for (const size_t from : part.from) lines += " <- " + std::to_string(from);
+    lines += "\n";
+  }
+  return lines;
+}
+
+TEST(Shape, names_what_a_job_is_made_of_and_where_its_values_go) {
+  EXPECT_EQ(shape_of(points_by_last_letter),
+            "0 records\n"
+            "0 lines, flat_map <- 0\n"
+            "1 count_by_value; of a window of 300ms that slides by 100ms; text -> panes of 100 ms: int64 <- 1\n"
+            "1 changes, flat_map <- 2\n"
+            "2 sum_by; text -> (int64, int64) <- 3\n"
+            "2 points; keys may go <- 4\n");
+  EXPECT_EQ(shape_of(changes_of_two_tables),
+            "0 records\n"
+            "0 lines, flat_map, cache <- 0\n"
+            "1 words; count_by_value; text -> int64 <- 1\n"
+            "0 map <- 1\n"
+            "1 count_by_value; text -> int64 <- 3\n"
+            "1 changes <- 2\n"
+            "1 changes <- 4\n"
+            "1 union_with <- 5 <- 6\n"
+            "1 map <- 7\n"
+            "2 log; combine_by_key; text -> text <- 8\n"
+            "2 log <- 9\n");
+}
+
 }  // namespace
 }  // namespace millrace
