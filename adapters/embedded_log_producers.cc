@@ -9,8 +9,8 @@
 namespace millrace {
 namespace {
 
-constexpr uint32_t kMagic = 0x504C524D;  // "MRLP"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kProducersMagic = 0x504C524D;  // "MRLP"
+constexpr uint32_t kProducersVersion = 1;
 
 void put(std::string& out, int64_t value) {
   char bytes[sizeof value];
@@ -77,7 +77,7 @@ void ProducerTable::remember(const AppendIdentity& identity, OffsetRange range) 
 
 std::string ProducerTable::encode() const {
   std::string out;
-  put(out, kMagic | (int64_t{kVersion} << 32));
+  put(out, kProducersMagic | (int64_t{kProducersVersion} << 32));
   put(out, static_cast<int64_t>(producers_.size()));
   for (const auto& [newest, producer] : by_newest_) {
     const auto& appends = producers_.at(producer).appends;
@@ -100,7 +100,7 @@ Result<ProducerTable> ProducerTable::decode(std::string_view bytes) {
   if (load_little<uint64_t>(bytes.data() + covered.size()) != XXH3_64bits(covered.data(), covered.size()))
     return corrupt;
   Taker taker{covered};
-  if (taker.take() != (kMagic | (int64_t{kVersion} << 32))) return corrupt;
+  if (taker.take() != (kProducersMagic | (int64_t{kProducersVersion} << 32))) return corrupt;
   ProducerTable table;
   for (int64_t left = taker.take(); left > 0 && taker.good; --left) {
     const int64_t producer = taker.take();

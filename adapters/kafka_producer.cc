@@ -10,16 +10,16 @@
 namespace millrace {
 namespace {
 
-constexpr int kStepMs = 200;
-constexpr int kPauseMs = 50;
+constexpr int kAppendStepMs = 200;
+constexpr int kAppendPauseMs = 50;
 
-const std::map<std::string, std::string> kOurs = {
+const std::map<std::string, std::string> kProducerSettings = {
     {"client.id", "millrace"},       {"linger.ms", "5"},
     {"batch.size", "1000000"},       {"queue.buffering.max.kbytes", "65536"},
     {"message.timeout.ms", "30000"}, {"log.connection.close", "false"},
 };
 
-const std::map<std::string, std::string> kNeeded = {{"acks", "all"}, {"enable.idempotence", "true"}};
+const std::map<std::string, std::string> kProducerNeeds = {{"acks", "all"}, {"enable.idempotence", "true"}};
 
 }  // namespace
 
@@ -36,7 +36,7 @@ class KafkaProducer::Client {
   Client& operator=(const Client&) = delete;
 
   Status connect(Duration timeout) {
-    auto conf = make_kafka_conf(options_, kOurs, kNeeded);
+    auto conf = make_kafka_conf(options_, kProducerSettings, kProducerNeeds);
     if (!conf) return std::unexpected(conf.error());
     rd_kafka_conf_set_opaque(conf->get(), this);
     rd_kafka_conf_set_dr_msg_cb(conf->get(), on_delivery);
@@ -67,7 +67,7 @@ class KafkaProducer::Client {
       }
       const rd_kafka_resp_err_t error = rd_kafka_last_error();
       if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) return std::unexpected(explain(error));
-      rd_kafka_poll(client_, kStepMs);
+      rd_kafka_poll(client_, kAppendStepMs);
     }
   }
 
@@ -107,14 +107,14 @@ class KafkaProducer::Client {
       if (refused_ != RD_KAFKA_RESP_ERR_NO_ERROR || std::chrono::steady_clock::now() - begin >= limit) {
         return std::unexpected(explain(error));
       }
-      rd_kafka_poll(client_, kPauseMs);
+      rd_kafka_poll(client_, kAppendPauseMs);
     }
   }
 
   // By the list of all topics: asking a broker for one may create it.
   rd_kafka_resp_err_t ask_for_topic() {
     const rd_kafka_metadata_t* found = nullptr;
-    const rd_kafka_resp_err_t error = rd_kafka_metadata(client_, 1, nullptr, &found, kStepMs);
+    const rd_kafka_resp_err_t error = rd_kafka_metadata(client_, 1, nullptr, &found, kAppendStepMs);
     const KafkaMetadata metadata(found);
     rd_kafka_poll(client_, 0);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return error;

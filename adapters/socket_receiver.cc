@@ -27,7 +27,7 @@ using Woken = StopSignal::Woken;
 constexpr auto kFirstPause = milliseconds(100);
 constexpr auto kLongestPause = milliseconds(2000);
 constexpr auto kConnectLimit = milliseconds(5000);  // for one address
-constexpr size_t kReadBytes = 256 << 10;
+constexpr size_t kReceiveBytes = 256 << 10;
 // A server whose machine is gone ends no connection: it is asked for a sign of life.
 constexpr int kAskAfterSeconds = 30;
 constexpr int kAskEverySeconds = 10;
@@ -110,7 +110,7 @@ void ask_for_signs_of_life(int connection) {
 }  // namespace
 
 SocketReceiver::SocketReceiver(const HostPort& server, size_t max_record_bytes)
-    : server_(server), name_(server.text()), max_record_bytes_(max_record_bytes), buffer_(kReadBytes) {}
+    : server_(server), name_(server.text()), max_record_bytes_(max_record_bytes), buffer_(kReceiveBytes) {}
 
 SocketReceiver::~SocketReceiver() {
   stop_.stop();

@@ -17,7 +17,7 @@
 namespace millrace::client {
 namespace {
 
-struct Arguments {
+struct ExplainArguments {
   JobOptions job;
   std::string svg;  // a file's path, "-": standard output; empty: no drawing
   bool here = false;
@@ -104,7 +104,7 @@ Status draw(Session& session, const std::string& path, const ExplainedJob& job, 
   return fail(ErrorCode::kIo, "--svg: cannot write '" + path + "' (" + std::strerror(errno) + ")");
 }
 
-Status explain(Session& session, const Arguments& arguments) {
+Status explain(Session& session, const ExplainArguments& arguments) {
   session.invalid_is_usage = true;
   const auto request = finish_request(arguments.job);
   if (!request) return std::unexpected(request.error());
@@ -134,7 +134,7 @@ Status explain(Session& session, const Arguments& arguments) {
 }  // namespace
 
 void add_explain_command(CLI::App& app, Session& session) {
-  const auto [command, arguments] = add_command<Arguments>(app, session, "explain", "Show what a job is made of",
+  const auto [command, arguments] = add_command<ExplainArguments>(app, session, "explain", "Show what a job is made of",
                                                            "  millrace explain word_count --set rank=all\n"
                                                            "  millrace explain ./libmy_jobs.so --job long_words\n"
                                                            "  millrace explain user_sessions --svg sessions.svg",

@@ -9,7 +9,7 @@
 namespace millrace::client {
 namespace {
 
-struct Arguments {
+struct UpgradeArguments {
   std::string name;
   std::string type;
   std::string library_job;
@@ -19,7 +19,7 @@ struct Arguments {
 };
 
 // The settings that the job has now, but for what is said of them.
-Result<std::map<std::string, std::string>> new_settings(const Arguments& arguments,
+Result<std::map<std::string, std::string>> new_settings(const UpgradeArguments& arguments,
                                                         const api::JobDescription& description) {
   auto given = parse_settings("--set", arguments.settings);
   if (!given) return given;
@@ -32,7 +32,7 @@ Result<std::map<std::string, std::string>> new_settings(const Arguments& argumen
   return settings;
 }
 
-Result<api::UpgradeRequest> make_request(const Arguments& arguments, const api::JobDescription& description) {
+Result<api::UpgradeRequest> make_request(const UpgradeArguments& arguments, const api::JobDescription& description) {
   auto settings = new_settings(arguments, description);
   if (!settings) return std::unexpected(settings.error());
   // What a library has to be asked is the same as for a submit.
@@ -62,7 +62,7 @@ nlohmann::ordered_json json_of(const api::UpgradePlan& plan) {
   return {{"version", plan.version}, {"states", states}};
 }
 
-void print_plan(const Output& output, const Arguments& arguments, const api::UpgradePlan& plan) {
+void print_plan(const Output& output, const UpgradeArguments& arguments, const api::UpgradePlan& plan) {
   output.stream << "job " << arguments.name << (arguments.plan ? " would become" : " becomes") << " version "
                 << plan.version << "\n";
   for (const api::StateChange& state : plan.states) {
@@ -93,7 +93,7 @@ Status stop_in_order(Connection& connection, const std::string& name) {
   return std::unexpected(go_on(connection, name, {ErrorCode::kUnavailable, job->problem + remedy}));
 }
 
-Status upgrade(Session& session, const Arguments& arguments) {
+Status upgrade(Session& session, const UpgradeArguments& arguments) {
   session.invalid_is_usage = true;
   Connection connection(session);
   const auto description = connection.call<api::JobDescription>(
@@ -131,7 +131,7 @@ Status upgrade(Session& session, const Arguments& arguments) {
 }  // namespace
 
 void add_upgrade_command(CLI::App& app, Session& session) {
-  const auto [command, arguments] = add_command<Arguments>(
+  const auto [command, arguments] = add_command<UpgradeArguments>(
       app, session, "upgrade", "Let a job go on by other code or with other settings, from a last checkpoint",
       "  millrace upgrade mine ./libmy_jobs.so --plan\n"
       "  millrace upgrade mine ./libmy_jobs.so --set least=7\n"

@@ -22,7 +22,7 @@ struct WatchArguments {
   int64_t updates = 0;
 };
 
-constexpr auto kTryAgainAfter = std::chrono::milliseconds(300);
+constexpr auto kConnectAgainAfter = std::chrono::milliseconds(300);
 constexpr auto kShortestBetweenUpdates = std::chrono::milliseconds(50);
 
 // What is written is flushed after each update, so there is nothing to tidy up.
@@ -106,7 +106,7 @@ Status watch(Session& session, const WatchArguments& arguments) {
     const auto now = connection.call<api::JobDescription>(
         [&](auto& services, auto& answer) { services.control.describe(answer, arguments.name); });
     if (now) view.begin_anew_if_changed(now->summary.applied);
-    std::this_thread::sleep_for(kTryAgainAfter);
+    std::this_thread::sleep_for(kConnectAgainAfter);
   }
 }
 

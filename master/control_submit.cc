@@ -216,7 +216,7 @@ void ControlService::submit(api::SubmitRequest request, Done<api::JobSummary> do
   if (!sink.has_value()) return done(std::unexpected(sink.error()));
 
   auto submission = std::make_shared<Submission>();
-  submission->record.job = static_cast<int64_t>(id.value());
+  submission->record.job = signed_of(id);
   submission->record.incarnation = 1;
   submission->record.state = wire::JobState::RUNNING;
   submission->record.created_ms = master_.deps().clock.wall_now().unix_ms;
@@ -408,8 +408,7 @@ void ControlService::finish_submission(const std::shared_ptr<Submission>& submis
     if (submission->outputs_claimed) release_outputs(submission, 0);
     return submission->done(std::unexpected(status.error()));
   }
-  LOG(INFO) << "job " << name << " (" << to_string(JobId(static_cast<uint64_t>(submission->record.job)))
-            << ") is submitted";
+  LOG(INFO) << "job " << name << " (" << to_string(job_of(submission->record.job)) << ") is submitted";
   answer_when_settled(name, submission->record.job, master_.deps().clock.now() + kSettleLimit,
                       std::move(submission->done));
 }

@@ -12,16 +12,12 @@ namespace {
 // Of one Replay, so that it stays far below what is decoded: with many partitions, one message held millions.
 constexpr size_t kMaxReplayElements = 50'000;
 
-int64_t raw(ProcessId process) {
-  return static_cast<int64_t>(process.value());
-}
-
 std::vector<wire::LogOwner> log_owners(const Assignment& assignment) {
   std::vector<wire::LogOwner> owners;
   for (const auto& [partition, process] : assignment.logs) {
     wire::LogOwner owner;
     owner.partition = partition.value();
-    owner.process = raw(process);
+    owner.process = signed_of(process);
     owners.push_back(owner);
   }
   return owners;
@@ -32,7 +28,7 @@ std::vector<wire::StateOwner> state_owners(const Assignment& assignment) {
   for (const StateOwnership& state : assignment.states) {
     wire::StateOwner owner;
     owner.partition = static_cast<int32_t>(owners.size());
-    owner.process = raw(state.process);
+    owner.process = signed_of(state.process);
     owner.generation = state.generation.value();
     owners.push_back(owner);
   }
@@ -141,7 +137,7 @@ void JobController::begin_assignment(bool balance) {
 
   wire::AssignmentRecord record;
   record.generation = next.number.value();
-  record.rank_owner = raw(next.rank_owner);
+  record.rank_owner = signed_of(next.rank_owner);
   record.logs = log_owners(next);
   record.states = state_owners(next);
   WriteSet set;
@@ -219,11 +215,11 @@ void JobController::send_assign(const Member& to) {
   assign.states = state_owners(assignment_);
   for (const auto& [process, member] : members_) {
     wire::Peer peer;
-    peer.process = raw(process);
+    peer.process = signed_of(process);
     peer.endpoint = member.endpoint.address;
     assign.peers.push_back(peer);
   }
-  assign.rank_owner = raw(assignment_.rank_owner);
+  assign.rank_owner = signed_of(assignment_.rank_owner);
   assign.durable = ledger_->newest_durable().value();
   assign.applied = (answers_ ? applied_ : restart_floor_).value();
   assign.published = published_.value();
@@ -306,7 +302,7 @@ void JobController::issue_replays() {
     entry.range.from_offset = task.range.range.from.value();
     entry.range.to_offset = task.range.range.to.value();
     entry.range.records = task.range.records;
-    entry.range.mapper = raw(task.mapper);
+    entry.range.mapper = signed_of(task.mapper);
     for (StatePartition partition : task.partitions) entry.partitions.push_back(partition.value());
     // Only now somebody is told: a task that is planned and not sent dies with the next plan.
     for (Ledger::Range& range : batch->ranges) {

@@ -63,7 +63,7 @@ JobController::~JobController() = default;
 
 void JobController::send(ProcessId to, wire::Body body, BatchId batch) {
   wire::Envelope envelope;
-  envelope.header.job = static_cast<int64_t>(job_.value());
+  envelope.header.job = signed_of(job_);
   envelope.header.incarnation = record_.incarnation;
   envelope.header.epoch = epoch_.value();
   envelope.header.generation = assignment_.number.value();

@@ -159,15 +159,15 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
     assignment_.number = Generation(stored.generation);
     // Where the newest checkpoint is given up all load again: the survivors' lists of changed keys begin at it.
     if (!executors_may_return_ || newest_is_refused) return begin_running();
-    assignment_.rank_owner = ProcessId(static_cast<uint64_t>(stored.rank_owner));
+    assignment_.rank_owner = process_of(stored.rank_owner);
     for (const wire::StateOwner& owner : stored.states) {
-      assignment_.states.at(static_cast<size_t>(owner.partition)) = {ProcessId(static_cast<uint64_t>(owner.process)),
+      assignment_.states.at(static_cast<size_t>(owner.partition)) = {process_of(owner.process),
                                                                      Generation(owner.generation)};
     }
     for (const wire::LogOwner& owner : stored.logs) {
       // One that was added lately may have come to no batch and no checkpoint; watch_log() adds it again.
       const auto known = assignment_.logs.find(LogPartition(owner.partition));
-      if (known != assignment_.logs.end()) known->second = ProcessId(static_cast<uint64_t>(owner.process));
+      if (known != assignment_.logs.end()) known->second = process_of(owner.process);
     }
   }
   begin_running();

@@ -18,7 +18,7 @@ Ledger::Batch& Ledger::add(wire::BatchRecord record, bool durable) {
     entry.facts = {LogPartition(range.partition),
                    {Offset(range.from_offset), Offset(range.to_offset)},
                    range.records,
-                   ProcessId(static_cast<uint64_t>(range.mapper)),
+                   process_of(range.mapper),
                    false};
     batch.ranges.push_back(std::move(entry));
   }

@@ -6,13 +6,7 @@
 #include "common/base/check.h"
 
 namespace millrace {
-namespace {
-
-ProcessId process_of(int64_t number) {
-  return ProcessId(static_cast<uint64_t>(number));
-}
-
-}  // namespace
+namespace {}  // namespace
 
 SinkLayout layout_of(const JobPlan& plan) {
   return {plan.values, plan.rank, plan.rank_all};
@@ -184,7 +178,7 @@ void Master::send(ProcessId to, wire::Envelope envelope) {
 void Master::send_body(ProcessId to, wire::Body body, JobId job) {
   wire::Envelope envelope;
   envelope.header.epoch = epoch_.value();
-  envelope.header.job = static_cast<int64_t>(job.value());
+  envelope.header.job = signed_of(job);
   envelope.body = std::move(body);
   messenger_.send(to, std::move(envelope));
 }
@@ -281,7 +275,7 @@ void Master::register_worker(const PeerInfo& from, const wire::RegisterWorker& r
   workers_[from.process] = worker;
   for (const wire::RunningExecutor& running : request.executors) {
     ExecutorEntry entry;
-    entry.job = JobId(static_cast<uint64_t>(running.job));
+    entry.job = job_of(running.job);
     entry.worker = from.process;
     entry.since = entry.heard = deps_.clock.now();
     executors_.try_emplace(process_of(running.process), std::move(entry));

@@ -8,16 +8,7 @@
 #include "master/peer_cuts.h"
 
 namespace millrace {
-namespace {
-
-int64_t raw(ProcessId process) {
-  return static_cast<int64_t>(process.value());
-}
-ProcessId process_of(int64_t number) {
-  return ProcessId(static_cast<uint64_t>(number));
-}
-
-}  // namespace
+namespace {}  // namespace
 
 void Master::ensure_executors() {
   const MonotonicTime now = deps_.clock.now();
@@ -43,7 +34,7 @@ void Master::start_executor(const Worker& worker, const JobController& job) {
   entry.since = entry.heard = deps_.clock.now();
   executors_[process] = std::move(entry);
   wire::StartExecutor request;
-  request.process = raw(process);
+  request.process = signed_of(process);
   request.job_name = job.record().spec.name;
   request.checkpoints = options_.checkpoints;
   request.logs = options_.logs;
@@ -145,7 +136,7 @@ void Master::lose_executor(ProcessId process, const std::string& reason) {
         std::min<Duration>(options_.restart_pause * (1 << backoff.failures), options_.restart_pause_most);
     backoff.not_before = deps_.clock.now() + pause;
     wire::StopExecutor stop;
-    stop.process = raw(process);
+    stop.process = signed_of(process);
     wire::Body body;
     body.__set_stop_executor(stop);
     send_body(entry.worker, body, entry.job);

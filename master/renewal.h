@@ -22,7 +22,7 @@ struct ControlService::Renewal {
   std::string what;  // it does not, if nothing comes of this
   Done<api::JobSummary> done;
 
-  [[nodiscard]] JobId id() const { return JobId(static_cast<uint64_t>(before.job)); }
+  [[nodiscard]] JobId id() const { return job_of(before.job); }
   [[nodiscard]] const std::string& name() const { return before.spec.name; }
 };
 

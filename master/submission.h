@@ -24,7 +24,7 @@ struct ControlService::Submission {
   MonotonicTime claimed_first;
   Done<api::JobSummary> done;
 
-  [[nodiscard]] JobId id() const { return JobId(static_cast<uint64_t>(record.job)); }
+  [[nodiscard]] JobId id() const { return job_of(record.job); }
   [[nodiscard]] SinkIdentity sink_identity() const {
     return {record.spec.name, id(), Incarnation(record.incarnation), layout_of(plan_from(record.spec.plan))};
   }

@@ -45,8 +45,8 @@ void Agent::register_here() {
   request.http = options_.http;
   for (const auto& [process, job] : executors_) {
     wire::RunningExecutor running;
-    running.process = static_cast<int64_t>(process.value());
-    running.job = static_cast<int64_t>(job.value());
+    running.process = signed_of(process);
+    running.job = signed_of(job);
     request.executors.push_back(running);
   }
   wire::Body body;
@@ -79,7 +79,7 @@ void Agent::on_message(const PeerInfo& from, wire::Envelope envelope, SharedBuff
   const wire::Body& body = envelope.body;
   if (body.__isset.start_executor) return start_executor(envelope);
   if (body.__isset.stop_executor) {
-    return deps_.launcher.end(ProcessId(static_cast<uint64_t>(body.stop_executor.process)));
+    return deps_.launcher.end(process_of(body.stop_executor.process));
   }
   if (body.__isset.worker_drained) deps_.exit(Exit::kDrained, "everything is handed over");
 }
@@ -87,9 +87,9 @@ void Agent::on_message(const PeerInfo& from, wire::Envelope envelope, SharedBuff
 void Agent::start_executor(const wire::Envelope& envelope) {
   const wire::StartExecutor& request = envelope.body.start_executor;
   LaunchRequest launch;
-  launch.process = ProcessId(static_cast<uint64_t>(request.process));
+  launch.process = process_of(request.process);
   launch.worker = options_.self;
-  launch.job = JobId(static_cast<uint64_t>(envelope.header.job));
+  launch.job = job_of(envelope.header.job);
   launch.job_name = request.job_name;
   launch.memory_limit_bytes = request.memory_limit_bytes;
   launch.checkpoints = request.checkpoints;
@@ -114,7 +114,7 @@ void Agent::executor_ended(ProcessId process, const std::string& reason) {
   executors_.erase(found);
   LOG(INFO) << "executor " << to_string(process) << " ended: " << reason;
   wire::ExecutorEnded ended;
-  ended.process = static_cast<int64_t>(process.value());
+  ended.process = signed_of(process);
   ended.reason = reason;
   wire::Body body;
   body.__set_executor_ended(ended);
@@ -144,7 +144,7 @@ void Agent::tell_waiting() {
 void Agent::send(wire::Body body, JobId job) {
   if (master_ == ProcessId(0)) return;
   wire::Envelope envelope;
-  envelope.header.job = static_cast<int64_t>(job.value());
+  envelope.header.job = signed_of(job);
   envelope.body = std::move(body);
   messenger_.send(master_, std::move(envelope));
 }

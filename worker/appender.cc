@@ -4,11 +4,11 @@
 #include <chrono>
 #include <utility>
 
+#include "worker/retry_pause.h"
+
 namespace millrace {
 namespace {
 
-constexpr Duration kFirstPause = std::chrono::milliseconds(50);
-constexpr Duration kLongestPause = std::chrono::milliseconds(2000);
 // Brokers forget who has committed nothing for a day, or a week.
 constexpr Duration kEnterAgain = std::chrono::hours(1);
 
@@ -143,7 +143,7 @@ void Appender::settle(const OwnedState& state, Part& part) {
 void Appender::retry_later(const OwnedState& state, Part& part, const std::string& output, const Error& error) {
   note_trouble(output, state, "output '" + output + "' does not take records: " + error.message);
   part.pausing = true;
-  part.pause = std::clamp(part.pause * 2, kFirstPause, kLongestPause);
+  part.pause = longer_pause(part.pause);
   loop_.schedule(part.pause, lifetime_.guard([this, state] {
     const auto found = parts_.find(state);
     if (found == parts_.end()) return;

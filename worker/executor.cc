@@ -69,7 +69,7 @@ void Executor::on_refused(const Endpoint& endpoint, const std::string& reason) {
 
 void Executor::on_message(const PeerInfo& from, wire::Envelope envelope, SharedBuffer bulk) {
   const wire::Header& head = envelope.header;
-  const bool mine = head.job == 0 || JobId(static_cast<uint64_t>(head.job)) == options_.job;
+  const bool mine = head.job == 0 || job_of(head.job) == options_.job;
   if (ended_ || !mine) return;
   if (from.role == wire::Role::MASTER) {
     if (from.process != master_ || Epoch(head.epoch) < epoch_) return;
@@ -87,7 +87,7 @@ void Executor::on_message(const PeerInfo& from, wire::Envelope envelope, SharedB
 
 wire::Header Executor::header(BatchId batch) const {
   wire::Header result;
-  result.job = static_cast<int64_t>(options_.job.value());
+  result.job = signed_of(options_.job);
   result.incarnation = incarnation_.value();
   result.epoch = router_.stamp().epoch.value();
   result.generation = router_.stamp().generation.value();
@@ -113,7 +113,7 @@ void Executor::report_to_master(BatchId batch, const wire::Body& body) {
 
 void Executor::register_with_master() {
   wire::RegisterExecutor registration;
-  registration.worker = static_cast<int64_t>(options_.worker.value());
+  registration.worker = signed_of(options_.worker);
   registration.lanes = static_cast<int32_t>(options_.lanes);
   for (const auto& [partition, owned] : owned_) {
     registration.owned.push_back(owned_partition({partition, owned.generation}, owned.applied, owned.begun));
@@ -246,7 +246,7 @@ void Executor::beat() {
   if (ended_) return;
   wire::Heartbeat heartbeat;
   for (ProcessId peer : router_.unreachable_for(lease_, deps_.clock.now())) {
-    heartbeat.unreachable.push_back(static_cast<int64_t>(peer.value()));
+    heartbeat.unreachable.push_back(signed_of(peer));
   }
   wire::Body body;
   body.__set_heartbeat(heartbeat);

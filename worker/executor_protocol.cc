@@ -9,10 +9,6 @@
 namespace millrace {
 namespace {
 
-ProcessId process_of(int64_t id) {
-  return ProcessId(static_cast<uint64_t>(id));
-}
-
 OffsetRange range_of(const wire::PlannedRange& range) {
   return {Offset(range.from_offset), Offset(range.to_offset)};
 }

@@ -1,17 +1,11 @@
 #include "worker/publisher.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "common/base/check.h"
+#include "worker/retry_pause.h"
 
 namespace millrace {
-namespace {
-
-constexpr Duration kFirstPause = std::chrono::milliseconds(50);
-constexpr Duration kLongestPause = std::chrono::milliseconds(2000);
-
-}  // namespace
 
 Publisher::Publisher(TaskLoop& loop, std::unique_ptr<Sink> sink, SinkIdentity identity, Hooks hooks)
     : loop_(loop), sink_(std::move(sink)), identity_(std::move(identity)), hooks_(std::move(hooks)) {}
@@ -130,7 +124,7 @@ void Publisher::retry_later(const Error& error) {
   hooks_.trouble("the sink does not take results: " + error.message);
   if (pausing_) return;
   pausing_ = true;
-  pause_ = std::clamp(pause_ * 2, kFirstPause, kLongestPause);
+  pause_ = longer_pause(pause_);
   loop_.schedule(pause_, lifetime_.guard([this] {
     pausing_ = false;
     pump();

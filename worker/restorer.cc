@@ -1,13 +1,11 @@
 #include "worker/restorer.h"
 
 #include <algorithm>
-#include <chrono>
+
+#include "worker/retry_pause.h"
 
 namespace millrace {
 namespace {
-
-constexpr Duration kFirstPause = std::chrono::milliseconds(50);
-constexpr Duration kLongestPause = std::chrono::milliseconds(2000);
 
 bool holds(const wire::CheckpointFile& file, StatePartition partition) {
   return std::ranges::find(file.partitions, partition.value()) != file.partitions.end();
@@ -57,7 +55,7 @@ void Restorer::on_read(uint64_t ticket, Result<StateRun> run) {
       return;
     }
     hooks_.trouble("checkpoint file " + file.name + " cannot be read now: " + run.error().message);
-    work.pause = std::clamp(work.pause * 2, kFirstPause, kLongestPause);
+    work.pause = longer_pause(work.pause);
     loop_.schedule(work.pause, lifetime_.guard([this, ticket] { read_next(ticket); }));
     return;
   }

@@ -27,10 +27,10 @@ RankShare share_of(BatchId batch, const wire::RankCandidates& candidates) {
 void ShuffleRouter::assign(const wire::Assign& assign, Stamp stamp, bool new_epoch) {
   stamp_ = stamp;
   if (new_epoch) epoch_durable_ = BatchId(assign.durable);
-  rank_owner_ = ProcessId(static_cast<uint64_t>(assign.rank_owner));
+  rank_owner_ = process_of(assign.rank_owner);
   owned_.clear();
   for (const wire::StateOwner& owner : assign.states) {
-    owned_[ProcessId(static_cast<uint64_t>(owner.process))].push_back(StatePartition(owner.partition));
+    owned_[process_of(owner.process)].push_back(StatePartition(owner.partition));
   }
   for (auto& [process, partitions] : owned_) std::ranges::sort(partitions);
   level_bytes_.clear();  // what begins anew sends its blocks anew

@@ -67,6 +67,18 @@ struct OffsetRange {
   constexpr auto operator<=>(const OffsetRange&) const = default;
 };
 
+// In messages and records, whose integers are signed: the same 64 bits.
+template <typename Tag>
+[[nodiscard]] constexpr int64_t signed_of(StrongInt<Tag, uint64_t> id) {
+  return static_cast<int64_t>(id.value());
+}
+[[nodiscard]] constexpr JobId job_of(int64_t id) {
+  return JobId(static_cast<uint64_t>(id));
+}
+[[nodiscard]] constexpr ProcessId process_of(int64_t id) {
+  return ProcessId(static_cast<uint64_t>(id));
+}
+
 // 16 lower-case hex digits; `parse_hex` accepts exactly those, and gives 0 for anything else.
 std::string to_hex(uint64_t value);
 uint64_t parse_hex(const std::string& text);

@@ -13,7 +13,7 @@
 namespace millrace {
 namespace {
 
-constexpr uint32_t kMagic = 0x4253524D;  // "MRSB"
+constexpr uint32_t kBlockMagic = 0x4253524D;  // "MRSB"
 constexpr uint16_t kVersion = 2;
 constexpr size_t kHeaderBytes = 56;
 constexpr size_t kEntryBytes = 8;
@@ -76,7 +76,7 @@ SharedBuffer encode_shuffle_block(const ShuffleBlock& block) {
   std::string encoded;
   encoded.resize_and_overwrite(size, [size](char*, size_t) { return size; });
   char* const out = encoded.data();
-  store_little(out, kMagic);
+  store_little(out, kBlockMagic);
   store_little(out + 4, kVersion);
   store_little(out + 6, static_cast<uint16_t>(block.stage.value()));
   store_little(out + 8, block.batch.value());
@@ -106,7 +106,7 @@ Result<ShuffleBlock> decode_shuffle_block(const SharedBuffer& encoded) {
     return fail(ErrorCode::kCorrupt, "shuffle block of " + std::to_string(bytes.size()) + " bytes: too short");
   }
   const char* const in = bytes.data();
-  if (load_little<uint32_t>(in) != kMagic) return fail(ErrorCode::kCorrupt, "not a shuffle block");
+  if (load_little<uint32_t>(in) != kBlockMagic) return fail(ErrorCode::kCorrupt, "not a shuffle block");
   if (const auto version = load_little<uint16_t>(in + 4); version != kVersion) {
     return fail(ErrorCode::kCorrupt, "shuffle block of unknown version " + std::to_string(version));
   }

@@ -47,8 +47,8 @@ bool Messenger::send(ProcessId to, wire::Envelope envelope, SharedBuffer bulk) {
   if (session == nullptr) return false;
   wire::Header& header = envelope.header;
   header.protocol = wire::g_wire_constants.kProtocol;
-  header.sender = static_cast<int64_t>(options_.self.value());
-  header.receiver = static_cast<int64_t>(to.value());
+  header.sender = signed_of(options_.self);
+  header.receiver = signed_of(to);
   header.sequence = session->out.next();
   header.ack = session->in.received();
   session->out.push({encode(envelope), std::move(bulk)});
@@ -78,8 +78,7 @@ void Messenger::on_frame(Frame frame, const std::string& from) {
   const wire::Header& header = envelope.header;
   if (header.sender == 0) return drop_frame("no sender", from);
   if (envelope.body.__isset.hello) return on_hello(envelope);
-  if (ProcessId(static_cast<uint64_t>(header.receiver)) != options_.self)
-    return drop_frame("not for this process", from);
+  if (process_of(header.receiver) != options_.self) return drop_frame("not for this process", from);
   if (envelope.body.__isset.refused) return on_refused(envelope);
   if (header.protocol != wire::g_wire_constants.kProtocol) return drop_frame("another protocol version", from);
 
@@ -268,8 +267,8 @@ void Messenger::end_session(ProcessId process) {
 wire::Envelope Messenger::envelope_to(ProcessId receiver) const {
   wire::Envelope envelope;
   envelope.header.protocol = wire::g_wire_constants.kProtocol;
-  envelope.header.sender = static_cast<int64_t>(options_.self.value());
-  envelope.header.receiver = static_cast<int64_t>(receiver.value());
+  envelope.header.sender = signed_of(options_.self);
+  envelope.header.receiver = signed_of(receiver);
   return envelope;
 }
 

@@ -125,7 +125,7 @@ void Messenger::send_hello(Dial& dial, ProcessId receiver, int64_t answers) {
   hello.role = options_.role;
   hello.endpoint = network_.local_endpoint().address;
   hello.version = options_.version;
-  hello.link = dial.process == ProcessId() ? static_cast<int64_t>(dial.link.value()) : 0;
+  hello.link = dial.process == ProcessId() ? signed_of(dial.link) : 0;
   hello.answers = answers;
   envelope.body.__set_hello(hello);
   network_.send(dial.link, {encode(envelope), {}});
@@ -162,7 +162,7 @@ void Messenger::on_hello(const wire::Envelope& envelope) {
   }
   Session* session = find(sender);
   bool created = false;
-  const bool for_us = ProcessId(static_cast<uint64_t>(header.receiver)) == options_.self;
+  const bool for_us = process_of(header.receiver) == options_.self;
   const auto link = links_.find(LinkId(static_cast<uint64_t>(hello.answers)));
   if (for_us && link != links_.end() && (session == nullptr || take_ack(*session, header.ack))) {
     created = session == nullptr;

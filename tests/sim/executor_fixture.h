@@ -156,12 +156,12 @@ class ExecutorTest : public testing::Test {
     for (int32_t l = 0; l < kLogPartitions; ++l) {
       wire::LogOwner owner;
       owner.partition = l;
-      owner.process = raw(owners[static_cast<size_t>(l) % owners.size()]);
+      owner.process = signed_of(owners[static_cast<size_t>(l) % owners.size()]);
       owner.read_from = planned_to_[l];
       assign.logs.push_back(owner);
     }
     for (int32_t p = 0; p < kStatePartitions; ++p) {
-      const int64_t process = raw(owners[static_cast<size_t>(p) % owners.size()]);
+      const int64_t process = signed_of(owners[static_cast<size_t>(p) % owners.size()]);
       auto& [known, generation] = state_owners_[p];
       if (known != process) generation = number;
       known = process;
@@ -173,11 +173,11 @@ class ExecutorTest : public testing::Test {
     }
     for (const auto& [process, node] : nodes_) {
       wire::Peer peer;
-      peer.process = raw(process);
+      peer.process = signed_of(process);
       peer.endpoint = node.process->endpoint().address;
       assign.peers.push_back(peer);
     }
-    assign.rank_owner = raw(owners[0]);
+    assign.rank_owner = signed_of(owners[0]);
     assign.durable = durable;
     assign.checkpoint = checkpoint;
     assign.files = std::move(files);
@@ -214,7 +214,7 @@ class ExecutorTest : public testing::Test {
       range.from_offset = planned_to_[l];
       range.to_offset = appended_[l];
       range.records = range.to_offset - range.from_offset;
-      range.mapper = raw(mappers_[static_cast<size_t>(l) % mappers_.size()]);
+      range.mapper = signed_of(mappers_[static_cast<size_t>(l) % mappers_.size()]);
       planned_to_[l] = range.to_offset;
       run.ranges.push_back(range);
     }
@@ -263,7 +263,7 @@ class ExecutorTest : public testing::Test {
     query.at = at;
     wire::Body body;
     body.__set_query(query);
-    master_->send(ProcessId(static_cast<uint64_t>(state_owners_[p].first)), body);
+    master_->send(process_of(state_owners_[p].first), body);
     const auto answered = [&] { return !master_->replies.empty() && master_->replies.back().id == queries_; };
     if (!wait(answered)) return "no answer";
     const wire::QueryReply& reply = master_->replies.back();

@@ -119,7 +119,7 @@ TEST_F(ExecutorLevelsTest, APartitionThatHasBegunWhatNeverWasSaysSoAndStopsThere
   assign(2, {one, two}, 1);
   world_.run_for(milliseconds(100));
   for (const auto& [p, owner] : state_owners_) {
-    const bool has_begun = owner.first == raw(one);
+    const bool has_begun = owner.first == signed_of(one);
     EXPECT_EQ((master_->begun[{p, owner.second}]), has_begun ? INT64_MAX : 0) << "partition " << p;
   }
   // The batch that is planned anew is not made of what is left of the old one.

@@ -127,7 +127,7 @@ void Oracle::go_back(Job& job, const wire::JobRecord& record) {
 
 Oracle::Job Oracle::new_job(const wire::JobRecord& record) {
   Job job;
-  job.id = JobId(static_cast<uint64_t>(record.job));
+  job.id = job_of(record.job);
   job.spec = record.spec;
   job.incarnation = Incarnation(record.incarnation);
   job.next = record.spec.start_offsets;

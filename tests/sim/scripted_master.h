@@ -13,10 +13,6 @@
 
 namespace millrace {
 
-inline int64_t raw(ProcessId process) {
-  return static_cast<int64_t>(process.value());
-}
-
 class ScriptedMaster final : public MessengerHandler {
  public:
   ScriptedMaster(World& world, JobId job, ProcessId self, int64_t epoch)
