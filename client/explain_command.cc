@@ -134,11 +134,12 @@ Status explain(Session& session, const ExplainArguments& arguments) {
 }  // namespace
 
 void add_explain_command(CLI::App& app, Session& session) {
-  const auto [command, arguments] = add_command<ExplainArguments>(app, session, "explain", "Show what a job is made of",
-                                                           "  millrace explain word_count --set rank=all\n"
-                                                           "  millrace explain ./libmy_jobs.so --job long_words\n"
-                                                           "  millrace explain user_sessions --svg sessions.svg",
-                                                           explain);
+  const auto [command, arguments] =
+      add_command<ExplainArguments>(app, session, "explain", "Show what a job is made of",
+                                    "  millrace explain word_count --set rank=all\n"
+                                    "  millrace explain ./libmy_jobs.so --job long_words\n"
+                                    "  millrace explain user_sessions --svg sessions.svg",
+                                    explain);
   add_job_type(command, arguments->job);
   add_job_options(command, arguments->job);
   command->add_option("--svg", arguments->svg, "Draw it into this file in place of the text; -: to standard output")

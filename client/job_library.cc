@@ -59,7 +59,7 @@ class Child {
   Child& operator=(const Child&) = delete;
   ~Child() {
     if (process_ <= 0) return;
-    kill(process_, SIGKILL);
+    ::kill(process_, SIGKILL);
     waitpid(process_, nullptr, 0);
   }
 

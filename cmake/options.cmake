@@ -2,6 +2,10 @@
 add_library(millrace_options INTERFACE)
 target_compile_options(millrace_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
   -Woverloaded-virtual -Wno-missing-field-initializers -fno-omit-frame-pointer)
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Several sources as one include each other, which GCC takes for a header with an unnamed namespace.
+  target_compile_options(millrace_options INTERFACE -Wno-subobject-linkage)
+endif()
 if(MILLRACE_WERROR)
   target_compile_options(millrace_options INTERFACE -Werror)
 endif()
@@ -28,7 +32,8 @@ endif()
 
 # A library of jobs works with the engine where these are the same: they are what both sides exchange.
 set(interface "")
-foreach(header stream/job.h stream/job_library.h common/base/buffer.h common/base/error.h common/base/ids.h common/model/job_plan.h common/model/job_shape.h common/model/shuffle_block.h
+foreach(header stream/job.h stream/job_library.h common/base/buffer.h common/base/error.h common/base/ids.h common/model/hash.h
+    common/model/job_plan.h common/model/job_shape.h common/model/shuffle_block.h
     common/model/watermark.h common/seams/checkpoint_store.h common/seams/output.h common/seams/sink.h)
   file(SHA256 ${PROJECT_SOURCE_DIR}/${header} hash)
   string(APPEND interface ${hash})

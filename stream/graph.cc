@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kLongest = std::chrono::milliseconds(std::chrono::years(10)).count();
 
-std::string text_of(std::chrono::milliseconds duration) {
+std::string in_words(std::chrono::milliseconds duration) {
   return std::to_string(duration.count()) + " ms";
 }
 
@@ -184,7 +184,7 @@ void Graph::set_event_time(NodeId origin, std::chrono::milliseconds delay, std::
   for (const auto& [name, duration] :
        {std::pair("a delay", delay), std::pair("an idle time", idle), std::pair("a time ahead", ahead)}) {
     if (duration.count() < 0 || duration.count() > kLongest) {
-      throw JobError(std::string(name) + " of " + text_of(duration) +
+      throw JobError(std::string(name) + " of " + in_words(duration) +
                      " is none; give the event time one from zero to ten years");
     }
   }
@@ -212,7 +212,7 @@ EventWindowSize Graph::add_event_window(std::chrono::milliseconds length, std::c
 
 SessionGap Graph::add_sessions(std::chrono::milliseconds gap) {
   if (gap.count() <= 0 || gap.count() > kLongest) {
-    throw JobError("a session's gap of " + text_of(gap) + " is none; it goes from a millisecond to ten years");
+    throw JobError("a session's gap of " + in_words(gap) + " is none; it goes from a millisecond to ten years");
   }
   return {gap.count()};
 }
@@ -222,7 +222,7 @@ int64_t Graph::keep_windows(const EventWindowSize& size, const std::optional<std
   if (keep->count() >= 0 && (keep->count() <= kLongest || *keep == std::chrono::milliseconds::max())) {
     return keep->count();
   }
-  throw JobError("windows cannot be kept for " + text_of(*keep) + "; keep them from zero to ten years, or for ever");
+  throw JobError("windows cannot be kept for " + in_words(*keep) + "; keep them from zero to ten years, or for ever");
 }
 
 void Graph::finish(const JobContext& context) {

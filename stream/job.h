@@ -15,6 +15,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/hash.h"
 #include "common/model/job_plan.h"
 #include "common/model/job_shape.h"
 #include "common/model/shuffle_block.h"
@@ -224,8 +225,5 @@ struct JobContext {
 // Makes a job of a type name. kNotFound: no such type (the message lists the types there are). kInvalid: an
 // unknown or malformed setting (the message lists the settings).
 using JobFactory = std::function<Result<std::shared_ptr<const Job>>(const std::string& type, const JobContext&)>;
-
-// Version 1 of the partition hash (wire): XXH3-64 of the key's bytes, the high half times the number of partitions.
-StatePartition state_partition_of(std::string_view key, int32_t state_partitions);
 
 }  // namespace millrace

@@ -193,7 +193,7 @@ TEST_F(GoingBack, is_done_again_where_it_was_durable_and_nobody_knew) {
   begin(cluster_);
   stop_with_two_checkpoints();
   cluster_.crash_master();
-  const std::string beyond = "batch/" + to_string(job_of(durable_record(cluster_).job)) + "/" +
+  const std::string beyond = "batch/" + to_string(millrace::job_of(durable_record(cluster_).job)) + "/" +
                              to_hex(static_cast<uint64_t>(kept_.front().batch));
   std::erase_if(cluster_.metadata_disk().values, [&](const auto& entry) {
     return entry.first.starts_with(beyond.substr(0, beyond.size() - 16)) && entry.first > beyond;
