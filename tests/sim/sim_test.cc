@@ -1,6 +1,6 @@
 // Scenarios on the simulated cluster, many seeds each, every seed run twice with equal trace hashes.
 //
-//   MILLRACE_SIM_SEEDS=N   seeds per scenario (default 25)
+//   MILLRACE_SIM_SEEDS=N   seeds per scenario (default 20)
 //   MILLRACE_SIM_SEED=K    only this one, with its events printed if MILLRACE_SIM_TRACE is set
 //   MILLRACE_SIM_TYPE=T    all scenarios with jobs of this type, e.g. levels
 
@@ -26,7 +26,7 @@ TEST_P(SimulatedCluster, is_exact_whatever_happens) {
   FLAGS_minloglevel = std::getenv("MILLRACE_SIM_SEED") == nullptr ? 3 : 0;
   const uint64_t only = number_from("MILLRACE_SIM_SEED", 0);
   const uint64_t first = only != 0 ? only : 1;
-  const uint64_t last = only != 0 ? only : number_from("MILLRACE_SIM_SEEDS", 25);
+  const uint64_t last = only != 0 ? only : number_from("MILLRACE_SIM_SEEDS", 20);
   Scenario scenario = GetParam();
   if (const char* type = std::getenv("MILLRACE_SIM_TYPE"); type != nullptr) scenario.type = type;
   SimCounts counts;
