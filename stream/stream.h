@@ -335,13 +335,7 @@ class Stream {
     requires PairOf<T>::value
   auto reduced(F function, StateOptions options, const char* operator_name) const {
     using V = Owned<typename PairOf<T>::Value>;
-    require_codec<V>();
-    static_assert(
-        std::invocable<const F&, V&, const V&>,
-        "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
-        "of its own");
-    static_assert(!std::is_floating_point_v<V>,
-                  "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
+    internal::check_reduce<V, F>();
     using Merge = internal::MergeInto<V, F>;
     const Merge merge{std::move(function)};
     close<V>(merge);

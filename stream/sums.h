@@ -4,7 +4,10 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <utility>
+
+#include "stream/codec.h"
 
 namespace millrace {
 
@@ -33,6 +36,18 @@ struct MergeInto {
     }
   }
 };
+
+// What a function that reduces values to one has to be.
+template <typename V, typename F>
+consteval void check_reduce() {
+  require_codec<V>();
+  static_assert(
+      std::invocable<const F&, V&, const V&>,
+      "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
+      "of its own");
+  static_assert(!std::is_floating_point_v<V>,
+                "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
+}
 
 // Counts that can be taken off again.
 struct WrappingSum {

@@ -39,7 +39,7 @@ class Windowed {
   auto reduce_by_key(F function, std::string name = "reduce_by_key") const {
     using V = Owned<typename PairOf<T>::Value>;
     using Merge = internal::MergeInto<V, F>;
-    check_reduce<V, F>();
+    internal::check_reduce<V, F>();
     return table<V>(Merge{function}, internal::PlainWindow<V, Merge>{{Merge{function}}}, std::move(name));
   }
   // The same for a merge that can be undone: `inverse` takes the values that leave off again, V(V, V) or
@@ -48,7 +48,7 @@ class Windowed {
     requires(PairOf<T>::value && !StateName<Inverse>)
   auto reduce_by_key(F function, Inverse inverse, std::string name = "reduce_by_key") const {
     using V = Owned<typename PairOf<T>::Value>;
-    check_reduce<V, F>();
+    internal::check_reduce<V, F>();
     static_assert(std::invocable<const Inverse&, V&, const V&>,
                   "millrace: the inverse of reduce_by_key() is a function V(V, V) or void(V& into, const V& leaving)");
     return inverted<V, false>(std::move(function), std::move(inverse), std::move(name));
@@ -120,17 +120,6 @@ class Windowed {
  private:
   template <typename, typename>
   friend class Windowed;
-
-  template <typename V, typename F>
-  static consteval void check_reduce() {
-    require_codec<V>();
-    static_assert(
-        std::invocable<const F&, V&, const V&>,
-        "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
-        "of its own");
-    static_assert(!std::is_floating_point_v<V>,
-                  "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
-  }
 
   template <typename Other>
   auto of(Other stream) const {

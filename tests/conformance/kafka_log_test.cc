@@ -4,22 +4,16 @@
 
 #include <array>
 #include <atomic>
-#include <cstdlib>
 
 #include "adapters/kafka_log.h"
 #include "adapters/kafka_producer.h"
 #include "adapters/system_random.h"
 #include "common/base/check.h"
+#include "tests/conformance/kafka_broker.h"
 #include "tests/conformance/log_conformance.h"
 
 namespace millrace {
 namespace {
-
-std::string brokers() {
-  const char* const address = std::getenv("MILLRACE_KAFKA");
-  CHECK(address != nullptr) << "set MILLRACE_KAFKA=HOST:PORT (see scripts/kafka), or leave these out: ctest -LE kafka";
-  return address;
-}
 
 // A client for what the adapters do not do: topics, deleted records, null values, transactions.
 class KafkaAdmin {

@@ -7,7 +7,6 @@
 #include <librdkafka/rdkafka.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,15 +16,10 @@
 #include "adapters/system_random.h"
 #include "common/base/check.h"
 #include "common/model/output_lines.h"
+#include "tests/conformance/kafka_broker.h"
 
 namespace millrace {
 namespace {
-
-std::string brokers() {
-  const char* const address = std::getenv("MILLRACE_KAFKA");
-  CHECK(address != nullptr) << "set MILLRACE_KAFKA=HOST:PORT (see scripts/kafka), or leave these out: ctest -LE kafka";
-  return address;
-}
 
 rd_kafka_t* make_client(rd_kafka_type_t type, const std::vector<std::pair<std::string, std::string>>& settings) {
   rd_kafka_conf_t* const conf = rd_kafka_conf_new();
