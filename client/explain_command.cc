@@ -26,7 +26,7 @@ struct ExplainArguments {
 nlohmann::ordered_json json_of(const ExplainedJob& job) {
   auto states = nlohmann::ordered_json::array();
   for (const auto& state : job.plan.states)
-    states.push_back({{"name", state.name}, {"layout", state.layout}, {"of", state.of}});
+    states.push_back({{"name", state.name}, {"layout", state.layout}, {"of", state.of}, {"reads", state.reads}});
   auto outputs = nlohmann::ordered_json::array();
   for (const api::OutputPlan& output : job.plan.outputs) {
     outputs.push_back({{"name", output.name}, {"format", output.format}, {"parts", output.parts}});

@@ -176,6 +176,7 @@ Result<ExplainedJob> parse(const std::string& answer) {
       state.name = said.at("name");
       state.layout = said.at("layout");
       state.of = said.at("of").get<std::vector<std::string>>();
+      state.reads = said.at("reads").get<std::vector<std::string>>();
     }
     for (const auto& said : plan.at("outputs")) {
       api::OutputPlan output;

@@ -57,7 +57,9 @@ Result<api::UpgradeRequest> make_request(const UpgradeArguments& arguments, cons
 nlohmann::ordered_json json_of(const api::UpgradePlan& plan) {
   auto states = nlohmann::ordered_json::array();
   for (const api::StateChange& state : plan.states) {
-    states.push_back({{"name", state.name}, {"fate", state.fate}, {"layout", state.layout}});
+    nlohmann::ordered_json said = {{"name", state.name}, {"fate", state.fate}, {"layout", state.layout}};
+    if (!state.former_layout.empty()) said["former_layout"] = state.former_layout;
+    states.push_back(std::move(said));
   }
   return {{"version", plan.version}, {"states", states}};
 }
@@ -68,7 +70,8 @@ void print_plan(const Output& output, const UpgradeArguments& arguments, const a
   for (const api::StateChange& state : plan.states) {
     std::string fate = state.fate;
     fate.resize(std::max<size_t>(fate.size(), 8), ' ');
-    output.stream << "  " << fate << " " << output.shown(state.name) << ": " << output.shown(state.layout) << "\n";
+    output.stream << "  " << fate << " " << output.shown(state.name) << ": " << output.shown(state.layout)
+                  << (state.former_layout.empty() ? "" : ", from " + output.shown(state.former_layout)) << "\n";
   }
   output.stream.flush();  // before anything stops
 }

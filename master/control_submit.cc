@@ -265,6 +265,7 @@ Status check_library(const std::string& library, const JobPlan& plan) {
   for (const StatePlan& state : plan.states) {
     bytes += state.name.size() + state.layout.size();
     for (const std::string& source : state.of) bytes += source.size();
+    for (const std::string& former : state.reads) bytes += former.size();
   }
   if (bytes > kMaxTextBytes) {
     return fail(ErrorCode::kInvalid, "the names and layouts of the job's states are " + std::to_string(bytes) +

@@ -19,6 +19,7 @@ api::UpgradePlan plan_of_changes(const std::vector<StateChange>& changes, int32_
     said.name = change.name;
     said.fate = to_string(change.fate);
     said.layout = change.is ? change.layout_is : change.layout_was;
+    if (change.fate == StateFate::kMigrated) said.former_layout = change.layout_was;
   }
   return plan;
 }

@@ -6,6 +6,7 @@
 #include "common/model/uri.h"
 #include "stream/append_output.h"
 #include "stream/job_error.h"
+#include "stream/layout.h"
 
 namespace millrace::internal {
 namespace {
@@ -103,6 +104,33 @@ StateId Graph::add_state(std::string name, std::string key, std::string what,
                      sources_of(writer),
                      {}});
   return states_.size() - 1;
+}
+
+void Graph::migrate(StateId state, const std::string& now, const std::string& former, MigrateValue migrate) {
+  State& migrated = states_[state];
+  const std::string layout = migrated.make(0)->layout();
+  const std::string name = "state '" + migrated.name + "'";
+  if (layout != now && layout != std::string(now).append(kTouchedLayout)) {
+    throw JobError(name + " keeps " + layout +
+                   ", and migrate_from() is for running aggregations and update_state_by_key() only; give a state that "
+                   "changes its types another name, under which it begins empty");
+  }
+  Migration migration{migrated.key + " -> " + former + layout.substr(now.size()), std::move(migrate)};
+  if (former == now) {
+    throw JobError(
+        name + " is kept as " + migration.from +
+        " now, so nothing of this layout is migrated; take the migrate_from() away, or name the former type");
+  }
+  if (migration_of(state, migration.from) != nullptr) {
+    throw JobError(name + " is migrated from " + migration.from + " in two ways; take one migrate_from() away");
+  }
+  migrated.migrations.push_back(std::move(migration));
+}
+
+const Migration* Graph::migration_of(StateId state, const std::string& layout) const {
+  const std::vector<Migration>& migrations = states_[state].migrations;
+  const auto found = std::ranges::find(migrations, layout, &Migration::from);
+  return found == migrations.end() ? nullptr : &*found;
 }
 
 void Graph::publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show) {
@@ -302,6 +330,7 @@ std::vector<StatePlan> Graph::plan_of(std::span<const std::unique_ptr<StateTable
     const State& state = states_[plans.size()];
     StatePlan& plan = plans.emplace_back(state.name, state.key + " -> " + table->layout());
     for (const StateId source : state.of) plan.of.push_back(states_[source].name);
+    for (const Migration& migration : state.migrations) plan.reads.push_back(migration.from);
   }
   return plans;
 }

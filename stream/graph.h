@@ -22,6 +22,7 @@
 #include "stream/event_window.h"
 #include "stream/job.h"
 #include "stream/map_instance.h"
+#include "stream/migration.h"
 #include "stream/show.h"
 #include "stream/window_size.h"
 
@@ -56,6 +57,11 @@ class Graph {
   // with what comes is for people.
   StateId add_state(std::string name, std::string key, std::string what,
                     std::function<std::unique_ptr<StateTable>(size_t rank_size)> make);
+
+  // The state, which keeps values of the layout `now`, can be made of one that kept values of the layout `former`.
+  void migrate(StateId state, const std::string& now, const std::string& former, MigrateValue migrate);
+  // Of entries of that layout; none: there is none.
+  [[nodiscard]] const Migration* migration_of(StateId state, const std::string& layout) const;
 
   // Shows a state to the sink and to queries; without `show` its values as they are.
   void publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show = nullptr);
@@ -103,6 +109,7 @@ class Graph {
   [[nodiscard]] std::unique_ptr<BatchFunction> make_batch_function(size_t output) const {
     return outputs_[output].make_function();
   }
+  [[nodiscard]] const std::string& name_of_state(StateId state) const { return states_[state].name; }
   [[nodiscard]] int32_t level_of_state(StateId state) const { return states_[state].level; }
   [[nodiscard]] std::unique_ptr<MapInstance> make_map(int32_t state_partitions, std::unique_ptr<MapNode> source) const;
   [[nodiscard]] std::vector<std::unique_ptr<StateTable>> make_states() const;
@@ -133,6 +140,7 @@ class Graph {
     NodeId writer;
     std::set<StateId> of;
     std::string no_changes;  // why nobody may follow what changes in it; empty: anybody may
+    std::vector<Migration> migrations = {};
   };
 
   struct OutputEnd {

@@ -52,6 +52,7 @@ class Graph::Shaper {
       JobPart part{.kind = JobPart::Kind::kState, .name = each.name, .facts = {}, .stage = each.level, .from = {from}};
       if (each.what != each.name) part.facts.push_back(each.what);
       part.facts.push_back(plans[state].layout);
+      for (const std::string& former : plans[state].reads) part.facts.push_back("migrates " + former);
       state_parts_[state] = add(std::move(part));
     }
     if (state_parts_.contains(graph_.published())) add(published());

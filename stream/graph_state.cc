@@ -3,6 +3,7 @@
 #include <new>
 
 #include "common/base/check.h"
+#include "common/base/text.h"
 #include "common/model/state_changes.h"
 #include "stream/append_output.h"
 #include "stream/graph.h"
@@ -100,9 +101,14 @@ class GraphStateTable final : public StateTable {
   Status restore_from(const std::vector<StatePlan>& stored) override {
     const std::vector<StateChange> changes = changes_of_states(stored, graph_->plan_of(states_));
     if (Status status = check_states(changes); !status) return status;
-    numbers_.assign(stored.size(), std::nullopt);  // There are some: a job without a state publishes nothing.
+    numbers_.assign(stored.size(), {});  // There are some: a job without a state publishes nothing.
     for (const StateChange& change : changes) {
-      if (change.fate == StateFate::kKept) numbers_[*change.was] = change.is;
+      if (!change.was || !change.is) continue;
+      Former& former = numbers_[*change.was];
+      former.is = change.is;
+      if (change.fate != StateFate::kMigrated) continue;
+      former.migration = graph_->migration_of(*change.is, change.layout_was);
+      CHECK(former.migration != nullptr) << "what the plan reads has a function";
     }
     for (const auto& state : states_) {
       if (Status status = state->restore_from(stored); !status) return status;
@@ -120,11 +126,17 @@ class GraphStateTable final : public StateTable {
                                            std::to_string((numbers_.empty() ? states_.size() : numbers_.size()) - 1) +
                                            "; was it written by another type of job?");
     }
-    const std::optional<StateId> state = numbers_.empty() ? number : numbers_[number];
-    if (!state) return {};
+    const Former former = numbers_.empty() ? Former{number, nullptr} : numbers_[number];
+    if (!former.is) return {};
     StateRun::Entry inner = entry;
     inner.key = {at, end};
-    return states_[*state]->restore(inner, unpublished && *state == graph_->published());
+    std::optional<std::string> migrated;
+    if (former.migration != nullptr && !entry.removed) {
+      if (Status done = migrate(*former.is, *former.migration, inner, migrated); !done) return done;
+      inner.removed = !migrated;
+      inner.value = migrated ? std::string_view(*migrated) : std::string_view();
+    }
+    return states_[*former.is]->restore(inner, unpublished && *former.is == graph_->published());
   }
   void finish_restore(int64_t tick_ms) override {
     restored_ = guarded("restore", [&]() -> Status {
@@ -153,7 +165,25 @@ class GraphStateTable final : public StateTable {
   }
 
  private:
+  // What a state of the checkpoint is now; none: nothing.
+  struct Former {
+    std::optional<StateId> is;
+    const Migration* migration = nullptr;  // of the graph; none: it is the same
+  };
+
   [[nodiscard]] StateTable& published() const { return *states_[graph_->published()]; }
+
+  Status migrate(StateId state, const Migration& migration, const StateRun::Entry& entry,
+                 std::optional<std::string>& migrated) const {
+    const std::string place =
+        "state '" + graph_->name_of_state(state) + "', key '" + printable(entry.key.substr(0, 64)) + "'";
+    return guarded(("migrate_from, " + place).c_str(), [&]() -> Status {
+      auto value = migration.migrate(entry.value);
+      if (!value) return fail(value.error().code, place + ": " + value.error().message + " as " + migration.from);
+      migrated = *std::move(value);
+      return {};
+    });
+  }
 
   Status run_level(int32_t level) {
     MapInstance& nodes = *levels_[static_cast<size_t>(level - 1)];
@@ -187,10 +217,10 @@ class GraphStateTable final : public StateTable {
   const std::vector<std::unique_ptr<StateTable>> states_;
   std::vector<AppendTable*> outputs_;  // of states_
   std::vector<std::unique_ptr<MapInstance>>
-      levels_;                                   // the nodes of level 1 and up, but for the last one, which has none
-  std::vector<std::optional<StateId>> numbers_;  // by that in the checkpoint; none at all: they are the same
-  Status restored_;                              // what came of finish_restore()
-  int32_t level_ = 0;                            // of the newest apply()
+      levels_;                   // the nodes of level 1 and up, but for the last one, which has none
+  std::vector<Former> numbers_;  // by those in the checkpoint; none at all: they are the same
+  Status restored_;              // what came of finish_restore()
+  int32_t level_ = 0;            // of the newest apply()
   std::vector<std::vector<std::string_view>> pieces_;  // of what is being applied, by edge
   std::vector<ShuffleBlock::Section> emitted_;         // for the next level
 };

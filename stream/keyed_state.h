@@ -141,9 +141,7 @@ class ExpiringStateTable final : public VersionedTable<Timed<typename Fold::Stat
   void finish_restore(int64_t /*tick_ms*/) override {
     this->for_each_live([this](ByteSlot slot) { due_.add(due_of(slot), slot); });
   }
-  [[nodiscard]] std::string layout() const override {
-    return layout_of<typename Fold::State>() + " and when it was touched";
-  }
+  [[nodiscard]] std::string layout() const override { return layout_of<typename Fold::State>().append(kTouchedLayout); }
 
  private:
   void add(const HashedKey& key, Value& value, int64_t time_ms) {

@@ -27,6 +27,9 @@ std::string layout_of();
 
 namespace internal {
 
+// Of a state with a time to live, behind the layout of its values.
+inline constexpr std::string_view kTouchedLayout = " and when it was touched";
+
 // "... [with T = Name]", and more behind a ';'.
 template <typename T>
 std::string_view name_of_type() {

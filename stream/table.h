@@ -14,6 +14,8 @@
 #include "stream/codec.h"
 #include "stream/graph.h"
 #include "stream/group_sums.h"
+#include "stream/layout.h"
+#include "stream/migration.h"
 #include "stream/show.h"
 
 namespace millrace {
@@ -57,6 +59,27 @@ class Table {
     };
     using Both = std::remove_const_t<decltype(both)>;
     return Table<K, U, Stored, Both>(graph_, state_, both, std::make_shared<internal::ShowMapped<Stored, Both>>(both));
+  }
+
+  // What `millrace upgrade` makes of a state that former code kept under this name, with values of the type Old:
+  // New(const Old&), or std::optional<New>(const Old&), where none drops the key. New is what the state holds, before
+  // any map_values(). For running aggregations and update_state_by_key(); keys stay as they are, and there is a time to
+  // live in both or in none. Once for each former type. The function is called by several threads at once; an exception
+  // fails the upgraded job, whose former version can go on.
+  template <typename Old, typename G>
+  Table migrate_from(G function) const {
+    require_codec<Old>();
+    static_assert(std::invocable<const G&, const Old&>,
+                  "millrace: migrate_from<Old>() needs a function of const Old& that changes nothing of its own");
+    using Given = std::decay_t<std::invoke_result_t<const G&, const Old&>>;
+    static_assert(std::same_as<Given, Stored> || std::same_as<Given, std::optional<Stored>>,
+                  "millrace: the function of migrate_from<Old>() gives what the state holds, or a std::optional of it");
+    if constexpr (!std::same_as<Given, Stored>) graph_->remove_keys();
+    graph_->migrate(state_, layout_of<Stored>(), layout_of<Old>(),
+                    [function = std::move(function)](std::string_view value) {
+                      return internal::migrate_value<Old, Stored>(function, value);
+                    });
+    return *this;
   }
 
   // What changes in the table, as a stream: in each batch one Change for each key whose value is not the same any more,

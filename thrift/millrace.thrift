@@ -26,6 +26,7 @@ struct StatePlan {
   1: string name
   2: string layout                  // of its entries in checkpoints
   3: list<string> of                // states whose changes reach it
+  4: list<string> reads             // former layouts whose entries the code makes its own of
 }
 
 // What a job appends.
@@ -170,8 +171,9 @@ struct UpgradeRequest {
 
 struct StateChange {
   1: string name
-  2: string fate                    // kept, new (it begins empty), dropped
+  2: string fate                    // kept, migrated (by a function of the code), new (it begins empty), dropped
   3: string layout                  // of what it keeps: in the new code, or of what is dropped
+  4: string former_layout           // of what is migrated: in the checkpoint
 }
 
 struct UpgradePlan {

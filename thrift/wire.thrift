@@ -7,7 +7,7 @@
 
 namespace cpp millrace.wire
 
-const i32 kProtocol = 6
+const i32 kProtocol = 7
 
 enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
 
@@ -86,7 +86,12 @@ struct RegisterExecutor {
   2: i32 lanes
   3: list<OwnedPartition> owned   // none for a new process
 }
-struct StatePlan { 1: string name, 2: string layout, 3: list<string> of }
+struct StatePlan {       // as common/model/job_plan.h has it
+  1: string name
+  2: string layout
+  3: list<string> of
+  4: list<string> reads
+}
 struct OutputPlan {      // as common/model/job_plan.h has it
   1: string name
   2: string format

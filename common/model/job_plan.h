@@ -14,8 +14,9 @@ namespace millrace {
 // Something that a job keeps from batch to batch.
 struct StatePlan {
   std::string name;
-  std::string layout;           // of its entries in checkpoints, see stream/layout.h
-  std::vector<std::string> of;  // states whose changes reach it
+  std::string layout;                   // of its entries in checkpoints, see stream/layout.h
+  std::vector<std::string> of;          // states whose changes reach it
+  std::vector<std::string> reads = {};  // former layouts whose entries the code can make its own of
 
   bool operator==(const StatePlan&) const = default;
 };
@@ -52,7 +53,7 @@ struct JobPlan {
 template <typename Generated>
 std::vector<StatePlan> states_from(const std::vector<Generated>& said) {
   std::vector<StatePlan> states;
-  for (const Generated& state : said) states.push_back({state.name, state.layout, state.of});
+  for (const Generated& state : said) states.push_back({state.name, state.layout, state.of, state.reads});
   return states;
 }
 template <typename Generated>
@@ -86,6 +87,7 @@ Generated plan_as(const JobPlan& plan) {
     entry.name = state.name;
     entry.layout = state.layout;
     entry.of = state.of;
+    entry.reads = state.reads;
   }
   for (const OutputPlan& output : plan.outputs) {
     auto& entry = said.outputs.emplace_back();

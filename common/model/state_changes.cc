@@ -11,11 +11,23 @@ std::optional<size_t> find(const std::vector<StatePlan>& states, const std::stri
   return static_cast<size_t>(found - states.begin());
 }
 
+std::string in_words(StateFate fate) {
+  switch (fate) {
+    case StateFate::kKept:
+    case StateFate::kMigrated: return "is " + to_string(fate);
+    case StateFate::kNew:
+    case StateFate::kDropped:
+    case StateFate::kRefused: return "would begin empty";
+  }
+  return "unknown";
+}
+
 }  // namespace
 
 std::string to_string(StateFate fate) {
   switch (fate) {
     case StateFate::kKept: return "kept";
+    case StateFate::kMigrated: return "migrated";
     case StateFate::kNew: return "new";
     case StateFate::kDropped: return "dropped";
     case StateFate::kRefused: return "refused";
@@ -32,29 +44,42 @@ std::vector<StateChange> changes_of_states(const std::vector<StatePlan>& stored,
     if (!change.was) continue;
     const StatePlan& before = stored[*change.was];
     change.layout_was = before.layout;
-    change.fate = before.layout == state.layout && before.of == state.of ? StateFate::kKept : StateFate::kRefused;
-    if (before.layout != state.layout) {
+    const bool is_same = before.layout == state.layout;
+    const bool is_read = is_same || std::ranges::count(state.reads, before.layout) != 0;
+    change.fate = StateFate::kRefused;
+    if (!is_read) {
       change.problem = "was kept as " + before.layout + ", and the new code keeps it as " + state.layout +
-                       "; give it another name, under which it begins empty";
-    } else if (before.of != state.of) {
+                       "; give it another name, under which it begins empty" +
+                       (state.reads.empty() ? ", or a migrate_from() where it can have one" : ". It is migrated from ");
+      for (const std::string& former : state.reads) {
+        change.problem += (&former == &state.reads.front() ? "" : ", or ") + former;
+      }
+      if (!state.reads.empty()) change.problem += " only";
+    } else if (before.of == state.of) {
+      change.fate = is_same ? StateFate::kKept : StateFate::kMigrated;
+    } else {
       change.problem =
           "is made of the changes of other states than before; give it another name, and those too that "
           "it is made of";
     }
   }
-  const auto kept = [&](const std::string& name) {
-    return std::ranges::any_of(
-        changes, [&](const StateChange& change) { return change.name == name && change.fate == StateFate::kKept; });
+  const auto fate_of = [&](const std::string& name) {
+    const auto found = std::ranges::find(changes, name, &StateChange::name);
+    return found == changes.end() ? StateFate::kNew : found->fate;
   };
   std::vector<std::string> problems(now.size());
   for (size_t is = 0; is < now.size(); ++is) {
-    if (changes[is].fate == StateFate::kRefused) continue;
-    const bool is_kept = changes[is].fate == StateFate::kKept;
+    const StateFate fate = changes[is].fate;
+    if (fate == StateFate::kRefused) continue;
     for (const std::string& source : now[is].of) {
-      if (kept(source) == is_kept) continue;
-      problems[is] = std::string(is_kept ? "is kept" : "would begin empty") + ", but '" + source +
-                     "', of whose changes it is made, " + (is_kept ? "would begin empty" : "is kept") +
-                     "; give both other names, under which they begin empty, or neither";
+      const StateFate source_fate = fate_of(source);
+      const bool go_on = fate != StateFate::kNew && source_fate == StateFate::kKept;
+      const bool begin =
+          fate == StateFate::kNew && source_fate != StateFate::kKept && source_fate != StateFate::kMigrated;
+      if (go_on || begin) continue;
+      problems[is] = in_words(fate) + ", but '" + source + "', of whose changes it is made, " + in_words(source_fate) +
+                     "; give both other names, under which they begin empty" +
+                     (source_fate == StateFate::kMigrated ? "" : ", or neither");
     }
   }
   for (size_t is = 0; is < now.size(); ++is) {

@@ -14,9 +14,10 @@ namespace millrace {
 
 enum class StateFate {
   kKept,
-  kNew,      // it begins empty
-  kDropped,  // what the checkpoint has of it is left out
-  kRefused,  // nothing right could come of it
+  kMigrated,  // the new code makes its values of the former ones
+  kNew,       // it begins empty
+  kDropped,   // what the checkpoint has of it is left out
+  kRefused,   // nothing right could come of it
 };
 
 std::string to_string(StateFate fate);
@@ -32,7 +33,8 @@ struct StateChange {
 };
 
 // Those of the code first, in its order, then those that it has no more. What is made of the changes of another state
-// is as old as that: it has taken up what the other one holds, change by change, so both are kept or both begin empty.
+// is as old as that: it has taken up what the other one holds, change by change, so both go on or both begin empty; and
+// the other one is not migrated, since nobody would tell it what that changes.
 std::vector<StateChange> changes_of_states(const std::vector<StatePlan>& stored, const std::vector<StatePlan>& now);
 
 // kInvalid: the problems.

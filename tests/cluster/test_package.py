@@ -50,6 +50,16 @@ MILLRACE_JOB(longest_lines, "the longest line of each first word") {
       .publish("longest");
 }
 
+MILLRACE_JOB(shown_words, "counts that are kept as they are shown") {
+  job.lines()
+      .flat_map(millrace::split_words)
+      .map([](std::string_view word) { return std::pair(word, std::string("1")); })
+      .reduce_by_key([](const std::string& a, const std::string& b) { return std::to_string(std::stoll(a) + std::stoll(b)); },
+                     "count_by_value")
+      .migrate_from<int64_t>([](int64_t count) { return std::to_string(count); })
+      .publish("counts");
+}
+
 MILLRACE_JOB(many_files, "appends its lines side by side") {
   job.lines().write("lines", millrace::text_lines, {.parts = 100});
   job.lines().count_by_value(std::string("<a> & \\"b\\"")).publish("counts");
@@ -140,6 +150,12 @@ def test_a_job_is_upgraded_with_what_it_has_counted_and_taken_back(project, open
     assert counts(open_cluster, "mine", "streams", "long") == "streams\t2001\nlong\t1001\n"
     job = open_cluster.describe("mine")
     assert (job.settings, job.version) == ({"least": "4"}, 1)
+
+    said = open_cluster.cli("upgrade", "mine", changed, "--job", "shown_words", "--unset", "least").stdout
+    assert "  migrated count_by_value: text -> text, from text -> int64\n" in said
+    append(open_cluster, "log://text", [b"long"])
+    open_cluster.cli("lag", "mine", "--until-zero", "30s")
+    assert counts(open_cluster, "mine", "streams", "long") == "streams\t2001\nlong\t1002\n"
 
 
 def test_a_built_in_job_gets_other_settings(open_cluster):

@@ -242,7 +242,8 @@ TEST_F(Upgrading, says_what_becomes_of_each_state_and_leaves_a_way_back) {
   ASSERT_TRUE(plan.has_value()) << plan.error();
   std::vector<std::string> fates;
   for (const api::StateChange& state : plan->states) fates.push_back(state.fate + " " + state.name);
-  EXPECT_EQ(fates, (std::vector<std::string>{"new beside 2", "kept words", "dropped beside 1"}));
+  EXPECT_EQ(plan->states[1].former_layout, "text -> int64");
+  EXPECT_EQ(fates, (std::vector<std::string>{"new beside 2", "migrated words", "dropped beside 1"}));
 
   upgrade_to(libraries_, 2);
   const wire::JobRecord record = durable_record(libraries_);
@@ -295,6 +296,8 @@ TEST_F(Upgrading, is_refused_where_nothing_good_can_come_of_it) {
   old.from_version = 7;
   refuse(old, "the job is of version 1 by now");
   api::UpgradeRequest other = request;
+  other.plan.states.back() = {};
+  other.plan.states.back().name = "words";
   other.plan.states.back().layout = "text -> text";
   refuse(other, "state 'words' was kept as text -> int64, and the new code keeps it as text -> text");
   other.plan.states.clear();

@@ -30,11 +30,27 @@ void count_double(JobBuilder& job, int64_t version) {
   }
 }
 
+// In other bits than the versions before and after.
+template <typename Count, typename Former>
+void count_words(JobBuilder& job) {
+  job.lines()
+      .flat_map(split_words)
+      .map([](std::string_view word) noexcept { return std::pair<std::string_view, Count>(word, 1); })
+      .reduce_by_key([](Count& into, const Count& from) { into += from; }, "words")
+      .template migrate_from<Former>([](Former count) { return static_cast<Count>(count); })
+      .publish("counts")
+      .rank("top", 1000);
+}
+
 void define_upgraded(JobBuilder& job) {
   const int64_t version = job.number("version", 1, 1, 1'000'000, "of the job");
-  if (version % 2 == 0) count_double(job, version);
-  job.lines().flat_map(split_words).count_by_value("words").publish("counts").rank("top", 1000);
-  if (version % 2 != 0) count_double(job, version);
+  if (version % 2 == 0) {
+    count_double(job, version);
+    count_words<int32_t, int64_t>(job);
+  } else {
+    count_words<int64_t, int32_t>(job);
+    count_double(job, version);
+  }
 }
 
 constexpr JobDefinition kUpgraded{kUpgradedJob, "words beside what comes and goes", &define_upgraded};

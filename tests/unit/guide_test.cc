@@ -69,6 +69,36 @@ TEST(Hottest, refuses_what_is_no_reading) {
   EXPECT_EQ(job.dead_letters().front().reason, "has no ';'");
 }
 
+struct Extremes {
+  int64_t lowest;
+  int64_t highest;
+  MILLRACE_FIELDS(Extremes, lowest, highest)
+};
+
+MILLRACE_JOB(extremes, "the lowest and the highest temperature of each station; the highest alone in version 1") {
+  job.lines()
+      .map(parse_reading)
+      .map([](const Reading& reading) { return std::pair(reading.first, Extremes{reading.second, reading.second}); })
+      .reduce_by_key([](Extremes& into, const Extremes& from) {
+        into = {std::min(into.lowest, from.lowest), std::max(into.highest, from.highest)};
+      })
+      .migrate_from<int64_t>([](int64_t highest) { return Extremes{highest, highest}; })
+      .map_values([](const Extremes& seen) { return std::pair(seen.lowest, seen.highest); })
+      .publish("extremes");
+}
+
+TEST(Extremes, go_on_from_what_was_the_highest) {
+  millrace::testing::TestJob job(millrace_job_hottest);
+  job.push("oslo;10");
+  job.run_batch();
+  job.upgrade(millrace_job_extremes);
+  EXPECT_EQ(job.get("oslo"), "[10,10]");
+  job.push("oslo;-5");
+  job.run_batch();
+  job.crash();
+  EXPECT_EQ(job.get("oslo"), "[-5,10]");
+}
+
 struct Mean {
   int64_t sum;
   int64_t count;

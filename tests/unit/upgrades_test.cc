@@ -50,7 +50,33 @@ TEST(StateChanges, refuse_another_layout_under_the_same_name) {
   EXPECT_THAT(fates(stored, now), ElementsAre("a refused", "b new"));
   EXPECT_EQ(refusal(stored, now),
             "state 'a' was kept as text -> int64, and the new code keeps it as text -> text; give it another name, "
-            "under which it begins empty");
+            "under which it begins empty, or a migrate_from() where it can have one");
+}
+
+TEST(StateChanges, are_migrations_where_the_code_reads_the_former_layout) {
+  const StatePlan now = {"a", "z", {}, {"x", "y"}};
+  EXPECT_THAT(fates({{"a", "x", {}}}, {now}), ElementsAre("a migrated"));
+  EXPECT_THAT(fates({{"a", "y", {}}}, {now}), ElementsAre("a migrated"));
+  EXPECT_THAT(fates({now}, {now}), ElementsAre("a kept"));
+  EXPECT_THAT(fates({{"a", "x", {}, {"z"}}}, {{"a", "z", {}}}), ElementsAre("a refused")) << "what the old code read";
+  EXPECT_EQ(refusal({{"a", "w", {}}}, {now}),
+            "state 'a' was kept as w, and the new code keeps it as z; give it another name, under which it begins "
+            "empty. It is migrated from x, or y only");
+  EXPECT_THAT(refusal({{"a", "x", {"other"}}}, {now}), HasSubstr("made of the changes of other states than before"));
+}
+
+TEST(StateChanges, of_what_is_made_of_the_changes_of_a_migrated_state_are_refused) {
+  const StatePlan a = {"a", "x", {}};
+  const StatePlan migrated = {"a", "y", {}, {"x"}};
+  const StatePlan b = {"b", "x", {"a"}};
+  const StatePlan migrated_b = {"b", "y", {"a"}, {"x"}};
+  EXPECT_THAT(fates({a, b}, {a, migrated_b}), ElementsAre("a kept", "b migrated"));
+  EXPECT_THAT(refusal({a, b}, {migrated, b}), HasSubstr("state 'b' is kept, but 'a', of whose changes it is made, is "
+                                                        "migrated; give both other names, under which they begin"));
+  EXPECT_THAT(refusal({a, b}, {migrated, migrated_b}), HasSubstr("state 'b' is migrated, but 'a', of whose"));
+  EXPECT_THAT(refusal({a}, {migrated, b}), HasSubstr("state 'b' would begin empty, but 'a', of whose"));
+  EXPECT_THAT(refusal({b}, {a, migrated_b}), HasSubstr("state 'b' is migrated, but 'a', of whose changes it is made, "
+                                                       "would begin empty"));
 }
 
 TEST(StateChanges, of_a_state_and_of_what_is_made_of_its_changes_are_the_same) {
@@ -146,6 +172,184 @@ TEST(Upgrade, keeps_the_zeros_of_windows) {
 TEST(Upgrade, keeps_what_waits_in_a_join_and_what_stands_behind_it) {
   expect_to_go_on(by_levels);
 }
+
+// --- states of other types -------------------------------------------------------------------------------------------
+
+template <typename Sum>
+auto sums(JobBuilder& job) {
+  return words(job)
+      .map([](const std::string& word) { return std::pair<std::string, Sum>(word, Sum(1)); })
+      .reduce_by_key([](const Sum& a, const Sum& b) { return static_cast<Sum>(a + b); },
+                     {.name = "sums", .time_to_live = job.choice("forgets", {"no", "yes"}, "") == "yes" ? 700ms : 0ms});
+}
+MILLRACE_TEST_JOB(small_sums) {
+  sums<int16_t>(job).publish("counts");
+}
+MILLRACE_TEST_JOB(sums_of_any_size) {
+  with_extra(job);
+  sums<int64_t>(job)
+      .migrate_from<std::string>([](const std::string&) -> int64_t { throw std::logic_error("nobody kept texts"); })
+      .migrate_from<int16_t>([](int16_t sum) { return int64_t{sum}; })
+      .publish("counts");
+}
+
+// A word's first letters, and how often it came; in three versions.
+struct Seen {
+  std::string begin;
+  int64_t times;
+  MILLRACE_FIELDS(Seen, begin, times)
+  [[nodiscard]] std::string text() const { return begin + std::to_string(times); }
+};
+struct SeenOnce {
+  int32_t times;
+  MILLRACE_FIELDS(SeenOnce, times)
+};
+template <typename State, typename Count>
+auto seen(const JobBuilder& job, Count count) {
+  return words(job)
+      .map([](const std::string& word) { return std::pair(word, word.substr(0, 2)); })
+      .template update_state_by_key<State>(
+          [count](std::span<const std::string> begins, std::optional<State> state) -> std::optional<State> {
+            if (!state) state = State{};
+            for (const std::string& begin : begins) count(*state, begin);
+            return state;
+          },
+          {.name = "seen", .only_changed = true});
+}
+MILLRACE_TEST_JOB(seen_in_32_bits) {
+  seen<SeenOnce>(job, [](SeenOnce& into, const std::string&) {
+    ++into.times;
+  }).map_values([](const SeenOnce& all) {
+      return all.times;
+    }).publish("counts");
+}
+MILLRACE_TEST_JOB(seen_in_64_bits) {
+  seen<int64_t>(job, [](int64_t& into, const std::string&) {
+    ++into;
+  }).migrate_from<SeenOnce>([](const SeenOnce& old) {
+      return int64_t{old.times};
+    }).publish("counts");
+}
+MILLRACE_TEST_JOB(seen_with_begin) {
+  const auto keep_rest = [](int64_t times) -> std::optional<Seen> {
+    if (times % 2 == 0) return std::nullopt;
+    return Seen{"?", times};
+  };
+  seen<Seen>(job,
+             [](Seen& into, const std::string& begin) {
+               into.begin = begin;
+               ++into.times;
+             })
+      .migrate_from<SeenOnce>([keep_rest](const SeenOnce& old) { return keep_rest(old.times); })
+      .publish("counts")
+      .migrate_from<int64_t>(keep_rest);
+}
+
+TEST(Migration, goes_on_with_the_values_as_if_they_had_always_been_of_the_new_type) {
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    std::mt19937_64 random(seed);
+    const std::map<std::string, std::string> forgets = {{"forgets", seed % 2 == 0 ? "yes" : "no"}};
+    TestJob job(sums_of_any_size, {.settings = forgets, .state_partitions = 4});
+    TestJob upgraded(small_sums, {.settings = forgets, .state_partitions = 4});
+    const uint64_t first = random() % 10;
+    for (uint64_t number = 0; number < 25; ++number) {
+      for (uint64_t lines = random() % 10; lines != 0; --lines) {
+        const std::string line = random_words(random, {});
+        job.push(line);
+        upgraded.push(line);
+      }
+      const auto waits = std::chrono::milliseconds(100 * (random() % 3));
+      for (TestJob* each : {&job, &upgraded}) {
+        each->advance(waits);
+        each->run_batch();
+      }
+      if (random() % 3 == 0) upgraded.checkpoint();
+      if (number == first) upgraded.upgrade(sums_of_any_size, forgets);
+      ASSERT_EQ(upgraded.table(), job.table()) << "seed " << seed << ", batch " << number;
+      if (random() % 2 == 0) upgraded.crash();
+      ASSERT_EQ(upgraded.table(), job.table()) << "after a crash; seed " << seed << ", batch " << number;
+    }
+    upgraded.upgrade(sums_of_any_size, {{"extra", "yes"}, {"forgets", forgets.at("forgets")}});
+    ASSERT_EQ(upgraded.table(), job.table()) << "its own checkpoints are of the new type; seed " << seed;
+  }
+}
+
+TEST(Migration, from_each_of_several_versions_may_drop_keys) {
+  for (const bool by_the_one_between : {false, true}) {
+    TestJob job(seen_in_32_bits);
+    for (const char* line : {"apple apple pear", "pear fig", "pear"}) {
+      job.push(line);
+      job.run_batch();
+      job.checkpoint();  // Each key in several files.
+    }
+    if (by_the_one_between) job.upgrade(seen_in_64_bits);
+    EXPECT_EQ(job.table(), (ModelTable{{"apple", "2"}, {"fig", "1"}, {"pear", "3"}}));
+    job.upgrade(seen_with_begin);
+    const ModelTable rest = {{"fig", "?1"}, {"pear", "?3"}};
+    EXPECT_EQ(job.table(), rest);
+    job.crash();
+    EXPECT_EQ(job.table(), rest);
+    job.push("apple fig");
+    job.run_batch();
+    EXPECT_EQ(job.table(), (ModelTable{{"apple", "ap1"}, {"fig", "fi2"}, {"pear", "?3"}}));
+  }
+}
+
+MILLRACE_TEST_JOB(keeps_text) {
+  words(job)
+      .map([](const std::string& word) { return std::pair(word, word); })
+      .reduce_by_key([](const std::string& a, const std::string&) { return a; }, {.name = "sums"})
+      .publish("counts");
+}
+
+TEST(Migration, that_throws_fails_by_name_and_leaves_the_checkpoint_as_it_was) {
+  TestJob job(keeps_text);
+  job.push("apple");
+  job.run_batch();
+  EXPECT_THAT([&] { job.upgrade(sums_of_any_size, {{"forgets", "no"}}); },
+              ThrowsMessage<std::logic_error>(HasSubstr("(migrate_from, state 'sums', key 'apple'): nobody kept")));
+  const auto table = make_job(sums_of_any_size, {}).value()->make_state_table();
+  ASSERT_TRUE(table->restore_from({{"sums", "text -> int16", {}}}));
+  const StateRun::Entry torn{StatePartition(0), std::string_view("\0key", 4), "", false};
+  const Status unreadable = table->restore(torn, false);
+  ASSERT_FALSE(unreadable);
+  EXPECT_EQ(unreadable.error().code, ErrorCode::kCorrupt);
+  EXPECT_THAT(unreadable.error().message, HasSubstr("state 'sums', key 'key'"));
+  EXPECT_FALSE(table->restore({StatePartition(0), std::string_view("\0key", 4), "123", false}, false)) << "too long";
+}
+
+TEST(Migration, is_refused_where_it_says_nothing_or_cannot_be) {
+  EXPECT_THAT(refusal({{"sums", "int64 -> int16", {}}}, make_job(sums_of_any_size, {}).value()->states()),
+              HasSubstr("was kept as int64 -> int16"))
+      << "keys of another type";
+  EXPECT_THAT(refusal({{"sums", "text -> int16 and when it was touched", {}}},
+                      make_job(sums_of_any_size, {}).value()->states()),
+              HasSubstr("is migrated from text -> text, or text -> int16 only"))
+      << "it had a time to live";
+  const auto problem = [](void (*define)(JobBuilder&)) {
+    const auto made = make_job(JobDefinition{"job", "", define}, {});
+    return made ? std::string() : made.error().message;
+  };
+  EXPECT_THAT(problem([](JobBuilder& job) {
+                sums<int64_t>(job).migrate_from<int64_t>([](int64_t sum) { return sum; }).publish("counts");
+              }),
+              HasSubstr("state 'sums' is kept as text -> int64 now"));
+  EXPECT_THAT(problem([](JobBuilder& job) {
+                const auto twice = [](int16_t sum) { return int64_t{sum}; };
+                sums<int64_t>(job).migrate_from<int16_t>(twice).migrate_from<int16_t>(twice).publish("counts");
+              }),
+              HasSubstr("state 'sums' is migrated from text -> int16 in two ways"));
+  EXPECT_THAT(problem([](JobBuilder& job) {
+                words(job)
+                    .window(600ms)
+                    .count_by_value("recent")
+                    .migrate_from<int16_t>([](int16_t sum) { return int64_t{sum}; })
+                    .publish("counts");
+              }),
+              HasSubstr("state 'recent' keeps panes of 600 ms: int64, and migrate_from() is for running aggregations"));
+}
+
+// --- what becomes of the others --------------------------------------------------------------------------------------
 
 MILLRACE_TEST_JOB(first_version) {
   words(job).count_by_value("dropped");
