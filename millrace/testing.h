@@ -26,32 +26,38 @@
 
 namespace millrace::testing {
 
+// Of a job in a test.
 struct Options {
-  std::map<std::string, std::string> settings;
-  int32_t state_partitions = 8;
-  int64_t max_record_bytes = 1 << 20;
+  std::map<std::string, std::string> settings;  // as --set gives them
+  int32_t state_partitions = 8;                 // any number gives the same results
+  int64_t max_record_bytes = 1 << 20;           // longer records are refused
   // Records are given to the map in pieces of at most so many, as fetches would.
   size_t piece_records = 1000;
   std::chrono::microseconds batch_interval = std::chrono::milliseconds(100);
 };
 
+// A dead letter.
 struct TestLetter {
-  int32_t partition = 0;
-  Offset offset;
-  std::string reason;
+  int32_t partition = 0;  // of the log
+  Offset offset;          // in it
+  std::string reason;     // why it was refused
 };
 
+// A job, its log and what it has published.
 class TestJob {
  public:
+  // std::invalid_argument where the definition refuses its settings.
   explicit TestJob(const JobDefinition& definition, Options options = {});
 
   // Appends a record to a partition of the log.
   void push(std::string_view value, int32_t partition = 0) { push({.value = std::string(value)}, partition); }
+  // The same, of a record that has a key or a time, or no value.
   struct Input {
     std::optional<std::string> key = std::nullopt;
     std::optional<std::string> value = std::nullopt;
     int64_t timestamp_ms = 0;
   };
+  // Appends it.
   void push(Input record, int32_t partition = 0);
 
   // Takes what was pushed since the last one as a batch, runs it, and publishes. Its time is that of the one before and

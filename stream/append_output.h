@@ -34,6 +34,7 @@ struct BatchOfOutput {
   int64_t time_ms = 0;
 };
 
+// Of an output, beside its name.
 struct OutputOptions {
   // So many appenders side by side, each with an order of its own. What goes to which is decided by a pair's key, else
   // by the whole value.

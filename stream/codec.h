@@ -319,6 +319,7 @@ template <typename T>
 struct OwnedOf<std::vector<T>> {
   using type = std::vector<typename OwnedOf<T>::type>;
 };
+// The same, of a type as it is deduced.
 template <typename T>
 using Owned = typename OwnedOf<std::decay_t<T>>::type;
 

@@ -46,12 +46,14 @@ struct EventTimeOptions {
   std::chrono::milliseconds ahead = std::chrono::hours(1);
 };
 
+// Of a table of windows by event time.
 struct EventTableOptions {
   std::string name;  // of the state; none: that of the operator
   // How long tumbling and sliding windows stay in the table when they are final, by event time; none: their length, but
   // at least a minute. kForEver: mind how many windows there come to be.
   std::optional<std::chrono::milliseconds> keep;
 
+  // As `keep`: windows stay.
   static constexpr std::chrono::milliseconds kForEver = std::chrono::milliseconds::max();
 };
 
@@ -148,6 +150,7 @@ struct StampBy {
 template <typename Base, typename K, typename V>
 class EventTable : public Base {
  public:
+  // By EventWindows.
   EventTable(Base table, std::shared_ptr<internal::Graph> graph, internal::StateId state)
       : Base(std::move(table)), graph_(std::move(graph)), state_(state) {}
 
@@ -177,6 +180,7 @@ class EventTable : public Base {
 template <typename S, typename T, typename Size>
 class EventWindows {
  public:
+  // By EventStream.
   EventWindows(S stream, Size size) : stream_(std::move(stream)), size_(size) {}
 
   // Per key and window its values, merged as by Stream::reduce_by_key.
@@ -298,8 +302,10 @@ class EventWindows {
 template <typename S>
 class EventStream {
  public:
+  // What it is a stream of.
   using Value = typename internal::StampedValue<typename S::Value>::type;
 
+  // By Stream::event_time().
   explicit EventStream(S stream) : stream_(std::move(stream)) {}
 
   // These are those of Stream, and keep each value's time.

@@ -44,11 +44,13 @@ class TextOf {
   std::optional<JsonField> field_;
 };
 
+// For filter().
 inline constexpr auto kHasValue = [](const Record& record) noexcept { return record.has_value; };
 
 // Collects what a job does. Errors of the definition, and of its settings, are thrown as JobError.
 class JobBuilder {
  public:
+  // By make_job().
   explicit JobBuilder(const JobContext& context)
       : context_(context), graph_(std::make_shared<internal::Graph>(batch_interval())) {}
 
@@ -83,6 +85,7 @@ class JobBuilder {
     return records().filter(kHasValue).mapped(TextOf(std::move(field)), nullptr).called(name);
   }
 
+  // Those that were asked for so far.
   [[nodiscard]] const std::vector<JobSetting>& settings() const { return settings_; }
   // The job that was said. Throws JobError if it is none, or for a setting that it does not have.
   [[nodiscard]] std::shared_ptr<const internal::Graph> finish() const;
@@ -94,10 +97,11 @@ class JobBuilder {
   const std::shared_ptr<internal::Graph> graph_;
 };
 
+// What MILLRACE_JOB makes.
 struct JobDefinition {
-  const char* name;
-  const char* description;
-  void (*define)(JobBuilder& job);
+  const char* name;                 // of the job's type
+  const char* description;          // for people
+  void (*define)(JobBuilder& job);  // says what the job does
 };
 
 // The settings of a job, with their defaults.

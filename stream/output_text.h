@@ -19,15 +19,19 @@
 
 namespace millrace {
 
+// The texts of values, as they are shown.
 struct TextLines {
-  static constexpr const char* kName = "text";
+  static constexpr const char* kName = "text";  // as the plan of a job has it
 };
+// Values as JSON.
 struct JsonLines {
-  static constexpr const char* kName = "json";
+  static constexpr const char* kName = "json";  // as the plan of a job has it
 };
+// Values as CSV.
 struct CsvLines {
-  static constexpr const char* kName = "csv";
+  static constexpr const char* kName = "csv";  // as the plan of a job has it
 };
+// The formats that Stream::write() takes.
 inline constexpr TextLines text_lines;
 inline constexpr JsonLines json_lines;
 inline constexpr CsvLines csv_lines;

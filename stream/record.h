@@ -11,7 +11,7 @@ namespace millrace {
 
 // Its bytes live until what is done with the record is through.
 struct Record : RecordView {
-  LogPartition partition;
+  LogPartition partition;  // of the log
 };
 
 // Why a record could not be processed, for its dead letter; none: it was.

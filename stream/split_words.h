@@ -13,9 +13,10 @@ namespace millrace {
 // The words of a UTF-8 text: separated by ASCII white space and kept as they are, like Python's bytes.split(). Refuses
 // what is no valid UTF-8.
 struct SplitWords {
-  using Output = std::string_view;
-  static constexpr bool kRefusesFirst = true;
+  using Output = std::string_view;             // see emitting()
+  static constexpr bool kRefusesFirst = true;  // see Stream
 
+  // Emits each word.
   template <typename Emit>
   [[gnu::always_inline]] RecordProblem operator()(std::string_view text, Emit& emit) const
       noexcept(std::is_nothrow_invocable_v<Emit&, std::string_view>) {
@@ -25,8 +26,9 @@ struct SplitWords {
     return std::nullopt;
   }
 
-  TextSplitter splitter;
+  TextSplitter splitter;  // by what the processor can do
 };
+// For flat_map().
 inline const SplitWords split_words;
 
 }  // namespace millrace

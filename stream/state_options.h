@@ -13,13 +13,15 @@ struct StateOptions {
   // never.
   std::chrono::milliseconds time_to_live{};
 };
+// Of a join that is no join of windows.
 struct JoinOptions {
   std::string name;  // of the state; none: that of the operator
   // How long a value waits for its partners, by batch time.
   std::chrono::milliseconds time_to_live{};
 };
+// Of update_state_by_key().
 struct UpdateOptions {
-  std::string name;
+  std::string name;           // of the state; none: that of the operator
   bool only_changed = false;  // keys without new values are left alone
 };
 

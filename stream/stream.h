@@ -48,7 +48,7 @@ namespace millrace {
 template <typename T, typename In, typename Chain>
 class Stream {
  public:
-  using Value = T;
+  using Value = T;  // what it is a stream of
 
   // `operators`: those of the chain, for people.
   Stream(std::shared_ptr<internal::Graph> graph, internal::NodeId origin, Chain chain = {}, std::string operators = "")

@@ -13,6 +13,7 @@ namespace millrace {
 
 // Adds counts. At the largest int64 it stays there, which keeps it commutative and associative.
 struct SaturatingSum {
+  // Adds `from` to `into`.
   void operator()(int64_t& into, const int64_t& from) const {
     if (__builtin_add_overflow(into, from, &into)) [[unlikely]]
       into = std::numeric_limits<int64_t>::max();

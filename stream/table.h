@@ -43,6 +43,7 @@ struct SumGroups {
 template <typename K, typename V, typename Stored = V, typename F = std::identity>
 class Table {
  public:
+  // By the aggregations.
   Table(std::shared_ptr<internal::Graph> graph, internal::StateId state, F function = {},
         std::shared_ptr<const internal::AnyShow> show = nullptr)
       : graph_(std::move(graph)), state_(state), function_(std::move(function)), show_(std::move(show)) {}

@@ -16,9 +16,10 @@
 
 namespace millrace {
 
+// What becomes of a text's words.
 struct WordRules {
-  bool lower_case = true;
-  size_t min_length = 1;  // in code points, as given out
+  bool lower_case = true;  // they are given out so
+  size_t min_length = 1;   // in code points, as given out
   // Not given out; compared as given out, so that they need not be lower-cased here.
   std::vector<std::string> stop_words;
 };
@@ -63,14 +64,16 @@ class WordBreaker {
 
 }  // namespace internal
 
-// Refuses what is no valid UTF-8.
+// For flat_map(): the words of a UTF-8 text by these rules. Refuses what is no valid UTF-8.
 class UnicodeWords {
  public:
-  using Output = std::string_view;
-  static constexpr bool kRefusesFirst = true;
+  using Output = std::string_view;             // see emitting()
+  static constexpr bool kRefusesFirst = true;  // see Stream
 
+  // Of what is not given out, see WordRules.
   explicit UnicodeWords(WordRules rules = {}) : breaker_(std::move(rules)) {}
 
+  // Emits each word.
   template <typename Emit>
   RecordProblem operator()(std::string_view text,
                            Emit& emit) noexcept(std::is_nothrow_invocable_v<Emit&, std::string_view>) {

@@ -19,6 +19,7 @@
 
 namespace millrace {
 
+// A batch's time, as functions are given it.
 using BatchTime = std::chrono::sys_time<std::chrono::milliseconds>;
 
 namespace internal {

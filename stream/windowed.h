@@ -31,6 +31,7 @@ concept StateName = std::convertible_to<const T&, std::string>;
 template <typename S, typename T>
 class Windowed {
  public:
+  // By Stream::window() and each_batch().
   Windowed(S stream, internal::WindowSize size) : stream_(std::move(stream)), size_(size) {}
 
   // Per key the window's values, merged as by Stream::reduce_by_key.
