@@ -158,16 +158,19 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
   }
 
   // Query
-  void get(api::Values& answer, const std::string& name, const std::vector<std::string>& keys,
-           const int64_t at_least) override {
+  void get(api::Values& answer, const std::string& name, const std::vector<std::string>& keys, const int64_t at_least,
+           const std::string& table) override {
     require(check_get(name, keys, at_least));
-    answer = ask<api::Values>(options_.answer_timeout,
-                              [=](auto& service, auto done) { service.get(name, keys, at_least, std::move(done)); });
+    answer = ask<api::Values>(options_.answer_timeout, [=](auto& service, auto done) {
+      service.get(name, keys, at_least, table, std::move(done));
+    });
   }
-  void top(api::Values& answer, const std::string& name, const int32_t n, const int64_t at_least) override {
+  void top(api::Values& answer, const std::string& name, const int32_t n, const int64_t at_least,
+           const std::string& table) override {
     require(check_top(name, n, at_least));
-    answer = ask<api::Values>(options_.answer_timeout,
-                              [=](auto& service, auto done) { service.top(name, n, at_least, std::move(done)); });
+    answer = ask<api::Values>(options_.answer_timeout, [=](auto& service, auto done) {
+      service.top(name, n, at_least, table, std::move(done));
+    });
   }
   void dead_letters(api::DeadLetters& answer, const std::string& name, const int32_t limit,
                     const int32_t from_partition, const int64_t from_offset) override {

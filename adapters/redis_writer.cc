@@ -23,7 +23,7 @@ std::string key_of(const SinkIdentity& identity, const std::string& suffix) {
 }
 
 bool has_rank_of_all(const SinkIdentity& identity) {
-  return identity.layout.rank_all && !identity.layout.rank.empty();
+  return identity.layout.front().rank_all && !identity.layout.front().rank.empty();
 }
 
 std::string format_score(double score) {
@@ -109,9 +109,9 @@ Result<std::vector<std::string>> RedisWriter::keys_of_name(const SinkIdentity& i
     return fail(ErrorCode::kInternal, place_ + " gave an unexpected answer to HMGET");
   }
   stored_job = text_of(*(*reply)->element[0]);
-  std::vector<std::string> keys = {fence, key_of(identity, "status"), key_of(identity, identity.layout.values)};
+  std::vector<std::string> keys = {fence, key_of(identity, "status"), key_of(identity, identity.layout.front().name)};
   for (const std::string& suffix :
-       {identity.layout.rank, text_of(*(*reply)->element[1]), text_of(*(*reply)->element[2])}) {
+       {identity.layout.front().rank, text_of(*(*reply)->element[1]), text_of(*(*reply)->element[2])}) {
     const std::string key = key_of(identity, suffix);
     if (!suffix.empty() && std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
   }
@@ -148,7 +148,7 @@ Status RedisWriter::claim_once(const SinkIdentity& identity, bool take_over, boo
   if (!keys) return std::unexpected(keys.error());
   Arguments arguments(connection_.script(kClaimScript));
   arguments.keys(*keys).add(to_string(identity.job)).add(identity.incarnation.value()).add(take_over ? 1 : 0);
-  arguments.add(stored_job).add(identity.layout.values).add(identity.layout.rank);
+  arguments.add(stored_job).add(identity.layout.front().name).add(identity.layout.front().rank);
   arguments.add(has_rank_of_all(identity) ? 1 : 0);
   connection_.append(arguments.views());
   const Result<long long> code = receive_code(identity.job_name);
@@ -238,8 +238,8 @@ void RedisWriter::append_chunk(Attempt& attempt, size_t begin, size_t end, bool 
   const auto after = attempt.entries->begin() + static_cast<std::ptrdiff_t>(end);
   const auto present = std::count_if(first, after, [](const SinkEntry& entry) { return !entry.removed; });
 
-  std::vector<std::string> keys = {key_of(identity, "fence"), key_of(identity, identity.layout.values)};
-  if (rank_all) keys.push_back(key_of(identity, identity.layout.rank));
+  std::vector<std::string> keys = {key_of(identity, "fence"), key_of(identity, identity.layout.front().name)};
+  if (rank_all) keys.push_back(key_of(identity, identity.layout.front().rank));
   Arguments header(connection_.script(kPublishScript));
   header.keys(keys).add(to_string(identity.job)).add(identity.incarnation.value());
   header.add("p" + std::to_string(publication.partition.value())).add(publication.generation.value());
@@ -275,7 +275,7 @@ Result<std::vector<SinkEntry>> RedisWriter::find_leftovers(const Attempt& attemp
   }
   std::vector<SinkEntry> leftovers;
   std::unordered_set<std::string> seen;
-  const std::string values = key_of(attempt.identity, attempt.identity.layout.values);
+  const std::string values = key_of(attempt.identity, attempt.identity.layout.front().name);
   std::string cursor = "0";
   do {
     Result<RedisReply> reply =
@@ -306,7 +306,8 @@ Result<PublishOutcome> RedisWriter::end_round(const SinkIdentity& identity, cons
 
 Result<PublishOutcome> RedisWriter::end_round_once(const SinkIdentity& identity, const RoundEnd& end, bool whole_rank,
                                                    bool& rank_unknown) {
-  const bool has_rank = end.has_rank && !identity.layout.rank.empty() && !identity.layout.rank_all;
+  const auto rank = end.ranks.find(0);
+  const bool has_rank = rank != end.ranks.end() && identity.layout.front().rank_of_rounds();
   const WrittenRank& written = ranks_[identity.job];
   WrittenRank next;
   for (const int64_t part :
@@ -315,8 +316,8 @@ Result<PublishOutcome> RedisWriter::end_round_once(const SinkIdentity& identity,
   }
   std::vector<std::string> scores;
   std::vector<std::string> gone;
-  for (size_t index = 0; has_rank && index < end.rank.size(); ++index) {
-    const SinkEntry& entry = end.rank[index];
+  for (size_t index = 0; has_rank && index < rank->second.size(); ++index) {
+    const SinkEntry& entry = rank->second[index];
     next.scores[entry.key] = entry.score;
     const auto old = written.scores.find(entry.key);
     if (!whole_rank && old != written.scores.end() && old->second == entry.score) continue;
@@ -328,8 +329,8 @@ Result<PublishOutcome> RedisWriter::end_round_once(const SinkIdentity& identity,
   }
 
   std::vector<std::string> keys = {key_of(identity, "fence"), key_of(identity, "status"),
-                                   key_of(identity, identity.layout.values)};
-  if (has_rank) keys.push_back(key_of(identity, identity.layout.rank));
+                                   key_of(identity, identity.layout.front().name)};
+  if (has_rank) keys.push_back(key_of(identity, identity.layout.front().rank));
   Arguments arguments(connection_.script(kEndRoundScript));
   arguments.keys(keys).add(to_string(identity.job)).add(identity.incarnation.value()).add(end.epoch.value());
   arguments.add(end.generation.value()).add(end.batch.value());

@@ -7,7 +7,7 @@
 namespace millrace {
 
 void ResultTable::publish(const SinkIdentity& identity, Publication publication) {
-  has_rank_ = !identity.layout.rank.empty();
+  has_rank_ = !identity.layout.front().rank.empty();
   open_.push_back(std::move(publication));
 }
 
@@ -25,7 +25,7 @@ void ResultTable::end_round(RoundEnd end) {
     }
   }
   open_.clear();
-  if (end.has_rank) rank_ = std::move(end.rank);
+  if (const auto rank = end.ranks.find(0); rank != end.ranks.end()) rank_ = std::move(rank->second);
   status_ = std::move(end.status);
   if (changed_) changed_();
 }

@@ -24,6 +24,14 @@ struct ExplainArguments {
 };
 
 nlohmann::ordered_json json_of(const ExplainedJob& job) {
+  auto tables = nlohmann::ordered_json::array();
+  for (const auto& table : job.plan.tables) {
+    tables.push_back({{"name", table.name},
+                      {"form", table.form},
+                      {"rank", table.rank},
+                      {"rank_all", table.rank_all},
+                      {"rank_size", table.rank_size}});
+  }
   auto states = nlohmann::ordered_json::array();
   for (const auto& state : job.plan.states)
     states.push_back({{"name", state.name}, {"layout", state.layout}, {"of", state.of}, {"reads", state.reads}});
@@ -43,10 +51,7 @@ nlohmann::ordered_json json_of(const ExplainedJob& job) {
           {"description", job.description},
           {"settings", job.settings},
           {"plan",
-           {{"values", job.plan.values},
-            {"rank", job.plan.rank},
-            {"rank_all", job.plan.rank_all},
-            {"rank_size", job.plan.rank_size},
+           {{"tables", tables},
             {"needs_time", job.plan.needs_time},
             {"removes", job.plan.removes},
             {"levels", job.plan.levels},

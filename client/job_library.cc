@@ -164,10 +164,14 @@ Result<ExplainedJob> parse(const std::string& answer) {
     job.description = object.at("description");
     job.settings = object.at("settings").get<std::map<std::string, std::string>>();
     const auto& plan = object.at("plan");
-    job.plan.values = plan.at("values");
-    job.plan.rank = plan.at("rank");
-    job.plan.rank_all = plan.at("rank_all");
-    job.plan.rank_size = plan.at("rank_size");
+    for (const auto& said : plan.at("tables")) {
+      auto& table = job.plan.tables.emplace_back();
+      table.name = said.at("name");
+      table.form = said.at("form");
+      table.rank = said.at("rank");
+      table.rank_all = said.at("rank_all");
+      table.rank_size = said.at("rank_size");
+    }
     job.plan.needs_time = plan.at("needs_time");
     job.plan.removes = plan.at("removes");
     job.plan.levels = plan.at("levels");

@@ -28,7 +28,7 @@ struct DeadLetterArguments {
 Status get(Session& session, const GetArguments& arguments) {
   Connection connection(session);
   const auto values = connection.call<api::Values>(
-      [&](auto& services, auto& answer) { services.query.get(answer, arguments.name, arguments.words, 0); });
+      [&](auto& services, auto& answer) { services.query.get(answer, arguments.name, arguments.words, 0, ""); });
   if (!values) return std::unexpected(values.error());
   if (session.json) {
     print_json(session.output(), json_of(*values, true));
@@ -41,7 +41,7 @@ Status get(Session& session, const GetArguments& arguments) {
 Status top(Session& session, const TopArguments& arguments) {
   Connection connection(session);
   const auto values = connection.call<api::Values>(
-      [&](auto& services, auto& answer) { services.query.top(answer, arguments.name, arguments.n, 0); });
+      [&](auto& services, auto& answer) { services.query.top(answer, arguments.name, arguments.n, 0, ""); });
   if (!values) return std::unexpected(values.error());
   if (session.json) {
     print_json(session.output(), json_of(*values, false));

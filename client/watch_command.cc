@@ -75,7 +75,7 @@ Status watch(Session& session, const WatchArguments& arguments) {
   int64_t updates = 0;
   while (true) {
     const auto values = connection.call<api::Values>([&](auto& services, auto& answer) {
-      services.query.top(answer, arguments.name, arguments.n, view.at_least());
+      services.query.top(answer, arguments.name, arguments.n, view.at_least(), "");
     });
     if (values) {
       reached = true;

@@ -171,18 +171,19 @@ void ControlService::lag(std::string name, Done<api::Lag> done) {
   (*job)->lag(std::move(done));
 }
 
-void ControlService::get(std::string name, std::vector<std::string> keys, int64_t at_least, Done<api::Values> done) {
+void ControlService::get(std::string name, std::vector<std::string> keys, int64_t at_least, std::string table,
+                         Done<api::Values> done) {
   const Result<JobController*> job = find(name);
   if (!job.has_value()) return done(std::unexpected(job.error()));
-  (*job)->get(std::move(keys), BatchId(at_least), std::move(done));
+  (*job)->get(table, std::move(keys), BatchId(at_least), std::move(done));
 }
 
-void ControlService::top(std::string name, int32_t n, int64_t at_least, Done<api::Values> done) {
+void ControlService::top(std::string name, int32_t n, int64_t at_least, std::string table, Done<api::Values> done) {
   const Result<JobController*> job = find(name);
   if (!job.has_value()) return done(std::unexpected(job.error()));
   if (n < 1 || n > 1000)
     return done(fail(ErrorCode::kInvalid, "top gives 1 to 1000 entries, not " + std::to_string(n)));
-  (*job)->top(n, BatchId(at_least), std::move(done));
+  (*job)->top(table, n, BatchId(at_least), std::move(done));
 }
 
 void ControlService::dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,

@@ -33,8 +33,9 @@ class ControlService : public ApiService {
   void workers(Done<std::vector<api::WorkerSummary>> done) override;
   void lag(std::string name, Done<api::Lag> done) override;
 
-  void get(std::string name, std::vector<std::string> keys, int64_t at_least, Done<api::Values> done) override;
-  void top(std::string name, int32_t n, int64_t at_least, Done<api::Values> done) override;
+  void get(std::string name, std::vector<std::string> keys, int64_t at_least, std::string table,
+           Done<api::Values> done) override;
+  void top(std::string name, int32_t n, int64_t at_least, std::string table, Done<api::Values> done) override;
   void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                     Done<api::DeadLetters> done) override;
 

@@ -249,18 +249,7 @@ Status check_library(const std::string& library, const JobPlan& plan) {
                                          std::to_string(kMaxLibraryBytes) +
                                          " are taken: build it with optimisation, and strip it");
   }
-  std::vector<std::string> names = {plan.values};
-  if (!plan.rank.empty()) names.push_back(plan.rank);
-  for (const std::string& name : names) {
-    if (Status named = check_name("an output's name", name); !named.has_value()) return named;
-    if (name == "fence" || name == "status") {
-      return fail(ErrorCode::kInvalid, "no output can be named '" + name + "'; the sink uses that");
-    }
-  }
-  if (plan.values == plan.rank) return fail(ErrorCode::kInvalid, "a rank and a table are both named " + plan.rank);
-  if (plan.rank_size < 0 || (plan.rank_size == 0) != plan.rank.empty()) {
-    return fail(ErrorCode::kInvalid, "a rank needs a name and a size, and no rank has neither");
-  }
+  if (Status good = check_tables(plan.tables); !good.has_value()) return good;
   size_t bytes = 0;
   for (const StatePlan& state : plan.states) {
     bytes += state.name.size() + state.layout.size();

@@ -152,8 +152,11 @@ class JobController {
   // One line of what it waits for, for whoever debugs.
   [[nodiscard]] std::string internals() const;
   void lag(std::move_only_function<void(Result<api::Lag>)> done);
-  void get(std::vector<std::string> keys, BatchId at_least, std::move_only_function<void(Result<api::Values>)> done);
-  void top(int32_t n, BatchId at_least, std::move_only_function<void(Result<api::Values>)> done);
+  // `table`: empty: the first one, for top() the first one with a rank.
+  void get(const std::string& table, std::vector<std::string> keys, BatchId at_least,
+           std::move_only_function<void(Result<api::Values>)> done);
+  void top(const std::string& table, int32_t n, BatchId at_least,
+           std::move_only_function<void(Result<api::Values>)> done);
 
  private:
   struct StatePartitionStatus {
@@ -256,7 +259,9 @@ class JobController {
   void save_record(std::move_only_function<void(Status)> done);
   void send(ProcessId to, wire::Body body, BatchId batch = BatchId(0));
   void send_to_assigned(const wire::Body& body, BatchId batch = BatchId(0));
-  [[nodiscard]] api::Values values_of(const QueryRouter::Answer& answer) const;
+  [[nodiscard]] api::Values values_of(size_t table, const QueryRouter::Answer& answer) const;
+  [[nodiscard]] Result<size_t> find_table(const std::string& name, bool ranked) const;
+  QueryRouter::Done answer_by(size_t table, std::move_only_function<void(Result<api::Values>)> done);
   [[nodiscard]] Member* find_member(ProcessId process);
 
   // Constant after construction.

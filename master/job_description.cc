@@ -180,9 +180,10 @@ void JobController::lag(std::move_only_function<void(Result<api::Lag>)> done) {
   }));
 }
 
-api::Values JobController::values_of(const QueryRouter::Answer& answer) const {
+api::Values JobController::values_of(size_t table, const QueryRouter::Answer& answer) const {
   api::Values values;
   values.as_of = as_of(answer.batch);
+  values.table = layout_[table].name;
   for (const wire::QueryEntry& entry : answer.entries) {
     api::Value value;
     value.key = entry.key;
@@ -193,28 +194,45 @@ api::Values JobController::values_of(const QueryRouter::Answer& answer) const {
   return values;
 }
 
-void JobController::get(std::vector<std::string> keys, BatchId at_least,
-                        std::move_only_function<void(Result<api::Values>)> done) {
+// The number of the table that a query is about.
+Result<size_t> JobController::find_table(const std::string& name, bool ranked) const {
   if (!needs_executors() && phase_ != Phase::kLoading) {
-    return done(fail(ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it"));
+    return fail(ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it");
   }
-  queries_.get(std::move(keys), at_least, lifetime_.guard([this, done = std::move(done)](auto answer) mutable {
-    if (!answer.has_value()) return done(std::unexpected(answer.error()));
-    done(values_of(*answer));
-  }));
+  std::string names;
+  for (size_t table = 0; table < layout_.size(); ++table) {
+    const TablePlan& plan = layout_[table];
+    names += (names.empty() ? "" : ", ") + plan.name;
+    if (name.empty() ? ranked && plan.rank.empty() : name != plan.name) continue;
+    if (ranked && plan.rank.empty()) {
+      return fail(ErrorCode::kInvalid, "table '" + name + "' of job '" + record_.spec.name + "' has no rank");
+    }
+    return table;
+  }
+  if (name.empty()) return fail(ErrorCode::kInvalid, "jobs of type " + record_.spec.type + " have no rank");
+  return fail(ErrorCode::kNotFound,
+              "job '" + record_.spec.name + "' has no table '" + name + "'; it publishes " + names);
 }
 
-void JobController::top(int32_t n, BatchId at_least, std::move_only_function<void(Result<api::Values>)> done) {
-  if (!needs_executors() && phase_ != Phase::kLoading) {
-    return done(fail(ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it"));
-  }
-  if (layout_.rank.empty()) {
-    return done(fail(ErrorCode::kInvalid, "jobs of type " + record_.spec.type + " have no rank"));
-  }
-  queries_.top(n, at_least, lifetime_.guard([this, done = std::move(done)](auto answer) mutable {
+void JobController::get(const std::string& table, std::vector<std::string> keys, BatchId at_least,
+                        std::move_only_function<void(Result<api::Values>)> done) {
+  const Result<size_t> number = find_table(table, false);
+  if (!number.has_value()) return done(std::unexpected(number.error()));
+  queries_.get(*number, std::move(keys), at_least, answer_by(*number, std::move(done)));
+}
+
+void JobController::top(const std::string& table, int32_t n, BatchId at_least,
+                        std::move_only_function<void(Result<api::Values>)> done) {
+  const Result<size_t> number = find_table(table, true);
+  if (!number.has_value()) return done(std::unexpected(number.error()));
+  queries_.top(*number, n, at_least, answer_by(*number, std::move(done)));
+}
+
+QueryRouter::Done JobController::answer_by(size_t table, std::move_only_function<void(Result<api::Values>)> done) {
+  return lifetime_.guard([this, table, done = std::move(done)](auto answer) mutable {
     if (!answer.has_value()) return done(std::unexpected(answer.error()));
-    done(values_of(*answer));
-  }));
+    done(values_of(table, *answer));
+  });
 }
 
 }  // namespace millrace

@@ -6,11 +6,6 @@
 #include "common/base/check.h"
 
 namespace millrace {
-namespace {}  // namespace
-
-SinkLayout layout_of(const JobPlan& plan) {
-  return {plan.values, plan.rank, plan.rank_all};
-}
 
 JobContext context_of(const wire::JobSpec& spec) {
   JobContext context;
@@ -107,7 +102,7 @@ Result<JobPlan> Master::plan_of_job(const wire::JobSpec& spec) const {
 Status Master::make_parts(const wire::JobSpec& spec, JobController::Deps& deps) {
   Result<JobPlan> plan = plan_of_job(spec);
   if (!plan.has_value()) return std::unexpected(plan.error());
-  deps.layout = layout_of(*plan);
+  deps.layout = std::move(plan->tables);
   auto sink = deps_.make_sink(spec);
   if (!sink.has_value()) return std::unexpected(sink.error());
   deps.sink = std::move(*sink);

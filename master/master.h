@@ -33,7 +33,6 @@
 
 namespace millrace {
 
-SinkLayout layout_of(const JobPlan& plan);
 // What a job's code is given of how it was submitted.
 JobContext context_of(const wire::JobSpec& spec);
 

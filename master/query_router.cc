@@ -10,8 +10,9 @@ namespace millrace {
 QueryRouter::QueryRouter(TaskLoop& loop, const Clock& clock, Hooks hooks)
     : loop_(loop), clock_(clock), hooks_(std::move(hooks)) {}
 
-void QueryRouter::get(std::vector<std::string> keys, BatchId at_least, Done done) {
+void QueryRouter::get(size_t table, std::vector<std::string> keys, BatchId at_least, Done done) {
   Pending pending;
+  pending.table = table;
   pending.keys = std::move(keys);
   pending.at_least = at_least;
   pending.done = std::move(done);
@@ -22,8 +23,9 @@ void QueryRouter::get(std::vector<std::string> keys, BatchId at_least, Done done
   add(std::move(pending));
 }
 
-void QueryRouter::top(int32_t n, BatchId at_least, Done done) {
+void QueryRouter::top(size_t table, int32_t n, BatchId at_least, Done done) {
   Pending pending;
+  pending.table = table;
   pending.top = n;
   pending.at_least = at_least;
   pending.done = std::move(done);
@@ -69,6 +71,7 @@ void QueryRouter::ask(int64_t id, Pending& pending) {
     query.id = next_id_++;
     query.at = pending.at.value();
     query.top = pending.top;
+    query.table = static_cast<int32_t>(pending.table);
     for (size_t index : indices) query.keys.push_back(pending.keys[index]);
     parts_[query.id] = id;
     pending.parts[query.id] = std::move(indices);
@@ -90,8 +93,9 @@ void QueryRouter::on_reply(ProcessId, const wire::QueryReply& reply) {
     return;
   }
   if (pending.top > 0) {
-    if (reply.problem.empty() && BatchId(reply.batch) >= std::max(pending.at_least, last_rank_)) {
-      last_rank_ = BatchId(reply.batch);
+    BatchId& last = last_rank_[pending.table];
+    if (reply.problem.empty() && BatchId(reply.batch) >= std::max(pending.at_least, last)) {
+      last = BatchId(reply.batch);
       finish(id, Answer{BatchId(reply.batch), reply.entries});
     } else {
       pending.asked = false;  // the sweep asks again

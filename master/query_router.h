@@ -38,9 +38,9 @@ class QueryRouter {
   QueryRouter(TaskLoop& loop, const Clock& clock, Hooks hooks);
 
   // Values of keys as of the applied batch, not before `at_least`.
-  void get(std::vector<std::string> keys, BatchId at_least, Done done);
+  void get(size_t table, std::vector<std::string> keys, BatchId at_least, Done done);
   // The first n of the newest rank, not of a batch before `at_least` or before the last one answered.
-  void top(int32_t n, BatchId at_least, Done done);
+  void top(size_t table, int32_t n, BatchId at_least, Done done);
 
   void on_reply(ProcessId from, const wire::QueryReply& reply);
   // The applied batch rose.
@@ -52,6 +52,7 @@ class QueryRouter {
 
  private:
   struct Pending {
+    size_t table = 0;               // of the job's plan
     std::vector<std::string> keys;  // empty: a rank
     int32_t top = 0;
     BatchId at_least;
@@ -80,7 +81,7 @@ class QueryRouter {
   std::map<int64_t, Pending> pending_;
   std::map<int64_t, int64_t> parts_;  // sub-query id -> query id
   int64_t next_id_ = 1;
-  BatchId last_rank_;  // of the answers given
+  std::map<size_t, BatchId> last_rank_;  // of the answers given, by table
   bool sweeping_ = false;
   Lifetime lifetime_;
 };

@@ -26,7 +26,7 @@ struct ControlService::Submission {
 
   [[nodiscard]] JobId id() const { return job_of(record.job); }
   [[nodiscard]] SinkIdentity sink_identity() const {
-    return {record.spec.name, id(), Incarnation(record.incarnation), layout_of(plan_from(record.spec.plan))};
+    return {record.spec.name, id(), Incarnation(record.incarnation), plan_from(record.spec.plan).tables};
   }
 };
 

@@ -33,12 +33,6 @@ void check_window(const WindowSize& window, int64_t interval_ms) {
   }
 }
 
-// The sink keeps its own notes beside a job's outputs.
-void check_output(const std::string& name) {
-  if (name.empty()) throw JobError("an output has no name; give publish() and rank() one");
-  if (name == "fence" || name == "status") throw JobError("no output can be named '" + name + "'; the sink uses that");
-}
-
 }  // namespace
 
 std::unexpected<Error> threw(const std::string& where, const std::string& what) {
@@ -134,24 +128,33 @@ const Migration* Graph::migration_of(StateId state, const std::string& layout) c
 }
 
 void Graph::publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show) {
-  if (published_) throw JobError("the job publishes two tables, which is not possible yet; publish one of them");
-  check_output(name);
-  published_ = state;
-  layout_.values = std::move(name);
-  show_ = std::move(show);
+  if (!tables_.empty() && tables_.front().state != state) {
+    throw JobError("the job publishes two tables, which is not possible yet; publish one of them");
+  }
+  for (const PublishedTable& table : tables_) {
+    if (table.state != state) continue;
+    throw JobError("the table is published twice, as '" + table.plan.name + "' and '" + name + "'; keep one of them");
+  }
+  tables_.push_back({{.name = std::move(name), .rank = {}}, state, std::move(show)});
 }
 
 void Graph::rank(StateId state, std::string name, size_t size, bool all, const AnyShow* show) {
-  if (published_ != state || show_.get() != show)
+  const auto table = std::ranges::find(tables_, state, &PublishedTable::state);
+  if (table == tables_.end() || table->show.get() != show)
     throw JobError("rank '" + name +
                    "' is of a table that is not published; publish what is ranked, after the same map_values()");
-  if (rank_size_ != 0) throw JobError("the table has two ranks, '" + layout_.rank + "' and '" + name + "'; keep one");
+  TablePlan& plan = table->plan;
+  if (!plan.rank.empty()) throw JobError("the table has two ranks, '" + plan.rank + "' and '" + name + "'; keep one");
   if (size == 0) throw JobError("rank '" + name + "' must hold at least one key");
-  check_output(name);
-  if (name == layout_.values) throw JobError("a rank and a table are both named '" + name + "'; rename one of them");
-  layout_.rank = std::move(name);
-  layout_.rank_all = all;
-  rank_size_ = size;
+  plan.rank = std::move(name);
+  plan.rank_all = all;
+  plan.rank_size = static_cast<int64_t>(size);
+}
+
+std::vector<TablePlan> Graph::tables() const {
+  std::vector<TablePlan> plans;
+  for (const PublishedTable& table : tables_) plans.push_back(table.plan);
+  return plans;
 }
 
 void Graph::add_output(OutputPlan plan, std::function<std::unique_ptr<BatchFunction>()> make_function) {
@@ -254,15 +257,15 @@ int64_t Graph::keep_windows(const EventWindowSize& size, const std::optional<std
 }
 
 void Graph::finish(const JobContext& context) {
-  if (!published_) {
+  if (tables_.empty()) {
     if (outputs_.empty()) {
       throw JobError(
           "the job publishes and writes nothing; end a table with publish(\"NAME\"), or a stream with write()");
     }
     // It has no keys, and so nothing to show; rounds and the status go on as for every job.
-    published_ = outputs_.front().state;
-    layout_.values = outputs_.front().plan.name;
+    tables_.push_back({{.name = outputs_.front().plan.name, .rank = {}}, outputs_.front().state, nullptr});
   }
+  if (Status good = check_tables(tables()); !good) throw JobError(good.error().message);
   for (const OutputEnd& output : outputs_) {
     if (output.plan.parts <= context.state_partitions) continue;
     throw JobError("output '" + output.plan.name + "' has " + std::to_string(output.plan.parts) +
@@ -315,11 +318,13 @@ std::unique_ptr<MapInstance> Graph::make_level(int32_t level, int32_t state_part
 std::vector<std::unique_ptr<StateTable>> Graph::make_states() const {
   std::vector<std::unique_ptr<StateTable>> states;
   for (StateId state = 0; state < states_.size(); ++state) {
-    states.push_back(states_[state].make(state == published_ ? rank_size_ : 0));
-    if (state != published_ || show_ == nullptr) continue;
+    const auto published = std::ranges::find(tables_, state, &PublishedTable::state);
+    const int64_t rank_size = published == tables_.end() ? 0 : published->plan.rank_size;
+    states.push_back(states_[state].make(static_cast<size_t>(rank_size)));
+    if (published == tables_.end() || published->show == nullptr) continue;
     auto* table = dynamic_cast<ShowsMapped*>(states.back().get());
     CHECK(table != nullptr) << "a table whose values are mapped knows how to show them";
-    table->show_by(show_);
+    table->show_by(published->show);
   }
   return states;
 }

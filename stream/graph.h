@@ -94,11 +94,11 @@ class Graph {
   // Throws JobError where the graph is no job, or none for this context. To be called once, when all is said.
   void finish(const JobContext& context);
 
-  [[nodiscard]] const SinkLayout& layout() const { return layout_; }
-  [[nodiscard]] size_t rank_size() const { return rank_size_; }
+  [[nodiscard]] std::vector<TablePlan> tables() const;
   [[nodiscard]] bool needs_time() const { return needs_time_; }
   [[nodiscard]] bool removes_keys() const { return removes_keys_; }
-  [[nodiscard]] StateId published() const { return *published_; }
+  // Of tables().
+  [[nodiscard]] StateId state_of_table(size_t table) const { return tables_[table].state; }
   [[nodiscard]] const std::optional<EventTimePlan>& event_time() const { return event_time_; }
   // Shuffles that stand one behind the other.
   [[nodiscard]] int32_t levels() const;
@@ -143,6 +143,11 @@ class Graph {
     std::vector<Migration> migrations = {};
   };
 
+  struct PublishedTable {
+    TablePlan plan;
+    StateId state;
+    std::shared_ptr<const AnyShow> show;  // none: the values as they are
+  };
   struct OutputEnd {
     OutputPlan plan;
     StateId state;
@@ -163,10 +168,7 @@ class Graph {
   bool direct_ = true;
   std::vector<State> states_;
   std::vector<OutputEnd> outputs_;
-  SinkLayout layout_;
-  std::optional<StateId> published_;
-  std::shared_ptr<const AnyShow> show_;  // of the published one
-  size_t rank_size_ = 0;
+  std::vector<PublishedTable> tables_;  // of states that differ
   bool needs_time_ = false;
   bool removes_keys_ = false;
   std::optional<EventTimePlan> event_time_;
@@ -179,8 +181,7 @@ class GraphJob final : public Job {
         state_partitions_(context.state_partitions),
         max_record_bytes_(context.max_record_bytes) {}
 
-  [[nodiscard]] SinkLayout layout() const override { return graph_->layout(); }
-  [[nodiscard]] size_t rank_size() const override { return graph_->rank_size(); }
+  [[nodiscard]] std::vector<TablePlan> tables() const override { return graph_->tables(); }
   [[nodiscard]] bool needs_time() const override { return graph_->needs_time(); }
   [[nodiscard]] bool removes_keys() const override { return graph_->removes_keys(); }
   [[nodiscard]] int32_t levels() const override { return graph_->levels(); }

@@ -55,7 +55,9 @@ class Graph::Shaper {
       for (const std::string& former : plans[state].reads) part.facts.push_back("migrates " + former);
       state_parts_[state] = add(std::move(part));
     }
-    if (state_parts_.contains(graph_.published())) add(published());
+    for (const PublishedTable& table : graph_.tables_) {
+      if (state_parts_.contains(table.state)) add(part_of(table));
+    }
     return std::move(shape_);
   }
 
@@ -112,17 +114,17 @@ class Graph::Shaper {
     return part;
   }
 
-  [[nodiscard]] JobPart published() const {
-    const StateId state = graph_.published();
+  [[nodiscard]] JobPart part_of(const PublishedTable& table) const {
+    const TablePlan& plan = table.plan;
     JobPart part{.kind = JobPart::Kind::kTable,
-                 .name = graph_.layout().values,
+                 .name = plan.name,
                  .facts = {},
-                 .stage = graph_.level_of_state(state),
-                 .from = {state_parts_.at(state)}};
+                 .stage = graph_.level_of_state(table.state),
+                 .from = {state_parts_.at(table.state)}};
     if (graph_.removes_keys()) part.facts.emplace_back("keys may go");
-    if (graph_.rank_size() != 0) {
-      part.facts.push_back("rank " + graph_.layout().rank + ": the highest " + std::to_string(graph_.rank_size()) +
-                           (graph_.layout().rank_all ? "; the sink's holds every key" : ""));
+    if (!plan.rank.empty()) {
+      part.facts.push_back("rank " + plan.rank + ": the highest " + std::to_string(plan.rank_size) +
+                           (plan.rank_all ? "; the sink's holds every key" : ""));
     }
     return part;
   }

@@ -37,6 +37,9 @@ class GraphStateTable final : public StateTable {
     for (size_t output = 0; output < graph_->outputs().size(); ++output) {
       outputs_.push_back(static_cast<AppendTable*>(states_[graph_->state_of_output(output)].get()));
     }
+    for (size_t table = 0; table < graph_->tables().size(); ++table) {
+      published_.push_back(states_[graph_->state_of_table(table)].get());
+    }
   }
 
   Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
@@ -78,8 +81,12 @@ class GraphStateTable final : public StateTable {
     return false;
   }
 
+  [[nodiscard]] StateTable& published(size_t table) override {
+    CHECK_LT(table, published_.size()) << "the job publishes fewer tables";
+    return *published_[table];
+  }
   [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
-    return published().read(key, at);
+    return published_.front()->read(key, at);
   }
   void forget_undo(BatchId applied) override {
     for (const auto& state : states_) state->forget_undo(applied);
@@ -136,7 +143,8 @@ class GraphStateTable final : public StateTable {
       inner.removed = !migrated;
       inner.value = migrated ? std::string_view(*migrated) : std::string_view();
     }
-    return states_[*former.is]->restore(inner, unpublished && *former.is == graph_->published());
+    StateTable* const table = states_[*former.is].get();
+    return table->restore(inner, unpublished && std::ranges::find(published_, table) != published_.end());
   }
   void finish_restore(int64_t tick_ms) override {
     restored_ = guarded("restore", [&]() -> Status {
@@ -145,12 +153,25 @@ class GraphStateTable final : public StateTable {
     });
   }
 
-  [[nodiscard]] bool must_publish_all() const override { return published().must_publish_all(); }
-  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override { return published().take_unpublished(all); }
-  void settle_publication(bool done) override { published().settle_publication(done); }
-  [[nodiscard]] std::vector<SinkEntry> top(size_t n) override { return published().top(n); }
+  [[nodiscard]] bool must_publish_all() const override {
+    return std::ranges::any_of(published_, [](const StateTable* table) { return table->must_publish_all(); });
+  }
+  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override {
+    std::vector<SinkEntry> entries = published_.front()->take_unpublished(all);
+    for (size_t table = 1; table < published_.size(); ++table) {
+      for (SinkEntry& entry : published_[table]->take_unpublished(all)) {
+        entry.table = table;
+        entries.push_back(std::move(entry));
+      }
+    }
+    return entries;
+  }
+  void settle_publication(bool done) override {
+    for (StateTable* table : published_) table->settle_publication(done);
+  }
+  [[nodiscard]] std::vector<SinkEntry> top(size_t n) override { return published_.front()->top(n); }
   [[nodiscard]] std::vector<SinkEntry> top_above(size_t n, double at_least) override {
-    return published().top_above(n, at_least);
+    return published_.front()->top_above(n, at_least);
   }
 
   [[nodiscard]] int64_t keys() const override {
@@ -170,8 +191,6 @@ class GraphStateTable final : public StateTable {
     std::optional<StateId> is;
     const Migration* migration = nullptr;  // of the graph; none: it is the same
   };
-
-  [[nodiscard]] StateTable& published() const { return *states_[graph_->published()]; }
 
   Status migrate(StateId state, const Migration& migration, const StateRun::Entry& entry,
                  std::optional<std::string>& migrated) const {
@@ -215,7 +234,8 @@ class GraphStateTable final : public StateTable {
 
   const std::shared_ptr<const Graph> graph_;
   const std::vector<std::unique_ptr<StateTable>> states_;
-  std::vector<AppendTable*> outputs_;  // of states_
+  std::vector<StateTable*> published_;  // of states_, by table
+  std::vector<AppendTable*> outputs_;   // of states_
   std::vector<std::unique_ptr<MapInstance>>
       levels_;                   // the nodes of level 1 and up, but for the last one, which has none
   std::vector<Former> numbers_;  // by those in the checkpoint; none at all: they are the same

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/check.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/model/hash.h"
@@ -125,6 +126,13 @@ class StateTable {
   // The newest apply() changed something: what is read, published or kept in a checkpoint.
   [[nodiscard]] virtual bool changed() const = 0;
 
+  // A published table, by its number in Job::tables(): what read(), top() and top_above() are asked of. This itself
+  // answers for the first one.
+  [[nodiscard]] virtual StateTable& published(size_t table) {
+    CHECK_EQ(table, 0U) << "there is one table here";
+    return *this;
+  }
+
   // The value of `key` as text, as of batch `at`: any from the last one passed to forget_undo() to the newest.
   [[nodiscard]] virtual std::optional<std::string> read(std::string_view key, BatchId at) const = 0;
   // The whole job has applied `applied`: older values will not be asked for.
@@ -150,12 +158,12 @@ class StateTable {
 
   // It no longer knows which removed keys the sink may hold still: the next publication has to be of all keys.
   [[nodiscard]] virtual bool must_publish_all() const { return false; }
-  // The keys that changed since the last publication (or all keys), as the sink shows them. Until
-  // settle_publication() is called they are remembered; at most one is open.
+  // The keys of all published tables that changed since the last publication (or all keys), as the sink shows them,
+  // ascending by table. Until settle_publication() is called they are remembered; at most one is open.
   [[nodiscard]] virtual std::vector<SinkEntry> take_unpublished(bool all) = 0;
   // Forgets the open publication (the sink holds it), or takes its keys back. Without an open one: nothing.
   virtual void settle_publication(bool done) = 0;
-  // The n highest by (score descending, key ascending as bytes), as of now. For a job without a rank: empty.
+  // The n highest by (score descending, key ascending as bytes), as of now. For a table without a rank: empty.
   [[nodiscard]] virtual std::vector<SinkEntry> top(size_t n) = 0;
   // Those of top(n) with a score of at least `at_least`: for one who merges tables and has n of that score already.
   [[nodiscard]] virtual std::vector<SinkEntry> top_above(size_t n, double at_least) = 0;
@@ -185,11 +193,11 @@ struct JobType {
 class Job {
  public:
   virtual ~Job() = default;
-  [[nodiscard]] virtual SinkLayout layout() const = 0;
-  [[nodiscard]] virtual size_t rank_size() const = 0;  // 0: no rank
+  // That it publishes, at least one.
+  [[nodiscard]] virtual std::vector<TablePlan> tables() const = 0;
   // True if its states change with batch time alone: each tick is a batch then, at a multiple of the batch interval.
   [[nodiscard]] virtual bool needs_time() const = 0;
-  // True if keys of the published table may go.
+  // True if keys of a published table may go.
   [[nodiscard]] virtual bool removes_keys() const = 0;
   // Shuffles that stand one behind the other in a batch, at least 1.
   [[nodiscard]] virtual int32_t levels() const { return 1; }
@@ -207,10 +215,8 @@ class Job {
 };
 
 inline JobPlan plan_of(const Job& job) {
-  const SinkLayout layout = job.layout();
-  return {layout.values,    layout.rank,        layout.rank_all, static_cast<int64_t>(job.rank_size()),
-          job.needs_time(), job.removes_keys(), job.levels(),    job.states(),
-          job.outputs(),    job.event_time()};
+  return {job.tables(), job.needs_time(), job.removes_keys(), job.levels(),
+          job.states(), job.outputs(),    job.event_time()};
 }
 
 // What every job is given besides its own settings.

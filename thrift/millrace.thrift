@@ -36,9 +36,18 @@ struct OutputPlan {
   3: i32 parts = 1                  // each in an order of its own
 }
 
+// A table that a job publishes: {JOB}:NAME and {JOB}:RANK in Redis.
+struct TablePlan {
+  1: string name
+  2: i8 form = 0                    // how Redis holds it; 0: a hash
+  3: string rank                    // empty: none
+  4: bool rank_all = false          // the rank in Redis holds every key
+  5: i64 rank_size = 0
+}
+
 // What the master has to know of a job whose code it never runs.
 struct JobPlan {
-  1: string values                  // names of the outputs: {NAME}:VALUES and {NAME}:RANK in Redis
+  1: string values                  // 1 to 4: of a client that knows of one table only; others say `tables`
   2: string rank                    // empty: none
   3: bool rank_all = false
   4: i64 rank_size = 0
@@ -49,6 +58,7 @@ struct JobPlan {
   9: list<OutputPlan> outputs
   10: i64 event_delay_ms = -1        // of its event time; negative: it has none
   11: i64 event_idle_ms
+  12: list<TablePlan> tables
 }
 
 struct SubmitRequest {
@@ -219,15 +229,17 @@ service Control {
 }
 
 struct Value { 1: string key, 2: string text, 3: bool found }
-struct Values { 1: AsOf as_of, 2: list<Value> values }
+struct Values { 1: AsOf as_of, 2: list<Value> values, 3: string table }
 struct DeadLetter { 1: string topic, 2: i32 partition, 3: i64 offset, 4: string reason, 5: i64 timestamp_ms }
 struct DeadLetters { 1: i64 total, 2: list<DeadLetter> letters }
 
+// `table`: of those that the job publishes; empty: the first one, for `top` the first one with a rank. NOT_FOUND lists
+// them.
 service Query {
   // As of the job's applied batch, not before `at_least` (0: any) of the present incarnation; waits for it up to 10 s.
-  Values get(1: string name, 2: list<binary> keys, 3: i64 at_least) throws (1: Failure failure)
+  Values get(1: string name, 2: list<binary> keys, 3: i64 at_least, 4: string table) throws (1: Failure failure)
   // The highest n (1 to 1,000) of the newest rank, as of the batch in the answer.
-  Values top(1: string name, 2: i32 n, 3: i64 at_least) throws (1: Failure failure)
+  Values top(1: string name, 2: i32 n, 3: i64 at_least, 4: string table) throws (1: Failure failure)
   // The oldest kept, from the given partition and offset on.
   DeadLetters dead_letters(1: string name, 2: i32 limit, 3: i32 from_partition, 4: i64 from_offset) throws (1: Failure failure)
 }

@@ -97,8 +97,15 @@ struct OutputPlan {      // as common/model/job_plan.h has it
   2: string format
   3: i32 parts = 1
 }
+struct TablePlan {       // as common/model/job_plan.h has it
+  1: string name
+  2: i8 form = 0         // TableForm
+  3: string rank         // empty: none
+  4: bool rank_all = false
+  5: i64 rank_size = 0
+}
 struct JobPlan {         // what the engine has to know of a job's code without running it
-  1: string values               // names of the outputs, as SinkLayout has them
+  1: string values               // 1 to 4: the one table of a plan that was stored before there were `tables`
   2: string rank
   3: bool rank_all
   4: i64 rank_size
@@ -109,6 +116,7 @@ struct JobPlan {         // what the engine has to know of a job's code without 
   9: list<OutputPlan> outputs     // what is appended
   10: i64 event_delay_ms = -1    // of its event time; negative: it has none
   11: i64 event_idle_ms
+  12: list<TablePlan> tables     // that it publishes
 }
 struct JobSpec {         // what an executor has to know of its job; also the registry's stored form
   1: string name
@@ -250,6 +258,7 @@ struct Query {
   2: list<string> keys   // of state partitions that the receiver owns
   3: i64 at              // batch to answer as of; it waits for it
   4: i32 top             // > 0: instead of keys, the first n of the newest rank
+  5: i32 table           // number in the job's plan
 }
 struct QueryEntry { 1: string key, 2: string text, 3: bool found }
 struct QueryReply {
@@ -269,6 +278,7 @@ struct RankEntry { 1: string key, 2: string text, 3: double score }
 struct RankCandidates {  // header.batch; many bytes of them are a stored record in the bulk frame, and none here
   1: list<i32> partitions
   2: list<RankEntry> entries
+  3: i32 table           // number in the job's plan
 }
 
 union Body {

@@ -161,7 +161,7 @@ Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec, 
   context.batch_interval_us = spec.batch_interval_us;
   Result<std::shared_ptr<const Job>> job = make_job(spec.type, context);
   if (!job) return std::unexpected(job.error());
-  if (!spec.plan.values.empty() && plan_of(**job) != plan_from(spec.plan)) {
+  if (!plan_from(spec.plan).tables.empty() && plan_of(**job) != plan_from(spec.plan)) {
     const std::string remedy = spec.library.empty() ? "run the same version everywhere"
                                                     : "its library was changed meanwhile: kill it and submit it again";
     return fail(ErrorCode::kInvalid,

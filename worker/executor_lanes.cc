@@ -15,8 +15,9 @@ void Executor::make_work(Incarnation incarnation, const wire::JobSpec& spec, std
   Work& work = *work_;
   work.spec = spec;
   work.job = std::move(job);
-  work.layout = work.job->layout();
-  work.rank = RankBook(work.job->rank_size(), spec.state_partitions);
+  work.layout = work.job->tables();
+  work.rank_gathers.resize(work.layout.size());
+  for (const TablePlan& table : work.layout) work.ranks.emplace_back(table.rank_size, spec.state_partitions);
 
   std::vector<LaneSeams> seams;
   for (size_t lane = 0; lane < options_.lanes; ++lane) seams.push_back(deps_.lane_seams(lane));
@@ -72,7 +73,7 @@ void Executor::make_work(Incarnation incarnation, const wire::JobSpec& spec, std
                       .trouble = [this](const std::string& what) { reports_.trouble("restore", what); }});
 
   work.queries = std::make_unique<QueryBoard>(
-      deps_.loop, spec.state_partitions, work.rank,
+      deps_.loop, spec.state_partitions, work.ranks,
       QueryBoard::Hooks{
           .reply =
               [this](const wire::QueryReply& reply) {
@@ -178,12 +179,19 @@ void Executor::on_round_ended(BatchId round, bool lost, bool fenced) {
 
 void Executor::on_rank(Stamp stamp, RankShare share) {
   if (router_.is_void(stamp, share.batch)) return;
-  auto merged = work_->rank_gather.add(std::move(share), owned_partitions_, work_->job->rank_size());
+  const size_t table = share.table;
+  const auto size = static_cast<size_t>(work_->layout[table].rank_size);
+  auto merged = work_->rank_gathers[table].add(std::move(share), owned_partitions_, size);
   if (merged) router_.route(*merged);
 }
 
 void Executor::on_rank_candidates(RankShare share) {
-  if (work_->rank.add(std::move(share))) work_->queries->on_rank();
+  if (share.table >= work_->ranks.size()) {
+    LOG(ERROR) << "rank candidates of table " << share.table << " are dropped: the job has no such table";
+    return;
+  }
+  RankBook& rank = work_->ranks[share.table];
+  if (rank.add(std::move(share))) work_->queries->on_rank();
   try_end_round();
 }
 

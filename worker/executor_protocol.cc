@@ -85,8 +85,8 @@ void Executor::on_assign(const wire::Header& head, const wire::Assign& assign) {
   assign_lanes(assign, stamp, new_epoch);
   for (Restorer::Gained& entry : gained) entry.lane = work_->lanes->lane_of(entry.state.partition);
   if (new_epoch) {
-    work_->rank_gather.forget_beyond(BatchId(assign.durable));
-    work_->rank.forget_beyond(BatchId(assign.durable));
+    for (RankGather& gather : work_->rank_gathers) gather.forget_beyond(BatchId(assign.durable));
+    for (RankBook& rank : work_->ranks) rank.forget_beyond(BatchId(assign.durable));
   }
   round_end_.reset();
   work_->appender->assign(owned_states_);
@@ -185,7 +185,9 @@ void Executor::repeat_restore_failures() {
 
 void Executor::on_run_batch(BatchId batch, const wire::RunBatch& run) {
   const PlanPointer plan = plan_of(*work_->job, batch, run);
-  if (plan->publish && !plan->replay) work_->rank.expect_round(batch);
+  if (plan->publish && !plan->replay) {
+    for (RankBook& rank : work_->ranks) rank.expect_round(batch);
+  }
   work_->lanes->call_all([plan](Lane& lane) { lane.run(plan); });
   if (plan->replay) return;
   std::vector<MapRequest> requests;
@@ -231,11 +233,11 @@ void Executor::try_end_round() {
   round.epoch = router_.stamp().epoch;
   round.batch = batch;
   round.status = told.status;
-  if (work_->job->rank_size() > 0 && !work_->layout.rank_all) {
-    const RankShare* rank = work_->rank.of(batch);
+  for (size_t table = 0; table < work_->layout.size(); ++table) {
+    if (!work_->layout[table].rank_of_rounds()) continue;
+    const RankShare* rank = work_->ranks[table].of(batch);
     if (rank == nullptr) return;  // its last candidates are on their way
-    round.has_rank = true;
-    round.rank = rank->entries;
+    round.ranks[table] = rank->entries;
   }
   round_end_.reset();
   work_->publisher->end_round(std::move(round));

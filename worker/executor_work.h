@@ -9,8 +9,8 @@ struct Executor::Work {
   wire::JobSpec spec;
   std::shared_ptr<const Job> job;
   SinkLayout layout;
-  RankGather rank_gather;  // of this executor's lanes
-  RankBook rank;           // of the job, if this is the rank's owner
+  std::vector<RankGather> rank_gathers;  // of this executor's lanes, by table
+  std::vector<RankBook> ranks;           // of the job, by table, if this is the ranks' owner
   std::unique_ptr<LaneGroup> lanes;
   std::unique_ptr<Publisher> publisher;
   std::unique_ptr<Appender> appender;

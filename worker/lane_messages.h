@@ -116,6 +116,7 @@ struct LaneQuery {
   };
   uint64_t id = 0;
   BatchId at;
+  size_t table = 0;  // of the job's plan
   std::vector<Key> keys;
 };
 
@@ -178,6 +179,7 @@ struct RankShare {
   BatchId batch;
   std::vector<StatePartition> partitions;  // covered by the entries
   std::vector<SinkEntry> entries;          // highest first
+  size_t table = 0;                        // of the job's plan
 };
 
 struct FrozenShare {

@@ -43,7 +43,7 @@ void LaneReducer::enter_epoch(BatchId durable) {
     slot.is_void = slot.is_void || slot.queue.taken() > durable;
   }
   inbox_.forget_beyond(durable);
-  rank_.forget_beyond(durable);
+  for (RankGather& rank : ranks_) rank.forget_beyond(durable);
   watermarks_.durable = durable;
   newest_plan_ = durable;
   abandoned_ = durable;
@@ -274,7 +274,7 @@ LaneApplied::Partition LaneReducer::progress_of(StatePartition partition, const 
 void LaneReducer::after_apply(StatePartition partition, Slot& slot, const BatchPlan& plan) {
   if (plan.replay || plan.batch <= flags_void_through_) return;
   if (plan.publish) publish(partition, slot, plan.batch);
-  if (plan.rank || plan.publish) share_rank(partition, slot, plan.batch);
+  if (plan.rank || plan.publish) share_ranks(partition, slot, plan.batch);
   if (plan.checkpoint && plan.batch > abandoned_) freeze(partition, slot, plan.batch);
 }
 
@@ -325,13 +325,16 @@ void LaneReducer::report_applied() {
 
 // --- rank, snapshots, checkpoints --------------------------------------------------------------------------------
 
-void LaneReducer::share_rank(StatePartition partition, Slot& slot, BatchId batch) {
-  const size_t n = deps_.job.rank_size();
-  if (n == 0) return;
-  const std::optional<double> floor = rank_.floor(batch);
-  auto entries = floor ? slot.table->top_above(n, *floor) : slot.table->top(n);
-  auto merged = rank_.add({batch, {partition}, std::move(entries)}, owned_, n);
-  if (merged) deps_.handler.on_rank(stamp_, std::move(*merged));
+void LaneReducer::share_ranks(StatePartition partition, Slot& slot, BatchId batch) {
+  for (size_t number = 0; number < tables_.size(); ++number) {
+    const auto n = static_cast<size_t>(tables_[number].rank_size);
+    if (n == 0) continue;
+    StateTable& table = slot.table->published(number);
+    const std::optional<double> floor = ranks_[number].floor(batch);
+    auto entries = floor ? table.top_above(n, *floor) : table.top(n);
+    auto merged = ranks_[number].add({batch, {partition}, std::move(entries), number}, owned_, n);
+    if (merged) deps_.handler.on_rank(stamp_, std::move(*merged));
+  }
 }
 
 void LaneReducer::publish(StatePartition partition, Slot& slot, BatchId round) {
@@ -416,7 +419,8 @@ bool LaneReducer::try_answer(const LaneQuery& query) {
     answer.problem = "batch " + std::to_string(query.at.value()) + " is no longer kept; ask for a newer one";
   } else {
     for (const LaneQuery::Key& key : query.keys) {
-      answer.values.emplace_back(key.index, slots_.at(key.partition).table->read(key.key, query.at));
+      const StateTable& table = slots_.at(key.partition).table->published(query.table);
+      answer.values.emplace_back(key.index, table.read(key.key, query.at));
     }
   }
   deps_.handler.on_answer(std::move(answer));

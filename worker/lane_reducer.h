@@ -38,7 +38,11 @@ class LaneReducer {
   };
 
   explicit LaneReducer(Deps deps)
-      : deps_(std::move(deps)), levels_(deps_.job.levels()), inbox_(levels_, deps_.state_partitions) {}
+      : deps_(std::move(deps)),
+        levels_(deps_.job.levels()),
+        tables_(deps_.job.tables()),
+        ranks_(tables_.size()),
+        inbox_(levels_, deps_.state_partitions) {}
 
   void assign(const LaneAssignment& assignment);
   void run(PlanPointer plan);
@@ -106,7 +110,7 @@ class LaneReducer {
   void publish(StatePartition partition, Slot& slot, BatchId round);
   void freeze(StatePartition partition, Slot& slot, BatchId batch);
   void settle(BatchId up_to, bool complete);
-  void share_rank(StatePartition partition, Slot& slot, BatchId batch);
+  void share_ranks(StatePartition partition, Slot& slot, BatchId batch);
   void report_applied();
   void forget_plans();
   void forget_levels();
@@ -118,6 +122,7 @@ class LaneReducer {
   // Constant after construction.
   const Deps deps_;
   const int32_t levels_;
+  const std::vector<TablePlan> tables_;  // that the job publishes
 
   // Owned by the loop.
   Stamp stamp_;
@@ -126,7 +131,7 @@ class LaneReducer {
   std::set<StatePartition> owned_;  // the keys of slots_
   std::map<BatchId, PlanPointer> plans_;
   std::deque<Restoring> restores_;
-  RankGather rank_;
+  std::vector<RankGather> ranks_;  // by table
   std::optional<OpenCheckpoint> checkpoint_;
   BatchId newest_plan_;
   BatchId flags_void_through_;  // plans up to here were made for owners of before

@@ -34,7 +34,12 @@ void QueryBoard::ask(const wire::Query& query) {
   Open open;
   open.wire_id = query.id;
   open.at = BatchId(query.at);
+  open.table = static_cast<size_t>(query.table);
   open.top = query.top;
+  if (open.table >= ranks_.size()) {
+    refuse(query.id, "the job has no table of this number here; ask again");
+    return;
+  }
   if (query.top > 0 && try_rank(open)) return;
   if (open_.size() >= kMaxOpen) {
     refuse(query.id, "too many queries are under way; try again later");
@@ -63,6 +68,7 @@ void QueryBoard::ask_lanes(uint64_t id, Open& open, const wire::Query& query) {
     LaneQuery& part = by_lane[lane];
     part.id = id;
     part.at = open.at;
+    part.table = open.table;
     part.keys.push_back({i, partition, query.keys[i]});
   }
   open.lanes_waiting = by_lane.size();
@@ -74,7 +80,7 @@ void QueryBoard::ask_lanes(uint64_t id, Open& open, const wire::Query& query) {
 }
 
 bool QueryBoard::try_rank(const Open& open) {
-  const RankShare* rank = rank_.newest();
+  const RankShare* rank = ranks_[open.table].newest();
   if (rank == nullptr || rank->batch < open.at) return false;
   wire::QueryReply answer;
   answer.id = open.wire_id;

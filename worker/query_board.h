@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "common/runtime/lifetime.h"
 #include "common/seams/task_loop.h"
@@ -26,18 +27,19 @@ class QueryBoard {
   };
   static constexpr size_t kNoLane = SIZE_MAX;
 
-  QueryBoard(TaskLoop& loop, int32_t state_partitions, const RankBook& rank, Hooks hooks)
-      : loop_(loop), state_partitions_(state_partitions), rank_(rank), hooks_(std::move(hooks)) {}
+  QueryBoard(TaskLoop& loop, int32_t state_partitions, const std::vector<RankBook>& ranks, Hooks hooks)
+      : loop_(loop), state_partitions_(state_partitions), ranks_(ranks), hooks_(std::move(hooks)) {}
 
   void ask(const wire::Query& query);
   void on_answer(LaneAnswer answer);
-  // A newer rank is there.
+  // A newer rank of some table is there.
   void on_rank();
 
  private:
   struct Open {
     int64_t wire_id = 0;
     BatchId at;
+    size_t table = 0;  // of the job's plan
     int32_t top = 0;
     size_t lanes_waiting = 0;
     std::vector<wire::QueryEntry> entries;
@@ -53,7 +55,7 @@ class QueryBoard {
   // Constant after construction.
   TaskLoop& loop_;  // outlives this
   const int32_t state_partitions_;
-  const RankBook& rank_;  // outlives this
+  const std::vector<RankBook>& ranks_;  // by table; outlives this
   const Hooks hooks_;
 
   // Owned by the loop.

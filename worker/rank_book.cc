@@ -2,7 +2,7 @@
 
 namespace millrace {
 
-RankBook::RankBook(size_t size, int32_t state_partitions) : size_(size) {
+RankBook::RankBook(int64_t size, int32_t state_partitions) : size_(static_cast<size_t>(size)) {
   for (int32_t p = 0; p < state_partitions; ++p) all_.insert(StatePartition(p));
 }
 

@@ -1,5 +1,5 @@
-// RankBook: what the owner of a job's rank knows: candidates of batches that are not complete yet, the newest complete
-// rank, and the rank of the open publication round, which waits here for its end. Pure.
+// RankBook: what the owner of a job's ranks knows of one of them: candidates of batches that are not complete yet, the
+// newest complete rank, and the rank of the open publication round, which waits here for its end. Pure.
 #pragma once
 
 #include <optional>
@@ -13,7 +13,7 @@ namespace millrace {
 class RankBook {
  public:
   RankBook() = default;
-  RankBook(size_t size, int32_t state_partitions);
+  RankBook(int64_t size, int32_t state_partitions);
 
   // True if a newer rank is complete than before.
   bool add(RankShare share);

@@ -26,6 +26,7 @@ std::optional<RankShare> RankGather::add(RankShare share, const std::set<StatePa
   }
   RankShare merged;
   merged.batch = share.batch;
+  merged.table = share.table;
   merged.partitions.assign(open.covered.begin(), open.covered.end());
   merged.entries = highest_entries(std::move(open.entries), n);
   open_.erase(open_.begin(), open_.upper_bound(share.batch));

@@ -1,6 +1,6 @@
 // RankGather: merges rank candidates of one batch until all state partitions of interest are covered: of a lane, of
-// an executor, or of the job. Entries are values as of the batch, so the same key twice has the same value and
-// overlapping partitions do no harm. Pure.
+// an executor, or of the job; of one table. Entries are values as of the batch, so the same key twice has the same
+// value and overlapping partitions do no harm. Pure.
 #pragma once
 
 #include <cstddef>

@@ -15,9 +15,10 @@ Stamp stamp_of(const wire::Header& header) {
 RankShare share_of(BatchId batch, const wire::RankCandidates& candidates) {
   RankShare share;
   share.batch = batch;
+  share.table = static_cast<size_t>(candidates.table);
   for (int32_t partition : candidates.partitions) share.partitions.push_back(StatePartition(partition));
   for (const wire::RankEntry& entry : candidates.entries) {
-    share.entries.push_back({entry.key, entry.text, entry.score, false});
+    share.entries.push_back({.key = entry.key, .text = entry.text, .score = entry.score});
   }
   return share;
 }
@@ -142,6 +143,7 @@ void ShuffleRouter::route(const RankShare& share) {
   }
   if (!peers_.contains(rank_owner_)) return;
   wire::RankCandidates candidates;
+  candidates.table = static_cast<int32_t>(share.table);
   size_t bytes = 0;
   for (StatePartition partition : share.partitions) candidates.partitions.push_back(partition.value());
   for (const SinkEntry& entry : share.entries) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/error.h"
 #include "common/model/watermark.h"
 
 namespace millrace {
@@ -32,13 +33,27 @@ struct OutputPlan {
   bool operator==(const OutputPlan&) const = default;
 };
 
+// How readers of the sink find what a table holds; see adapters/redis_scripts.h.
+enum class TableForm : int8_t { kHash, kStrings, kIndex };
+
+// A table that a job publishes, and its rank: the highest ones by score.
+struct TablePlan {
+  std::string name;  // {JOB}:NAME in the sink
+  TableForm form = TableForm::kHash;
+  std::string rank;       // {JOB}:RANK, e.g. "top"; empty: the table has none
+  bool rank_all = false;  // the sink's rank holds every key and is written with the values
+  int64_t rank_size = 0;  // 0: no rank
+
+  // The rank is written at the end of a round, as a whole.
+  [[nodiscard]] bool rank_of_rounds() const { return !rank.empty() && !rank_all; }
+  bool operator==(const TablePlan&) const = default;
+};
+
 struct JobPlan {
   static constexpr int32_t kMaxLevels = 16;
+  static constexpr size_t kMaxTables = 32;
 
-  std::string values;  // names of the outputs, as in SinkLayout
-  std::string rank;
-  bool rank_all = false;
-  int64_t rank_size = 0;
+  std::vector<TablePlan> tables;  // that it publishes; where nobody names one, the first is meant
   bool needs_time = false;
   bool removes = false;
   int32_t levels = 1;  // shuffles that stand one behind the other in a batch
@@ -49,6 +64,9 @@ struct JobPlan {
   bool operator==(const JobPlan&) const = default;
 };
 
+// kInvalid: names of tables and ranks that cannot stand side by side in a sink, with its own notes; or no tables.
+Status check_tables(const std::vector<TablePlan>& tables);
+
 // From and to what the Thrift compiler made of StatePlan and JobPlan in either file of thrift/.
 template <typename Generated>
 std::vector<StatePlan> states_from(const std::vector<Generated>& said) {
@@ -58,16 +76,15 @@ std::vector<StatePlan> states_from(const std::vector<Generated>& said) {
 }
 template <typename Generated>
 JobPlan plan_from(const Generated& said) {
-  JobPlan plan = {said.values,
-                  said.rank,
-                  said.rank_all,
-                  said.rank_size,
-                  said.needs_time,
-                  said.removes,
-                  said.levels,
-                  states_from(said.states),
-                  {},
-                  {}};
+  JobPlan plan = {{}, said.needs_time, said.removes, said.levels, states_from(said.states), {}, {}};
+  for (const auto& table : said.tables) {
+    plan.tables.push_back(
+        {table.name, static_cast<TableForm>(table.form), table.rank, table.rank_all, table.rank_size});
+  }
+  // As it was said while a job published one table.
+  if (plan.tables.empty() && !said.values.empty()) {
+    plan.tables.push_back({said.values, TableForm::kHash, said.rank, said.rank_all, said.rank_size});
+  }
   for (const auto& output : said.outputs) plan.outputs.push_back({output.name, output.format, output.parts});
   if (said.event_delay_ms >= 0) plan.event_time = EventTimePlan{said.event_delay_ms, said.event_idle_ms};
   return plan;
@@ -75,10 +92,14 @@ JobPlan plan_from(const Generated& said) {
 template <typename Generated>
 Generated plan_as(const JobPlan& plan) {
   Generated said;
-  said.values = plan.values;
-  said.rank = plan.rank;
-  said.rank_all = plan.rank_all;
-  said.rank_size = plan.rank_size;
+  for (const TablePlan& table : plan.tables) {
+    auto& entry = said.tables.emplace_back();
+    entry.name = table.name;
+    entry.form = static_cast<int8_t>(table.form);
+    entry.rank = table.rank;
+    entry.rank_all = table.rank_all;
+    entry.rank_size = table.rank_size;
+  }
   said.needs_time = plan.needs_time;
   said.removes = plan.removes;
   said.levels = plan.levels;

@@ -36,8 +36,9 @@ class ApiService {
   virtual void workers(Done<std::vector<api::WorkerSummary>> done) = 0;
   virtual void lag(std::string name, Done<api::Lag> done) = 0;
 
-  virtual void get(std::string name, std::vector<std::string> keys, int64_t at_least, Done<api::Values> done) = 0;
-  virtual void top(std::string name, int32_t n, int64_t at_least, Done<api::Values> done) = 0;
+  virtual void get(std::string name, std::vector<std::string> keys, int64_t at_least, std::string table,
+                   Done<api::Values> done) = 0;
+  virtual void top(std::string name, int32_t n, int64_t at_least, std::string table, Done<api::Values> done) = 0;
   virtual void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                             Done<api::DeadLetters> done) = 0;
 };

@@ -23,15 +23,12 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/job_plan.h"
 
 namespace millrace {
 
-// How a job's results are laid out; key names are suffixes of "{NAME}:".
-struct SinkLayout {
-  std::string values = "counts";  // every key's value
-  std::string rank;               // the highest ones by score, e.g. "top"; empty: the job has no rank
-  bool rank_all = false;          // the rank holds every key and is written with the values
-};
+// The tables of a job; their names, and those of their ranks, are suffixes of "{NAME}:".
+using SinkLayout = std::vector<TablePlan>;
 
 // Who writes. Order of age: incarnation, epoch, generation.
 struct SinkIdentity {
@@ -47,6 +44,8 @@ struct SinkEntry {
   std::string text;
   double score = 0;
   bool removed = false;
+  size_t table = 0;    // of the layout
+  std::string member;  // of an index: what the key lists; empty: the entry is the key's own value
 };
 
 // The values of one state partition at batch `batch`: of keys that changed since `since`, or of all keys.
@@ -59,14 +58,14 @@ struct Publication {
   std::vector<SinkEntry> entries;
 };
 
-// The end of a publication round: the job's rank and status as of `batch`, written in one step.
+// The end of a publication round: the job's ranks and status as of `batch`, written in one step.
 struct RoundEnd {
   int32_t state_partitions = 0;  // all of them must be done at `batch`
   Generation generation;         // of the rank's owner
   Epoch epoch;
   BatchId batch;
-  bool has_rank = false;
-  std::vector<SinkEntry> rank;                // the whole rank, highest first
+  // Of each table whose rank is written by rounds: the whole rank, highest first.
+  std::map<size_t, std::vector<SinkEntry>> ranks;
   std::map<std::string, std::string> status;  // all fields of {NAME}:status
 };
 

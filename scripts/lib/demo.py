@@ -121,7 +121,7 @@ class Demo:
         view, begin, killed = View(), time.monotonic(), False
         with self.api() as connection:
             while feeding.is_alive():
-                view.show(connection.control.describe(JOB), connection.query.top(JOB, 3, 0), self.fed_words)
+                view.show(connection.control.describe(JOB), connection.query.top(JOB, 3, 0, ""), self.fed_words)
                 if not killed and time.monotonic() - begin > self.seconds / 2:
                     killed = True
                     self.kill_a_worker(connection)
@@ -131,7 +131,7 @@ class Demo:
                 with open(f"{DIRECTORY}/append.log", encoding="utf-8", errors="replace") as log:
                     raise SystemExit(f"demo: millrace append ended with {code}: {log.read().strip()}")
             wait_for("the rest to be counted and published", lambda: self.at_rest(connection, len(lines)), 120, 0.1)
-            view.show(connection.control.describe(JOB), connection.query.top(JOB, 3, 0), self.fed_words, last=True)
+            view.show(connection.control.describe(JOB), connection.query.top(JOB, 3, 0, ""), self.fed_words, last=True)
 
     @staticmethod
     def at_rest(connection, records):
@@ -172,7 +172,7 @@ class Demo:
         found = self.redis.counts(JOB)
         wrong = sorted(word for word in expected.keys() | found.keys() if expected.get(word) != found.get(word))
         with self.api() as connection:
-            top = [(as_bytes(value.key), int(value.text)) for value in connection.query.top(JOB, 1000, 0).values]
+            top = [(as_bytes(value.key), int(value.text)) for value in connection.query.top(JOB, 1000, 0, "").values]
         ranked = sorted(expected.items(), key=lambda pair: (-pair[1], pair[0]))[:1000]
         say(f"Python counts {sum(expected.values()):,} words, {len(expected):,} different ones; "
             f"Millrace has {sum(found.values()):,} and {len(found):,}")

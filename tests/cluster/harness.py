@@ -176,7 +176,7 @@ class Watcher:
             connection.close()
 
     def _ask(self, connection):
-        values = connection.query.get(self.name, self.words, 0)
+        values = connection.query.get(self.name, self.words, 0, "")
         # Words the state has not seen yet count 0.
         counts = {self._bytes(value.key): int(value.text.split()[0]) if value.found else 0 for value in values.values}
         self.view.see(values.as_of.job_id, values.as_of.incarnation, values.as_of.batch, counts)
@@ -296,7 +296,7 @@ def check_word_count(cluster, redis, name, log, max_record_bytes=1 << 20):
     with cluster.api() as connection:
         for begin in range(0, len(words), 500):
             part = words[begin : begin + 500]
-            values = connection.query.get(name, part, summary.applied.batch)
+            values = connection.query.get(name, part, summary.applied.batch, "")
             answer = {Watcher._bytes(value.key): int(value.text) for value in values.values if value.found}
             assert answer == {word: truth.counts[word] for word in part}
         letters = connection.query.dead_letters(name, 1000, 0, 0)

@@ -209,13 +209,15 @@ TEST_F(ApiServerTest, EveryMethodOfQueryAndIngestArrivesAndIsAnswered) {
   start();
   Client client(server_->port());
   api::Values values;
-  client.query.get(values, "a", {"the", std::string("nul\0byte", 8)}, 7);
+  client.query.get(values, "a", {"the", std::string("nul\0byte", 8)}, 7, "counts");
   ASSERT_EQ(values.values.size(), 2);
   EXPECT_EQ(values.values[1].text, "8");
   EXPECT_EQ(values.as_of.batch, 7);
-  client.query.top(values, "a", 5, 9);
+  EXPECT_EQ(values.table, "counts");
+  client.query.top(values, "a", 5, 9, "sums");
   EXPECT_EQ(values.values.size(), 5);
   EXPECT_EQ(values.as_of.batch, 9);
+  EXPECT_EQ(values.table, "sums");
   api::DeadLetters letters;
   client.query.dead_letters(letters, "a", 100, 20, 3);
   EXPECT_EQ(letters.total, 123);
@@ -253,11 +255,11 @@ TEST_F(ApiServerTest, RequestsThatCannotBeRightNeverReachTheMaster) {
   std::vector<std::function<void()>> calls = {
       [&] { client.control.stop(summary, "../etc"); },
       [&] { client.control.kill("", false); },
-      [&] { client.query.get(values, "a", {}, 0); },
-      [&] { client.query.get(values, "a", {"x"}, -1); },
-      [&] { client.query.get(values, "a", std::vector<std::string>(5, std::string(1 << 20, 'x')), 0); },
-      [&] { client.query.top(values, "a", 0, 0); },
-      [&] { client.query.top(values, "a", 1001, 0); },
+      [&] { client.query.get(values, "a", {}, 0, ""); },
+      [&] { client.query.get(values, "a", {"x"}, -1, ""); },
+      [&] { client.query.get(values, "a", std::vector<std::string>(5, std::string(1 << 20, 'x')), 0, ""); },
+      [&] { client.query.top(values, "a", 0, 0, ""); },
+      [&] { client.query.top(values, "a", 1001, 0, ""); },
       [&] { client.query.dead_letters(letters, "a", 0, 0, 0); },
       [&] { client.query.dead_letters(letters, "a", 1, -1, 0); },
       [&] { client.ingest.open_log("a/b", 1); },
@@ -308,7 +310,7 @@ TEST_F(ApiServerTest, AConnectionIsNotEndedByTheSizeOfAllItsMessages) {
   Client client(server_->port());  // Thrift's default limit is 100 MiB a message
   api::Values values;
   const std::string key(4 << 20, 'x');
-  for (int i = 0; i < 30; ++i) client.query.get(values, "a", {key}, 0);
+  for (int i = 0; i < 30; ++i) client.query.get(values, "a", {key}, 0, "");
   EXPECT_EQ(values.values.size(), 1);
 }
 
@@ -318,10 +320,10 @@ TEST_F(ApiServerTest, AnAnswerAboveTheLimitIsAFailureWithARemedy) {
   Client client(server_->port());
   api::Values values;
   const std::vector<std::string> keys(60'000, "0123456789");  // the answer says more of each
-  const auto failure = failure_of([&] { client.query.get(values, "a", keys, 0); });
+  const auto failure = failure_of([&] { client.query.get(values, "a", keys, 0, ""); });
   EXPECT_EQ(failure.kind, api::ErrorKind::INVALID);
   EXPECT_THAT(failure.message, HasSubstr("ask for less"));
-  client.query.get(values, "a", {"x"}, 0);  // the connection is as good as before
+  client.query.get(values, "a", {"x"}, 0, "");  // the connection is as good as before
   EXPECT_EQ(values.values.size(), 1);
 }
 
@@ -395,7 +397,7 @@ TEST_F(ApiServerTest, WaitingQueriesDoNotHoldUpControl) {
     threads.emplace_back([port = server_->port()] {
       Client client(port);
       api::Values values;
-      EXPECT_THROW(client.query.get(values, "silent", {"x"}, 0), apache::thrift::TException);
+      EXPECT_THROW(client.query.get(values, "silent", {"x"}, 0, ""), apache::thrift::TException);
     });
   }
   while (server_->connections() < 80) std::this_thread::yield();

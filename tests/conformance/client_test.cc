@@ -28,7 +28,7 @@ using testing::HasSubstr;
 class BatchService : public FakeApiService {
  public:
   using FakeApiService::FakeApiService;
-  void top(std::string name, int32_t, int64_t at_least, Done<api::Values> done) override {
+  void top(std::string name, int32_t, int64_t at_least, std::string, Done<api::Values> done) override {
     const int64_t call = ++calls;
     if (name == "recovering" && call < 3) return done(fail(ErrorCode::kUnavailable, "not all state is back yet"));
     api::Values values;

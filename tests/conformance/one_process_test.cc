@@ -82,7 +82,8 @@ class TableSinkTest : public testing::Test {
     return outcome.value_or(PublishOutcome::kFenced);
   }
   void end_round(Sink& sink, int64_t batch, const std::string& offsets) {
-    RoundEnd end{1, Generation(1), Epoch(1), BatchId(batch), true, {{"a", "2", 2}}, {{"offsets", offsets}}};
+    RoundEnd end{1, Generation(1), Epoch(1), BatchId(batch), {}, {{"offsets", offsets}}};
+    end.ranks[0] = {{.key = "a", .text = "2", .score = 2}};
     EXPECT_TRUE(wait_for<PublishOutcome>(
         loop_, [&](auto done) { sink.end_round(identity_, std::move(end), std::move(done)); }));
   }
@@ -96,7 +97,7 @@ class TableSinkTest : public testing::Test {
 
   TestLoop loop_{TestLoop::Time::kVirtual};
   std::shared_ptr<ResultTable> table_ = std::make_shared<ResultTable>();
-  SinkIdentity identity_{"words", JobId(1), Incarnation(1), {.values = "counts", .rank = "top"}};
+  SinkIdentity identity_{"words", JobId(1), Incarnation(1), {{.name = "counts", .rank = "top", .rank_size = 10}}};
 };
 
 TEST_F(TableSinkTest, TheTableIsThatOfTheNewestCompleteRound) {

@@ -223,7 +223,7 @@ TEST_F(RedisSinkTest, TakingOverRemovesTheKeysOfAnotherLayoutToo) {
   RedisServer redis;
   auto sink = connect(redis.uri());
   SinkIdentity sums = words_job(5);
-  sums.layout = {.values = "sums", .rank = "best"};
+  sums.layout = {{.name = "sums", .rank = "best", .rank_size = 10}};
   ASSERT_TRUE(claim(*sink, sums));
   ASSERT_EQ(publish(*sink, sums, publication(0, 1, 0, 1, {{"a", "1"}})), "done");
   ASSERT_EQ(end_round(*sink, sums, round_end(1, 1, 1, {{"a", 1}})), "done");

@@ -119,7 +119,7 @@ inline SinkIdentity words_job(uint64_t job = 7, int incarnation = 1) {
   return {.job_name = "words",
           .job = JobId(job),
           .incarnation = Incarnation(incarnation),
-          .layout = {.values = "counts", .rank = "top"}};
+          .layout = {{.name = "counts", .rank = "top", .rank_size = 10}}};
 }
 
 inline Publication publication(int partition, int generation, int since, int batch, const Hash& values,
@@ -128,7 +128,7 @@ inline Publication publication(int partition, int generation, int since, int bat
                    .generation = Generation(generation),
                    .since = BatchId(since),
                    .batch = BatchId(batch)};
-  for (const auto& [key, text] : values) made.entries.push_back({key, text, std::stod(text)});
+  for (const auto& [key, text] : values) made.entries.push_back({.key = key, .text = text, .score = std::stod(text)});
   for (const std::string& key : removed) made.entries.push_back({.key = key, .removed = true});
   return made;
 }
@@ -145,8 +145,9 @@ inline RoundEnd of_partitions(int state_partitions, RoundEnd made) {
 
 inline RoundEnd round_end(int epoch, int generation, int batch, const std::vector<std::pair<std::string, double>>& rank,
                           const Hash& status = {}) {
-  RoundEnd made{.generation = Generation(generation), .epoch = Epoch(epoch), .batch = BatchId(batch), .has_rank = true};
-  for (const auto& [key, score] : rank) made.rank.push_back({key, std::to_string(score), score});
+  RoundEnd made{.generation = Generation(generation), .epoch = Epoch(epoch), .batch = BatchId(batch)};
+  std::vector<SinkEntry>& entries = made.ranks[0];
+  for (const auto& [key, score] : rank) entries.push_back({.key = key, .text = std::to_string(score), .score = score});
   made.status = status;
   made.status["batch"] = std::to_string(batch);
   return made;

@@ -346,7 +346,7 @@ TEST_P(SinkTest, AnOlderEpochOrGenerationCannotEndARound) {
 
 TEST_P(SinkTest, ARankOfAllKeysIsWrittenWithTheValues) {
   SinkIdentity identity = words_job();
-  identity.layout.rank_all = true;
+  identity.layout.front().rank_all = true;
   ASSERT_TRUE(claim(*sink_, identity));
   EXPECT_EQ(publish(*sink_, identity, publication(0, 1, 0, 1, {{"a", "1"}, {"b", "2"}})), "done");
   EXPECT_EQ(server_->rank(), (Rank{{"a", 1}, {"b", 2}}));

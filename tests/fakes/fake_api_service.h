@@ -82,8 +82,10 @@ class FakeApiService : public ApiService {
     lag.partitions.resize(2);
     answer(name, std::move(done), lag);
   }
-  void get(std::string name, std::vector<std::string> keys, int64_t at_least, Done<api::Values> done) override {
+  void get(std::string name, std::vector<std::string> keys, int64_t at_least, std::string table,
+           Done<api::Values> done) override {
     api::Values values;
+    values.table = table;
     values.as_of.batch = at_least;
     for (const std::string& key : keys) {
       values.values.emplace_back();
@@ -93,8 +95,9 @@ class FakeApiService : public ApiService {
     }
     answer(name, std::move(done), values);
   }
-  void top(std::string name, int32_t n, int64_t at_least, Done<api::Values> done) override {
+  void top(std::string name, int32_t n, int64_t at_least, std::string table, Done<api::Values> done) override {
     api::Values values;
+    values.table = table;
     values.as_of.batch = at_least;
     values.values.resize(n);
     answer(name, std::move(done), values);

@@ -43,7 +43,7 @@ void FakeSinkServer::lose_fence(const std::string& job_name) {
 }
 
 bool FakeSinkServer::is_whole(const Keys& keys, const SinkLayout& layout) {
-  return keys.values.size() == keys.size && (!layout.rank_all || keys.rank.size() == keys.size);
+  return keys.values.size() == keys.size && (!layout.front().rank_all || keys.rank.size() == keys.size);
 }
 
 Status FakeSinkServer::claim(const SinkIdentity& identity, bool take_over) {
@@ -152,10 +152,10 @@ Result<PublishOutcome> FakeSinkServer::apply(const SinkIdentity& identity, const
     event.text = entry.text;
     if (entry.removed) {
       keys.values.erase(entry.key);
-      if (identity.layout.rank_all) keys.rank.erase(entry.key);
+      if (identity.layout.front().rank_all) keys.rank.erase(entry.key);
     } else {
       keys.values[entry.key] = entry.text;
-      if (identity.layout.rank_all) keys.rank[entry.key] = entry.score;
+      if (identity.layout.front().rank_all) keys.rank[entry.key] = entry.score;
     }
     record(event);
   }
@@ -188,7 +188,7 @@ void FakeSinkServer::remove_leftovers(const Publication& publication, Keys& keys
             .generation = publication.generation,
             .batch = publication.batch,
             .key = value->first});
-    if (identity.layout.rank_all) keys.rank.erase(value->first);
+    if (identity.layout.front().rank_all) keys.rank.erase(value->first);
     value = keys.values.erase(value);
   }
 }
@@ -208,9 +208,9 @@ Result<PublishOutcome> FakeSinkServer::end_round(const SinkIdentity& identity, c
   }
   keys.round = round;
   keys.status = end.status;
-  if (end.has_rank && !identity.layout.rank.empty() && !identity.layout.rank_all) {
+  if (const auto rank = end.ranks.find(0); rank != end.ranks.end() && identity.layout.front().rank_of_rounds()) {
     keys.rank.clear();
-    for (const SinkEntry& entry : end.rank) keys.rank[entry.key] = entry.score;
+    for (const SinkEntry& entry : rank->second) keys.rank[entry.key] = entry.score;
   }
   record({.what = What::kRound,
           .job_name = identity.job_name,

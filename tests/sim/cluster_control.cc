@@ -224,7 +224,7 @@ void SimCluster::client_asks(const std::string& name) {
   ++open_questions_;
   if (random.chance(0.5)) {
     const int64_t floor = oracle_.newest_answered(name, true);
-    master_->service->top(name, kAskedTop, 0, [this, name, floor, ticket](const Result<api::Values>& values) {
+    master_->service->top(name, kAskedTop, 0, "", [this, name, floor, ticket](const Result<api::Values>& values) {
       if (!values.has_value()) return;
       ++counts_.answers;
       oracle_.on_top(name, kAskedTop, *values, floor);
@@ -236,7 +236,7 @@ void SimCluster::client_asks(const std::string& name) {
   if (types_[name] == kLevelJob) words.push_back(level_key(static_cast<int64_t>(1 + random.below(20))));
   if (types_[name] == kFadingCountsJob) words.push_back(std::to_string(1 + random.below(20)));
   const int64_t floor = oracle_.newest_answered(name, false);
-  master_->service->get(name, std::move(words), 0, [this, name, floor, ticket](const Result<api::Values>& values) {
+  master_->service->get(name, std::move(words), 0, "", [this, name, floor, ticket](const Result<api::Values>& values) {
     if (!values.has_value()) return;
     ++counts_.answers;
     oracle_.on_values(name, *values, floor);

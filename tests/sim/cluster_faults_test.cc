@@ -271,8 +271,9 @@ TEST(KilledJob, answers_whoever_waits_for_it) {
   cluster.submit("job", "word_count");
   JobController* job = cluster.master()->find_job("job");
   std::vector<std::string> answers;
-  job->get({"word"}, BatchId(0), [&](const Result<api::Values>& values) { answers.push_back(values.error().message); });
-  job->top(5, BatchId(0), [&](const Result<api::Values>& values) { answers.push_back(values.error().message); });
+  job->get("", {"word"}, BatchId(0),
+           [&](const Result<api::Values>& values) { answers.push_back(values.error().message); });
+  job->top("", 5, BatchId(0), [&](const Result<api::Values>& values) { answers.push_back(values.error().message); });
   job->stop([&](const Status& stopped) { answers.push_back(stopped.error().message); });
   EXPECT_TRUE(answers.empty());
   cluster.ask_to_kill("job", false);

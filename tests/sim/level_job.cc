@@ -147,7 +147,7 @@ class LevelTable final : public StateTable {
     const auto add = [&](const std::string& key) {
       const auto found = now_.find(key);
       const bool gone = found == now_.end();
-      entries.push_back({key, gone ? "" : found->second.text(), 0, gone});
+      entries.push_back({.key = key, .text = gone ? "" : found->second.text(), .removed = gone, .member = {}});
     };
     if (all) {
       for (const auto& [key, value] : now_) add(key);
@@ -185,8 +185,7 @@ class LevelTable final : public StateTable {
 class LevelJob final : public Job {
  public:
   explicit LevelJob(int32_t partitions) : partitions_(partitions) {}
-  [[nodiscard]] SinkLayout layout() const override { return {}; }
-  [[nodiscard]] size_t rank_size() const override { return 0; }
+  [[nodiscard]] std::vector<TablePlan> tables() const override { return {{.name = "counts", .rank = {}}}; }
   [[nodiscard]] bool needs_time() const override { return false; }
   [[nodiscard]] bool removes_keys() const override { return true; }
   [[nodiscard]] int32_t levels() const override { return 2; }

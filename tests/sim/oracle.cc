@@ -322,7 +322,7 @@ void Oracle::check_done(Job& job, const FakeSinkServer::Event& event) {
   }
   const auto expected = values_at(job, event.batch.value(), wanted);
   std::string differs = difference(seen, expected);
-  if (differs.empty() && job.spec.plan.rank_all) {
+  if (differs.empty() && plan_from(job.spec.plan).tables.front().rank_all) {
     std::map<std::string, std::string> rank;
     for (const auto& [word, score] : keys.rank) {
       if (wanted(word)) rank[word] = std::to_string(static_cast<int64_t>(score));

@@ -26,6 +26,7 @@ class PassingTable : public StateTable {
   [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
     return real_->read(key, at);
   }
+  [[nodiscard]] StateTable& published(size_t table) override { return table == 0 ? *this : real_->published(table); }
   void forget_undo(BatchId applied) override { real_->forget_undo(applied); }
   void freeze(StatePartition self, StateRun& run) override { real_->freeze(self, run); }
   void settle_freeze(bool complete) override { real_->settle_freeze(complete); }
@@ -68,9 +69,8 @@ class PassingJob : public Job {
  public:
   explicit PassingJob(std::shared_ptr<const Job> real, TableMaker table, MapMaker map = nullptr)
       : real_(std::move(real)), table_(std::move(table)), map_(std::move(map)) {}
-  [[nodiscard]] SinkLayout layout() const override { return real_->layout(); }
+  [[nodiscard]] std::vector<TablePlan> tables() const override { return real_->tables(); }
   [[nodiscard]] std::vector<StatePlan> states() const override { return real_->states(); }
-  [[nodiscard]] size_t rank_size() const override { return real_->rank_size(); }
   [[nodiscard]] bool needs_time() const override { return real_->needs_time(); }
   [[nodiscard]] bool removes_keys() const override { return real_->removes_keys(); }
   [[nodiscard]] int32_t levels() const override { return real_->levels(); }

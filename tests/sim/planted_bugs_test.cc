@@ -248,7 +248,10 @@ class FencingSink : public PassingSink {
   void publish(SinkIdentity, Publication publication,
                std::move_only_function<void(Result<PublishOutcome>)> done) override {
     publication.full = true;
-    SinkIdentity other{.job_name = "other", .job = JobId(1), .incarnation = Incarnation(1), .layout = {}};
+    SinkIdentity other{.job_name = "other",
+                       .job = JobId(1),
+                       .incarnation = Incarnation(1),
+                       .layout = {{.name = "counts", .rank = {}}}};
     real_->publish(std::move(other), std::move(publication),
                    [done = std::move(done)](const Result<PublishOutcome>&) mutable { done(PublishOutcome::kFenced); });
   }

@@ -117,10 +117,10 @@ TEST(WordCount, counts_the_words_of_a_few_records) {
   const auto job = make("word_count");
   EXPECT_THAT(results(*job, {"the cat", "the  dog\tthe\n", "", std::nullopt, "   "}),
               UnorderedElementsAre(Pair("the", "3"), Pair("cat", "1"), Pair("dog", "1")));
-  EXPECT_EQ(job->layout().values, "counts");
-  EXPECT_EQ(job->layout().rank, "top");
-  EXPECT_FALSE(job->layout().rank_all);
-  EXPECT_EQ(job->rank_size(), 1000U);
+  EXPECT_EQ(job->tables().front().name, "counts");
+  EXPECT_EQ(job->tables().front().rank, "top");
+  EXPECT_FALSE(job->tables().front().rank_all);
+  EXPECT_EQ(job->tables().front().rank_size, 1000);
 }
 
 TEST(WordCount, long_words_and_nul_bytes_are_words_like_others) {
@@ -297,9 +297,9 @@ TEST(TwoSum, sums_the_hash_of_each_place) {
   const uint64_t b = two_sum_hash(LogPartition(3), Offset(0), 1) + two_sum_hash(LogPartition(3), Offset(1), 0);
   EXPECT_THAT(results(*job, map(*job, {"a b a", " b  a"}, 3)),
               UnorderedElementsAre(Pair("a", "3 " + std::to_string(a)), Pair("b", "2 " + std::to_string(b))));
-  EXPECT_EQ(job->layout().values, "sums");
-  EXPECT_EQ(job->layout().rank, "");
-  EXPECT_EQ(job->rank_size(), 0U);
+  EXPECT_EQ(job->tables().front().name, "sums");
+  EXPECT_EQ(job->tables().front().rank, "");
+  EXPECT_EQ(job->tables().front().rank_size, 0);
 }
 
 TEST(TwoSum, the_hash_is_the_one_that_is_documented) {
@@ -329,7 +329,7 @@ TEST(Registry, names_the_types_and_settings_there_are) {
               HasSubstr("'min-length' must be a whole number from 1 to 1000, not '0'"));
   EXPECT_THAT(error_of("word_count", {{"stop-words", "a"}}).message, HasSubstr("go with words=unicode"));
   EXPECT_THAT(error_of("two_sum", {{"field", "x"}}).message, HasSubstr("its settings: none"));
-  EXPECT_TRUE(make("word_count", {{"rank", "all"}})->layout().rank_all);
+  EXPECT_TRUE(make("word_count", {{"rank", "all"}})->tables().front().rank_all);
   JobContext other_hash;
   other_hash.partition_hash = 2;
   EXPECT_FALSE(make_builtin_job("word_count", other_hash));

@@ -378,7 +378,9 @@ class TimedTable : public StateTable {
   void freeze(StatePartition, StateRun&) override {}
   void settle_freeze(bool) override {}
   Status restore(const StateRun::Entry&, bool) override { return {}; }
-  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool) override { return {{"told", told_, 0, false}}; }
+  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool) override {
+    return {{.key = "told", .text = told_, .member = {}}};
+  }
   void settle_publication(bool) override {}
   [[nodiscard]] std::vector<SinkEntry> top(size_t) override { return {}; }
   [[nodiscard]] std::vector<SinkEntry> top_above(size_t, double) override { return {}; }

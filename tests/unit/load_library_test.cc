@@ -37,7 +37,7 @@ TEST(LoadLibrary, its_jobs_are_listed_and_made) {
 
   const auto job = (*library)->make("second_words", {});
   ASSERT_TRUE(job) << job.error();
-  EXPECT_EQ((*job)->layout().values, "counts");
+  EXPECT_EQ((*job)->tables().front().name, "counts");
   RecordBatchBuilder records;
   records.add(Offset(0), 0, std::nullopt, "a b a");
   MapReport report;
