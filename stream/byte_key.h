@@ -75,7 +75,7 @@ inline constexpr std::array<InlineMask, 16> kInlineMasks = [] {
 
 // The words of a key of at most 15 bytes. Sixteen bytes are read where that stays within the page, whatever lies
 // behind the key; bytes that are not the key's have no influence.
-inline ByteKey make_inline_key(const char* data, size_t size) {
+[[gnu::always_inline]] inline ByteKey make_inline_key(const char* data, size_t size) {
   const internal::InlineMask& mask = internal::kInlineMasks[size];
 #if MILLRACE_READS_PAST_KEYS
   constexpr uintptr_t kSmallestPage = 4096;

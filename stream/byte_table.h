@@ -37,7 +37,7 @@ struct HashedKey {
   uint64_t hash = 0;
   std::string_view bytes;
 
-  static HashedKey of(std::string_view bytes) {
+  [[gnu::always_inline]] static HashedKey of(std::string_view bytes) {
     if (bytes.size() <= ByteKey::kInlineBytes) {
       const ByteKey key = make_inline_key(bytes.data(), bytes.size());
       return {key, hash_inline_key(key), bytes};

@@ -78,7 +78,8 @@ class KeyedStateTable final : public VersionedTable<typename Fold::State> {
   }
 
  private:
-  [[gnu::noinline]] void add(const HashedKey& key, Value& value) {
+  // Flattened, as in stream/pair_edge.h.
+  [[gnu::noinline, gnu::flatten]] void add(const HashedKey& key, Value& value) {
     const ByteSlot slot = this->open(key);
     if constexpr (Fold::kFirstStays) {
       if (this->live(slot)) return;

@@ -197,7 +197,7 @@ class DirectPairs final : public PairEdge<Value, Merge>, public DirectConsumer {
         continue;
       }
       RecordScope scope;
-      chain_(record, scope, [this, &emitted](const auto& pair) {
+      chain_(record, scope, [this, &emitted](const auto& pair) __attribute__((always_inline)) {
         this->combiner().add(KeyText<K>::view(pair.first, buffer_), pair.second);
         ++emitted;
       });

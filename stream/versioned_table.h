@@ -120,12 +120,10 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     table_.visit(frozen_, [&](ByteSlot slot) {
       Cell& cell = table_.value(slot);
       cell.bits &= ~kChanged;
-      encoded.clear();
-      if (cell.live()) {
-        encoded.resize(Codec<V>::size(cell.stored.get()));
-        Codec<V>::encode(encoded.data(), cell.stored.get());
-      }
-      run.add(self, table_.key(slot), encoded, !cell.live());
+      const size_t size = cell.live() ? Codec<V>::size(cell.stored.get()) : 0;
+      if (size > encoded.size()) encoded.resize(size);
+      if (cell.live()) Codec<V>::encode(encoded.data(), cell.stored.get());
+      run.add(self, table_.key(slot), {encoded.data(), size}, !cell.live());
     });
   }
 
@@ -235,7 +233,11 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     CHECK_GT(batch.value(), newest_.value()) << "batches must be applied in order, each once";
     newest_ = batch;
     changed_by_newest_ = false;
-    if constexpr (kLooksBack) undo_.push_back({batch, next_entry_, {}});
+    if constexpr (kLooksBack) {
+      undo_.push_back({batch, next_entry_, {}});
+      newest_undo_ = &undo_.back();
+      newest_undo_begins_ = next_entry_;
+    }
     touched_.clear();
   }
   void end_batch() {
@@ -270,21 +272,21 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     if (!old_is_kept(cell)) keep_old(slot, cell, cell.stored.copy());
     if (fresh) begin_life(cell);
     change_value(cell.stored.get(), fresh);
-    note_change(slot);
+    note_change(slot, cell);
   }
   void set(ByteSlot slot, V&& value) {
     Cell& cell = table_.value(slot);
     if (!old_is_kept(cell)) keep_old(slot, cell, cell.stored.take());
     begin_life(cell);
     cell.stored.get() = std::move(value);
-    note_change(slot);
+    note_change(slot, cell);
   }
   void remove(ByteSlot slot) {
     Cell& cell = table_.value(slot);
     if (!cell.live()) return;
     if (!old_is_kept(cell)) keep_old(slot, cell, cell.stored.take());
     end_life(cell);
-    note_change(slot);
+    note_change(slot, cell);
   }
 
   // Before the first batch: as it was when the checkpoint was made.
@@ -358,12 +360,12 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   // Whether the value before this batch stands in the batch's list.
   [[nodiscard]] bool old_is_kept(const Cell& cell) const {
     if constexpr (!kLooksBack) return true;
-    return (cell.bits >> kEntryShift) >= undo_.back().first_entry;
+    return (cell.bits >> kEntryShift) >= newest_undo_begins_;
   }
   void keep_old(ByteSlot slot, Cell& cell, typename Stored::Old old) {
     if (followed_) [[unlikely]]
       touched_.push_back(slot);
-    undo_.back().entries.push_back({cell.bits >> kListBits, std::move(old)});
+    newest_undo_->entries.push_back({cell.bits >> kListBits, std::move(old)});
     cell.bits = (next_entry_++ << kEntryShift) | (cell.bits & (kLists | kLive));
   }
   void begin_life(Cell& cell) {
@@ -381,19 +383,19 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     --live_;
   }
 
-  void note_change(ByteSlot slot) {
+  [[gnu::always_inline]] void note_change(ByteSlot slot, Cell& cell) {
     if constexpr (!kLooksBack) changed_by_newest_ = true;
     constexpr uint64_t kBoth = kCheckpointed ? kChanged | kUnpublished : kUnpublished;
-    if ((table_.value(slot).bits & kBoth) != kBoth) {
-      if constexpr (kCheckpointed) mark(slot, kChanged, changed_);
-      mark(slot, kUnpublished, unpublished_);
+    if ((cell.bits & kBoth) != kBoth) {
+      if constexpr (kCheckpointed) mark(slot, cell, kChanged, changed_);
+      mark(slot, cell, kUnpublished, unpublished_);
     }
     note_rank(slot);
   }
-  void mark(ByteSlot slot, uint64_t flag, std::vector<ByteSlot>& slots) {
-    uint64_t& bits = table_.value(slot).bits;
-    if ((bits & flag) != 0) return;
-    bits |= flag;
+  void mark(ByteSlot slot, uint64_t flag, std::vector<ByteSlot>& slots) { mark(slot, table_.value(slot), flag, slots); }
+  static void mark(ByteSlot slot, Cell& cell, uint64_t flag, std::vector<ByteSlot>& slots) {
+    if ((cell.bits & flag) != 0) return;
+    cell.bits |= flag;
     slots.push_back(slot);
   }
   void note_rank(ByteSlot slot) {
@@ -461,8 +463,10 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   size_t live_ = 0;
   BatchId newest_;  // applied
   bool changed_by_newest_ = false;
-  BatchId forgotten_;      // as passed to forget_undo
-  std::deque<Undo> undo_;  // ascending by batch; batches that changed nothing have none
+  BatchId forgotten_;            // as passed to forget_undo
+  std::deque<Undo> undo_;        // ascending by batch; batches that changed nothing have none
+  Undo* newest_undo_ = nullptr;  // within a batch, its own; it begins with this entry
+  uint64_t newest_undo_begins_ = 0;
   uint64_t next_entry_ = 1;
   bool followed_ = false;
   std::vector<ByteSlot> touched_;  // by the newest batch, of a table that is followed
