@@ -15,9 +15,10 @@ namespace millrace {
 // Something that a job keeps from batch to batch.
 struct StatePlan {
   std::string name;
-  std::string layout;                   // of its entries in checkpoints, see stream/layout.h
-  std::vector<std::string> of;          // states whose changes reach it
-  std::vector<std::string> reads = {};  // former layouts whose entries the code can make its own of
+  std::string layout;           // of its entries in checkpoints, see stream/layout.h
+  std::vector<std::string> of;  // states whose changes reach it
+  // Former layouts whose entries the code can make its own of.
+  std::vector<std::string> reads = {};  // NOLINT(readability-redundant-member-init): may be left out
 
   bool operator==(const StatePlan&) const = default;
 };
