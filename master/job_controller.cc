@@ -446,15 +446,6 @@ void JobController::advance_applied() {
   queries_.on_applied();
 }
 
-void JobController::on_trouble(ProcessId from, const wire::Trouble& trouble) {
-  if (trouble.fatal) return fail_job(trouble.what);
-  Member* member = find_member(from);
-  if (member->trouble != trouble.what && !trouble.what.empty()) {
-    LOG(WARNING) << "job " << record_.spec.name << ": executor " << to_string(from) << ": " << trouble.what;
-  }
-  member->trouble = trouble.what;
-}
-
 // What the executor did not load of the partitions that it had when it said so: by another assignment, from what is the
 // newest checkpoint by then.
 void JobController::load_again(ProcessId owner, Generation told) {

@@ -210,6 +210,7 @@ class JobController {
   void on_fenced_out(ProcessId from, BatchId batch, const wire::FencedOut& fenced);
   void overrule_fences();
   void on_trouble(ProcessId from, const wire::Trouble& trouble);
+  [[nodiscard]] std::string stuck_trouble() const;
   void on_restore_failed(ProcessId from, Generation told, const wire::RestoreFailed& failure);
   void load_again(ProcessId owner, Generation told);
   void store_totals(const std::vector<wire::BatchTotals>& advanced);
@@ -329,6 +330,12 @@ class JobController {
   std::map<LogPartition, Offset> log_ends_;
   bool log_seen_ = false;         // since the job began, so that a log that was made anew has been noticed
   wire::BatchTotals last_known_;  // until the batch log is loaded
+  struct Stuck {
+    ProcessId process;
+    std::string what;
+    BatchId applied;  // by all of the job then
+  };
+  std::optional<Stuck> stuck_;  // the job's code does not come back, as an executor has said that may be gone
   std::string log_trouble_;
   std::string store_trouble_;
   std::string checkpoint_trouble_;

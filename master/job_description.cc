@@ -81,7 +81,32 @@ api::JobSummary JobController::summary() const {
        {&fence_trouble_, &sink_trouble_, &checkpoint_trouble_, &log_trouble_, &store_trouble_}) {
     if (!trouble->empty()) summary.problem = *trouble;
   }
+  // Of which the others are consequences.
+  if (std::string trouble = needs_executors() ? stuck_trouble() : ""; !trouble.empty()) {
+    summary.problem = std::move(trouble);
+  }
   return summary;
+}
+
+void JobController::on_trouble(ProcessId from, const wire::Trouble& trouble) {
+  if (trouble.fatal) return fail_job(trouble.what);
+  Member* member = find_member(from);
+  if (member->trouble != trouble.what && !trouble.what.empty()) {
+    LOG(WARNING) << "job " << record_.spec.name << ": executor " << to_string(from) << ": " << trouble.what;
+  }
+  member->trouble = trouble.what;
+  if (trouble.stuck && ledger_ != nullptr) {
+    stuck_ = Stuck{from, trouble.what, slowest_applied()};
+  } else if (stuck_ && stuck_->process == from) {
+    stuck_.reset();
+  }
+}
+
+// Where the job's code does not come back, one executor after the other ends because of it.
+std::string JobController::stuck_trouble() const {
+  if (!stuck_ || ledger_ == nullptr || slowest_applied() > stuck_->applied) return "";
+  return stuck_->what +
+         (members_.contains(stuck_->process) ? "" : "; that executor has ended, another one tries the same again");
 }
 
 bool JobController::is_settled() const {

@@ -300,6 +300,8 @@ void JobController::check_stopped() {
   const bool checkpointed = !coordinator_.open() && !wants_checkpoint();
   if (idle && published && checkpointed) return finish_stop("");
   // Nothing is lost by stopping out of order: the batch log has what the checkpoint has not.
+  // Where the job's code does not come back there is nothing to wait for.
+  if (!stuck_trouble().empty()) return finish_stop(describe_untidy_stop());
   // A checkpoint whose files are all written needs nobody any more.
   const bool nobody_comes =
       members_.empty() && clock_.now() >= hold_until_ && !host_.expects_executors(job_) && !coordinator_.is_final();
@@ -319,7 +321,7 @@ std::string JobController::describe_untidy_stop() const {
   const auto because = [](const std::string& trouble) { return trouble.empty() ? "" : ": " + trouble; };
   std::string text;
   if (!assigned_once_ || slowest_applied() < last_changed_ || ledger_->newest_durable() < last_changed_) {
-    text = "before all its batches were applied" + because(store_trouble_);
+    text = "before all its batches were applied" + because(stuck_trouble().empty() ? store_trouble_ : stuck_->what);
   } else if (published_ < last_changed_) {
     text = "before the sink had taken the last values" + because(sink_trouble_);
   } else {

@@ -140,10 +140,13 @@ void Master::lose_executor(ProcessId process, const std::string& reason) {
     wire::Body body;
     body.__set_stop_executor(stop);
     send_body(entry.worker, body, entry.job);
-    if (entry.state != ExecutorEntry::State::kReady && find_job(entry.job) != nullptr) {
-      start_troubles_.try_emplace({entry.worker, entry.job},
-                                  "the executor on worker " + workers_.at(entry.worker).name +
-                                      " ended before it was ready (" + reason + "); see the log of that worker");
+    if (const JobController* job = find_job(entry.job); job != nullptr && entry.state != ExecutorEntry::State::kReady) {
+      const bool was_loading = entry.state == ExecutorEntry::State::kRegistered && !job->record().spec.library.empty();
+      start_troubles_.try_emplace(
+          {entry.worker, entry.job},
+          "the executor on worker " + workers_.at(entry.worker).name + " ended before it was ready (" + reason + ")" +
+              (was_loading ? ", most likely because of what the job's library does when it is loaded" : "") +
+              "; see the log of that worker");
     }
   }
   if (JobController* job = find_job(entry.job); job != nullptr) {

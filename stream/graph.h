@@ -140,7 +140,7 @@ class Graph {
     NodeId writer;
     std::set<StateId> of;
     std::string no_changes;  // why nobody may follow what changes in it; empty: anybody may
-    std::vector<Migration> migrations = {};
+    std::vector<Migration> migrations;
   };
 
   struct PublishedTable {

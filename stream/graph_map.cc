@@ -26,6 +26,7 @@ class GraphMapTask final : public MapTask {
     chunk_.reserve(kChunk);
   }
 
+  void count_steps(CallSteps& steps) override { nodes_->count_steps(steps); }
   void begin(const MapTimes& times) override { nodes_->event_scope().times = times; }
 
   // After kCorrupt all pairs since the last finish() are forgotten.
@@ -58,6 +59,7 @@ class GraphMapTask final : public MapTask {
       if (batch.is_control() || batch.last_offset() < range.from || batch.base_offset() >= range.to) continue;
       RecordCursor records(batch);
       if (nodes_->direct_consumer() != nullptr) {
+        nodes_->step();
         nodes_->direct_consumer()->consume(partition, range, max_record_bytes_, records, report);
         if (Status status = records.status(); !status) return status;
         continue;

@@ -42,6 +42,11 @@ class GraphStateTable final : public StateTable {
     }
   }
 
+  void count_steps(CallSteps& steps) override {
+    for (const auto& state : states_) state->count_steps(steps);
+    for (const auto& level : levels_) level->count_steps(steps);
+  }
+
   Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
     if (!restored_) return restored_;
     CHECK(context.level >= 1 && context.level <= graph_->levels()) << "the job has no level " << context.level;

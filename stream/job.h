@@ -4,6 +4,8 @@
 // call per record batch at most; per record and per pair everything is inlined.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -62,10 +64,24 @@ struct MapReport {
   }
 };
 
+// How far a call into the job's code has come, so that who looks from another thread can tell a slow one from one that
+// never returns. Counted by one thread.
+class CallSteps {
+ public:
+  void step() { count_.store(count() + 1, std::memory_order_relaxed); }
+  [[nodiscard]] uint64_t count() const { return count_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<uint64_t> count_ = 0;
+};
+
 // Owned by one lane and used by its thread only; reused from range to range.
 class MapTask {
  public:
   virtual ~MapTask() = default;
+
+  // Calls count their steps here, which outlives this, as far as they know of any.
+  virtual void count_steps(CallSteps& /*steps*/) {}
 
   // Of the batch that all that is mapped until the next finish() belongs to; the same whenever it is mapped again.
   virtual void begin(const MapTimes& /*times*/) {}
@@ -113,6 +129,9 @@ struct AppendedRecords {
 class StateTable {
  public:
   virtual ~StateTable() = default;
+
+  // Calls count their steps here, which outlives this, as far as they know of any.
+  virtual void count_steps(CallSteps& /*steps*/) {}
 
   // Merges the sections of a batch in the order given: at level 1 that of log partitions, behind it that of the state
   // partitions that emitted them. Batches come in order, each once at each level, the levels ascending.

@@ -10,6 +10,7 @@ std::string too_long(int64_t max_record_bytes) {
 }
 
 void MapInstance::end_chunk(Verdicts& verdicts) {
+  step();
   for (const auto& node : nodes_) node->end_chunk(verdicts);
   for (const auto& node : nodes_) node->commit(verdicts);
 }

@@ -173,6 +173,10 @@ class MapInstance {
   [[nodiscard]] size_t size() const { return nodes_.size(); }
   // Of a map task.
   [[nodiscard]] EventScope& event_scope() { return event_scope_; }
+  void count_steps(CallSteps& steps) { steps_ = &steps; }
+  void step() {
+    if (steps_ != nullptr) steps_->step();
+  }
 
   // The origins have given a chunk: it goes through all nodes.
   void end_chunk(Verdicts& verdicts);
@@ -202,7 +206,8 @@ class MapInstance {
   std::vector<LevelSource*> level_sources_;
   DirectConsumer* direct_consumer_ = nullptr;
   EventScope event_scope_;
-  Verdicts verdicts_;  // of run_level()
+  CallSteps* steps_ = nullptr;  // none: nobody looks
+  Verdicts verdicts_;           // of run_level()
 };
 
 }  // namespace millrace::internal

@@ -61,6 +61,8 @@ class UpdateTable final : public VersionedTable<S> {
   UpdateTable(size_t rank_size, bool only_changed, Function function)
       : VersionedTable<S>(rank_size), only_changed_(only_changed), function_(std::move(function)) {}
 
+  void count_steps(CallSteps& steps) override { steps_ = &steps; }
+
   Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
     this->begin_batch(context.batch);
     Groups groups;
@@ -124,6 +126,7 @@ class UpdateTable final : public VersionedTable<S> {
   };
 
   void update(ByteSlot slot, std::span<const V> values, BatchTime time) {
+    if (steps_ != nullptr) steps_->step();
     std::optional<S> before;
     if (this->live(slot)) before = this->value(slot);
     std::optional<S> after = function_(this->key(slot), values, std::move(before), time);
@@ -137,6 +140,7 @@ class UpdateTable final : public VersionedTable<S> {
   const bool only_changed_;
   Function function_;
   SameBytes<S> same_;
+  CallSteps* steps_ = nullptr;  // none: nobody looks
 };
 
 }  // namespace internal

@@ -249,7 +249,11 @@ struct Published {       // header.batch
 struct EndRound { 1: map<string, string> status } // header.batch; to the rank's owner
 struct RoundEnded { 1: bool lost = false }        // header.batch; lost: the sink lacks what was published before
 struct FencedOut { 1: list<OwnedPartition> partitions }      // a younger owner has published; expected when frozen or cut off
-struct Trouble { 1: string what, 2: bool fatal }  // for people: shown by describe until what is ""; fatal fails the job
+struct Trouble {         // for people: shown by describe until what is ""
+  1: string what
+  2: bool fatal          // the job fails
+  3: bool stuck          // shown when the sender is gone, too, until the job has got further
+}
 
 struct RestoreFailed { 1: string file, 2: string reason }   // a checkpoint file fails verification: take the one before
 

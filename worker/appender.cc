@@ -113,6 +113,7 @@ void Appender::append(const OwnedState& state, Part& part) {
 void Appender::on_appended(const OwnedState& state, const std::shared_ptr<const AppendShare>& share,
                            const Status& status) {
   under_way_.erase(state.partition);
+  if (const auto known = parts_.find(state); known != parts_.end()) known->second.under_way = {};
   const auto found = parts_.find(state);
   // Another one owns it now.
   if (found == parts_.end() || found->second.waiting.empty() || found->second.waiting.front() != share) return pump();
@@ -125,10 +126,26 @@ void Appender::on_appended(const OwnedState& state, const std::shared_ptr<const 
          "output '" + output + "', batch " + std::to_string(share->batch.value()) + ": " + status.error().message});
   }
   if (!status) return retry_later(state, part, output, status.error());
-  if (part.pause != Duration{}) note_trouble(output, state, "");
+  if (part.pause != Duration{} || part.told) note_trouble(output, state, "");
   part.pause = Duration{};
+  part.told = false;
   if (++part.next == share->records.size()) settle(state, part);
   pump();
+}
+
+void Appender::look(Duration passed, Duration patience) {
+  for (auto& [state, part] : parts_) {
+    if (part.waiting.empty() || !under_way_.contains(state.partition)) continue;
+    part.under_way += passed;
+    if (part.told || patience == Duration{} || part.under_way < patience) continue;
+    part.told = true;
+    const AppendShare& share = *part.waiting.front();
+    const std::string& output = outputs_[share.records[part.next].output].name;
+    note_trouble(output, state,
+                 "output '" + output + "' has not taken batch " + std::to_string(share.batch.value()) +
+                     " for more than " + std::to_string(to_ms(patience) / 1000) +
+                     " s, and later ones wait; see what its function, or its place, waits for");
+  }
 }
 
 void Appender::settle(const OwnedState& state, Part& part) {

@@ -48,6 +48,9 @@ class Appender {
   [[nodiscard]] bool is_behind() const;
   // The lease may hold again.
   void resume() { pump(); }
+  // Tells of what takes longer than `patience` (zero: nothing does), `passed` since the look before. A function of the
+  // job's own may wait for somebody else, so that is all.
+  void look(Duration passed, Duration patience);
 
  private:
   struct Part {
@@ -57,6 +60,8 @@ class Appender {
     uint64_t settled = 0;
     bool pausing = false;
     Duration pause{};
+    Duration under_way{};  // the first one's records
+    bool told = false;     // that they take long
   };
   struct Held {
     BatchId checkpoint;

@@ -254,8 +254,29 @@ void Executor::beat() {
   if (work_ != nullptr) {
     work_->publisher->resume();
     work_->appender->resume();
+    work_->appender->look(heartbeat_, options_.lane_timeout);
+    look_after_lanes();
   }
   deps_.loop.schedule(heartbeat_, lifetime_.guard([this] { beat(); }));
+}
+
+// Only the lane's thread hangs: this one beats, so nobody else would notice.
+void Executor::look_after_lanes() {
+  const std::vector<LaneWatch::State> states = work_->watch.look(heartbeat_, options_.lane_timeout);
+  for (size_t lane = 0; lane < states.size(); ++lane) {
+    const std::string place = "lane " + std::to_string(lane);
+    if (states[lane] == LaneWatch::State::kFine) {
+      reports_.trouble(place, "");
+      continue;
+    }
+    const std::string what =
+        "the job's code does not come back: " + place + " has been at the " + work_->lanes->activity(lane)->text() +
+        " for more than " + std::to_string(to_ms(options_.lane_timeout) / 1000) +
+        " s, and all wait for it; stop the job, mend the function that never returns and `millrace upgrade` the job, "
+        "or give millrace-worker a longer --lane_timeout where it only takes long";
+    reports_.trouble(place, what, MasterReports::Weight::kStuck);
+    if (states[lane] == LaneWatch::State::kHopeless && options_.ends_when_stuck) end(1, what);
+  }
 }
 
 }  // namespace millrace

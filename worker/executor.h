@@ -45,6 +45,10 @@ struct ExecutorOptions {
   Endpoint master;
   size_t lanes = 1;
   std::string version;
+  // How long a call into the job's code may take, as far as it does not get on; zero: for ever. After twice that this
+  // executor ends, if it is a process of its own.
+  Duration lane_timeout{};
+  bool ends_when_stuck = true;
 };
 
 class Executor : public MessengerHandler, private LaneHandler {
@@ -103,6 +107,7 @@ class Executor : public MessengerHandler, private LaneHandler {
   void send_ready(const std::string& probe, const std::string& problem);
   [[nodiscard]] std::string log_problem() const;
   void beat();
+  void look_after_lanes();
   void end(int exit_code, const std::string& reason);
   [[nodiscard]] bool lease_holds() const;
   [[nodiscard]] wire::Header header(BatchId batch) const;

@@ -24,6 +24,8 @@ void Executor::make_work(Incarnation incarnation, const wire::JobSpec& spec, std
   LaneHandler& answers = *this;
   work.lanes = std::make_unique<LaneGroup>(deps_.loop, std::move(seams), answers, spec, work.job);
 
+  for (size_t lane = 0; lane < work.lanes->size(); ++lane) work.watch.add(work.lanes->activity(lane));
+
   const SinkIdentity identity{spec.name, options_.job, incarnation, work.layout};
   work.publisher = std::make_unique<Publisher>(
       deps_.loop, std::move(sink), identity,
@@ -231,11 +233,12 @@ void Executor::on_log_trouble(LogPartition partition, std::optional<Error> error
     return;
   }
   const bool away = error->code == ErrorCode::kUnavailable;  // the whole log, most likely, and not for ever
-  reports_.trouble(place, away ? error->message : place + ": " + error->message, !away);
+  reports_.trouble(place, away ? error->message : place + ": " + error->message,
+                   away ? MasterReports::Weight::kPassing : MasterReports::Weight::kFatal);
 }
 
 void Executor::on_failed(Error error) {
-  reports_.trouble("job", error.message, true);
+  reports_.trouble("job", error.message, MasterReports::Weight::kFatal);
 }
 
 }  // namespace millrace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "worker/executor.h"
+#include "worker/lane_watch.h"
 
 namespace millrace {
 
@@ -12,6 +13,7 @@ struct Executor::Work {
   std::vector<RankGather> rank_gathers;  // of this executor's lanes, by table
   std::vector<RankBook> ranks;           // of the job, by table, if this is the ranks' owner
   std::unique_ptr<LaneGroup> lanes;
+  LaneWatch watch;
   std::unique_ptr<Publisher> publisher;
   std::unique_ptr<Appender> appender;
   std::unique_ptr<Checkpointer> checkpointer;

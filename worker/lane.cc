@@ -10,6 +10,7 @@ Lane::Lane(Options options, Deps deps)
       reducer_({.lane = options_.index,
                 .job = *deps_.job,
                 .handler = *deps_.handler,
+                .activity = *deps_.activity,
                 .wake = [this] { wake(); },
                 .state_partitions = options_.spec.state_partitions}) {}
 
@@ -22,6 +23,7 @@ void Lane::open(bool describe) {
   }
   LaneMapper::Deps deps{.job = *deps_.job,
                         .handler = *deps_.handler,
+                        .activity = *deps_.activity,
                         .wake = [this] { wake(); },
                         .state_partitions = options_.spec.state_partitions,
                         .memory_bytes = static_cast<size_t>(options_.spec.lane_memory_bytes)};

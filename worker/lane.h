@@ -27,6 +27,7 @@ class Lane {
     MakeLog make_log;
     std::shared_ptr<const Job> job;
     std::unique_ptr<LaneHandler> handler;
+    std::shared_ptr<LaneActivity> activity;
   };
   struct Options {
     size_t index = 0;

@@ -70,8 +70,9 @@ LaneGroup::LaneGroup(TaskLoop& own, std::vector<LaneSeams> seams, LaneHandler& a
     auto outlet = std::make_unique<Outlet>([&own, deliver](Outlet::Answer answer) {
       own.post([deliver, answer = std::move(answer)]() mutable { deliver(std::move(answer)); });
     });
-    Lane::Deps deps{loop, std::move(seams[index].make_log), job, std::move(outlet)};
-    lanes_.push_back({&loop, std::make_shared<Lane>(Lane::Options{index, spec}, std::move(deps))});
+    auto activity = std::make_shared<LaneActivity>();
+    Lane::Deps deps{loop, std::move(seams[index].make_log), job, std::move(outlet), activity};
+    lanes_.push_back({&loop, std::make_shared<Lane>(Lane::Options{index, spec}, std::move(deps)), std::move(activity)});
   }
 }
 

@@ -38,6 +38,7 @@ class LaneGroup {
   void map(std::vector<MapRequest> requests);
 
   [[nodiscard]] size_t size() const { return lanes_.size(); }
+  [[nodiscard]] const std::shared_ptr<const LaneActivity>& activity(size_t lane) const { return lanes_[lane].activity; }
   [[nodiscard]] size_t lane_of(StatePartition partition) const;
 
   // Calls `function(Lane&)` on the loop of one lane, or of all.
@@ -56,6 +57,7 @@ class LaneGroup {
   struct Placed {
     TaskLoop* loop;
     std::shared_ptr<Lane> lane;
+    std::shared_ptr<const LaneActivity> activity;
   };
   void place_states(const std::vector<OwnedState>& states);
   size_t place_log(LogPartition partition);

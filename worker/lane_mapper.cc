@@ -142,7 +142,11 @@ bool LaneMapper::step() {
 }
 
 std::unique_ptr<MapTask> LaneMapper::take_task() {
-  if (idle_tasks_.empty()) return deps_.job.make_map_task();
+  if (idle_tasks_.empty()) {
+    auto made = deps_.job.make_map_task();
+    made->count_steps(deps_.activity.steps());
+    return made;
+  }
   std::unique_ptr<MapTask> task = std::move(idle_tasks_.back());
   idle_tasks_.pop_back();
   return task;
@@ -187,6 +191,8 @@ void LaneMapper::map_piece(LogPartition partition, Source& source) {
   Current& current = *source.current;
   const OffsetRange range = current.request.range;
   if (const auto piece = current.reader->take(range.to)) {
+    const LaneActivity::Scope scope(deps_.activity, LaneActivity::Kind::kMap, current.request.batch, partition.value(),
+                                    piece->range);
     const Status mapped = current.task->map(partition, piece->range, piece->bytes.view(), current.report);
     if (!mapped) {
       deps_.handler.on_failed(
@@ -208,7 +214,11 @@ void LaneMapper::finish(Source& source) {
   block->source = request.partition;
   block->range = request.range;
   block->times = request.times;
-  block->sections = current.task->finish();
+  {
+    const LaneActivity::Scope scope(deps_.activity, LaneActivity::Kind::kMap, request.batch, request.partition.value(),
+                                    request.range);
+    block->sections = current.task->finish();
+  }
   idle_tasks_.push_back(std::move(current.task));
   auto outcome = std::make_shared<MapOutcome>();
   outcome->batch = request.batch;

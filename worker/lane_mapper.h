@@ -17,6 +17,7 @@
 
 #include "stream/job.h"
 #include "worker/block_store.h"
+#include "worker/lane_activity.h"
 #include "worker/lane_messages.h"
 #include "worker/partition_reader.h"
 
@@ -27,6 +28,7 @@ class LaneMapper {
   struct Deps {
     const Job& job;              // outlives this
     LaneHandler& handler;        // outlives this
+    LaneActivity& activity;      // outlives this
     std::function<void()> wake;  // there may be something to do: call step() soon
     int32_t state_partitions = 0;
     size_t memory_bytes = 0;  // bound of all read-ahead, and of the kept blocks

@@ -62,6 +62,7 @@ void LaneReducer::assign_slots(const LaneAssignment& assignment) {
               .table = deps_.job.make_state_table(),
               .queue = ReduceQueue(assignment.checkpoint),
               .applied = assignment.checkpoint};
+    slot.table->count_steps(deps_.activity.steps());
     slot.checkpoint_tick_ms = assignment.checkpoint_tick_ms;
     if (assignment.former_states != nullptr) {
       const Status possible = slot.table->restore_from(*assignment.former_states);
@@ -160,6 +161,7 @@ bool LaneReducer::restore_some() {
     const StateRun::Entry entry = run[work.next];
     const auto target = targets.find(entry.partition);
     if (target == targets.end()) continue;
+    const LaneActivity::Scope scope(deps_.activity, Kind::kRestore, target->second->applied, entry.partition.value());
     const Status restored = target->second->table->restore(entry, work.share.unpublished);
     if (restored) continue;
     deps_.handler.on_failed({restored.error().code, "state partition " + std::to_string(entry.partition.value()) +
@@ -180,7 +182,10 @@ void LaneReducer::finish_restore(const std::vector<OwnedState>& partitions, Batc
     if (slot == nullptr || !slot->restoring) continue;
     CHECK(slot->applied == batch) << "state partition " << state.partition << " restored at " << batch
                                   << " waits for what follows " << slot->applied;
-    slot->table->finish_restore(slot->checkpoint_tick_ms);
+    {
+      const LaneActivity::Scope scope(deps_.activity, Kind::kRestore, batch, state.partition.value());
+      slot->table->finish_restore(slot->checkpoint_tick_ms);
+    }
     slot->restoring = false;
     newly_applied_.push_back(progress_of(state.partition, *slot));
   }
@@ -215,9 +220,10 @@ bool LaneReducer::apply_next(StatePartition partition, Slot& slot) {
   for (const SharedBuffer& section : *sections) views.push_back(section.view());
   ++slot.level;
   const BatchPlan& plan = *slot.plan;
-  if (const Status applied =
-          slot.table->apply({plan.batch, plan.time_ms, plan.tick, plan.watermark_ms, slot.level}, views);
-      !applied) {
+  std::optional<LaneActivity::Scope> scope(std::in_place, deps_.activity, Kind::kApply, plan.batch, partition.value());
+  const Status applied = slot.table->apply({plan.batch, plan.time_ms, plan.tick, plan.watermark_ms, slot.level}, views);
+  scope.reset();
+  if (!applied) {
     slot.restoring = true;  // worthless from here on
     deps_.handler.on_failed({applied.error().code, "state partition " + std::to_string(partition.value()) +
                                                        " cannot apply batch " + std::to_string(plan.batch.value()) +
@@ -329,6 +335,7 @@ void LaneReducer::share_ranks(StatePartition partition, Slot& slot, BatchId batc
   for (size_t number = 0; number < tables_.size(); ++number) {
     const auto n = static_cast<size_t>(tables_[number].rank_size);
     if (n == 0) continue;
+    const LaneActivity::Scope scope(deps_.activity, Kind::kShow, batch, partition.value());
     StateTable& table = slot.table->published(number);
     const std::optional<double> floor = ranks_[number].floor(batch);
     auto entries = floor ? table.top_above(n, *floor) : table.top(n);
@@ -343,6 +350,7 @@ void LaneReducer::publish(StatePartition partition, Slot& slot, BatchId round) {
   slot.publish_all = slot.publish_all || slot.table->must_publish_all();
   slot.publishing_all = slot.publish_all;
   const OwnedState state{partition, slot.generation};
+  const LaneActivity::Scope scope(deps_.activity, Kind::kShow, round, partition.value());
   deps_.handler.on_snapshot(stamp_, {state, round, slot.publish_all, slot.table->take_unpublished(slot.publish_all)});
 }
 
@@ -360,7 +368,10 @@ void LaneReducer::freeze(StatePartition partition, Slot& slot, BatchId batch) {
   if (slot.frozen_at != BatchId(0)) slot.table->settle_freeze(false);
   if (!checkpoint_ || checkpoint_->batch != batch) checkpoint_ = OpenCheckpoint{batch, {batch, {}, {}}};
   slot.frozen_at = batch;
-  slot.table->freeze(partition, checkpoint_->share.run);
+  {
+    const LaneActivity::Scope scope(deps_.activity, Kind::kSave, batch, partition.value());
+    slot.table->freeze(partition, checkpoint_->share.run);
+  }
   checkpoint_->share.partitions.push_back({partition, slot.generation});
   const bool all = std::ranges::all_of(slots_, [batch](const auto& entry) { return entry.second.frozen_at == batch; });
   if (!all) return;
@@ -419,6 +430,7 @@ bool LaneReducer::try_answer(const LaneQuery& query) {
     answer.problem = "batch " + std::to_string(query.at.value()) + " is no longer kept; ask for a newer one";
   } else {
     for (const LaneQuery::Key& key : query.keys) {
+      const LaneActivity::Scope scope(deps_.activity, Kind::kShow, query.at, key.partition.value());
       const StateTable& table = slots_.at(key.partition).table->published(query.table);
       answer.values.emplace_back(key.index, table.read(key.key, query.at));
     }

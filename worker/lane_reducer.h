@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "stream/job.h"
+#include "worker/lane_activity.h"
 #include "worker/lane_messages.h"
 #include "worker/level_inbox.h"
 #include "worker/rank_gather.h"
@@ -33,6 +34,7 @@ class LaneReducer {
     size_t lane = 0;
     const Job& job;              // outlives this
     LaneHandler& handler;        // outlives this
+    LaneActivity& activity;      // outlives this
     std::function<void()> wake;  // there may be something to do: call step() soon
     int32_t state_partitions = 0;
   };
@@ -68,6 +70,7 @@ class LaneReducer {
   bool step();
 
  private:
+  using Kind = LaneActivity::Kind;
   struct Slot {
     Generation generation;
     std::unique_ptr<StateTable> table;

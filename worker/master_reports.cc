@@ -98,9 +98,9 @@ void MasterReports::lost(const OwnedState& state, BatchId round) {
   flush_soon();
 }
 
-void MasterReports::trouble(const std::string& place, const std::string& what, bool fatal) {
+void MasterReports::trouble(const std::string& place, const std::string& what, Weight weight) {
   const auto known = troubles_.find(place);
-  const Trouble now{what, fatal};
+  const Trouble now{what, weight};
   if (known == troubles_.end() ? what.empty() : known->second == now) return;
   if (what.empty()) {
     troubles_.erase(known);
@@ -115,7 +115,8 @@ void MasterReports::repeat_trouble() {
   wire::Trouble trouble;
   std::set<std::string> told;  // one broker that is away troubles many places
   for (const auto& [place, known] : troubles_) {
-    trouble.fatal = trouble.fatal || known.fatal;
+    trouble.fatal = trouble.fatal || known.weight == Weight::kFatal;
+    trouble.stuck = trouble.stuck || known.weight == Weight::kStuck;
     if (!told.insert(known.what).second) continue;
     trouble.what += (trouble.what.empty() ? "" : "; ") + known.what;
   }

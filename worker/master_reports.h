@@ -36,7 +36,12 @@ class MasterReports {
   void published(const OwnedState& state, BatchId round);
   void lost(const OwnedState& state, BatchId round);
   // What goes wrong at a place now, for people; "" when it is over. Sent again by repeat_trouble().
-  void trouble(const std::string& place, const std::string& what, bool fatal = false);
+  enum class Weight {
+    kPassing,
+    kStuck,  // it may be the end of this executor: it stays true when nobody is there to say it
+    kFatal,  // the job cannot go on
+  };
+  void trouble(const std::string& place, const std::string& what, Weight weight = Weight::kPassing);
   void repeat_trouble();
 
   // Forgets what was not yet sent: it belongs to owners of before.
@@ -49,7 +54,7 @@ class MasterReports {
   };
   struct Trouble {
     std::string what;
-    bool fatal = false;
+    Weight weight = Weight::kPassing;
     bool operator==(const Trouble&) const = default;
   };
   void flush_soon();

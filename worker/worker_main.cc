@@ -38,6 +38,9 @@ DEFINE_string(master, "127.0.0.1:7070", "HOST:PORT of the master's --listen");
 DEFINE_string(listen, "127.0.0.1:0", "HOST:PORT where the master and other workers reach this one; port 0: any");
 DEFINE_string(advertise, "", "host under which others reach this worker, if it is not that of --listen");
 DEFINE_int32(lanes, 0, "threads per job; 0: one per core");
+DEFINE_int32(lane_timeout, 60,
+             "seconds after which a call into a job's code that does not come back is told; after as many again its "
+             "executor is started anew; 0: never");
 DEFINE_string(data_dir, "", "directory of this worker's own files; a worker keeps nothing that it cannot lose");
 DEFINE_string(http, "127.0.0.1:0", "HOST:PORT of the status pages: /health, /status, /metrics; port 0: any");
 // Of an executor: set by the agent that starts it.
@@ -60,6 +63,7 @@ struct Options {
   std::string advertise;
   std::string http;
   int32_t lanes = 1;
+  int32_t lane_timeout = 60;
   JobId job;
   ProcessId process;
   ProcessId worker;
@@ -114,6 +118,7 @@ Status open_executor(const Options& options, EventLoop& loop, Clock& clock,
   executor.master = Endpoint{options.master};
   executor.lanes = lanes.size();
   executor.version = MILLRACE_VERSION;
+  executor.lane_timeout = std::chrono::seconds(options.lane_timeout);
   Executor::Deps deps{
       loop, clock, *server.network, *server.checkpoints, make_builtin_job, load_job_factory,
       [&loop](const wire::JobSpec& spec) {
@@ -192,6 +197,7 @@ Status open_agent(const Options& options, const std::string& http, EventLoop& lo
   if (!own.has_value()) return std::unexpected(own.error());
   server.launcher = std::make_unique<ForkLauncher>(
       loop, std::vector<std::string>{"--master=" + options.master, "--lanes=" + std::to_string(options.lanes),
+                                     "--lane_timeout=" + std::to_string(options.lane_timeout),
                                      "--listen=" + HostPort{own->host, 0}.text(), "--advertise=" + options.advertise});
   AgentOptions agent;
   agent.self = ProcessId(random.next_id());
@@ -323,6 +329,7 @@ Options read_flags() {
   options.http = FLAGS_http;
   const auto cores = static_cast<int32_t>(std::max(1U, std::thread::hardware_concurrency()));
   options.lanes = FLAGS_lanes > 0 ? FLAGS_lanes : cores;
+  options.lane_timeout = FLAGS_lane_timeout;
   options.job = JobId(parse_hex(FLAGS_job));
   options.process = ProcessId(parse_hex(FLAGS_process));
   options.worker = ProcessId(parse_hex(FLAGS_worker));
@@ -346,6 +353,9 @@ int main(int argc, char** argv) {
   if (auto raised = millrace::raise_descriptor_limit(); !raised.has_value()) return millrace::refuse(raised.error());
   if (FLAGS_lanes < 0 || FLAGS_lanes > 256) {
     return millrace::refuse({millrace::ErrorCode::kInvalid, "--lanes must be from 0 to 256"});
+  }
+  if (FLAGS_lane_timeout < 0) {
+    return millrace::refuse({millrace::ErrorCode::kInvalid, "--lane_timeout is a number of seconds, or 0: never"});
   }
   for (const auto& [flag, value] :
        {std::pair("--master", FLAGS_master), std::pair("--listen", FLAGS_listen), std::pair("--http", FLAGS_http)}) {

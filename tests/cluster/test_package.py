@@ -1,7 +1,9 @@
 """What `cmake --install` gives is all that a project outside the tree needs: the one in template/, built and tested."""
 
+import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree
@@ -27,6 +29,25 @@ static const bool crashed = [] {
   std::getline(std::ifstream("/proc/self/cmdline"), arguments);
   return arguments.find("--executor") != std::string::npos && std::raise(SIGSEGV) == 0;
 }();
+"""
+
+# Waits for ever at one word.
+HANGS = """
+#include <chrono>
+#include <string>
+#include <thread>
+#include <millrace/job.h>
+
+MILLRACE_JOB(hanging, "a job that stands still") {
+  job.lines()
+      .flat_map(millrace::split_words)
+      .filter([](std::string_view word) {
+        while (word == "hang") std::this_thread::sleep_for(std::chrono::seconds(1));
+        return true;
+      })
+      .count_by_value()
+      .publish("counts");
+}
 """
 
 # The template's job with a state more, and one that keeps something else under the same name.
@@ -87,8 +108,9 @@ def project(installed, tmp_path_factory):
     shutil.copytree(installed / "share/millrace/template", source)
     (source / "crashing.cc").write_text(CRASHES_IN_WORKERS)
     with open(source / "CMakeLists.txt", "a", encoding="utf-8") as lists:
-        lists.write("millrace_jobs(crashing crashing.cc)\nmillrace_jobs(changed changed.cc)\nadd_library(no_jobs MODULE no_jobs.cc)\n")
+        lists.write("millrace_jobs(crashing crashing.cc)\nmillrace_jobs(changed changed.cc)\nmillrace_jobs(hanging hanging.cc)\nadd_library(no_jobs MODULE no_jobs.cc)\n")
     (source / "changed.cc").write_text(CHANGED)
+    (source / "hanging.cc").write_text(HANGS)
     (source / "no_jobs.cc").write_text("int main_of_nothing() { return 0; }\n")
     run("cmake", "-S", str(source), "-B", str(source / "build"), f"-DCMAKE_PREFIX_PATH={installed}", "-DCMAKE_BUILD_TYPE=Debug")
     run("cmake", "--build", str(source / "build"), "--parallel", "2")
@@ -192,10 +214,49 @@ def test_a_library_that_crashes_in_workers_harms_no_other_job(project, open_clus
     open_cluster.submit("word_count", "good", "log://text", "none:")
     open_cluster.submit(str(project / "build/libcrashing.so"), "bad", "log://text", "none:")
     wait_for("the problem to be told", lambda: open_cluster.describe("bad").summary.problem)
+    problem = open_cluster.describe("bad").summary.problem
+    assert "ended before it was ready (signal 11), most likely because of what the job's library does when it is loaded" in problem
     append(open_cluster, "log://text", [b"a"] * 10)
     open_cluster.cli("lag", "good", "--until-zero", "30s")
     assert counts(open_cluster, "good", "a") == "a\t12\n"
     open_cluster.cli("kill", "bad")
+
+
+def executors_of(job):
+    found = []
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                found += [path] * (f"--job_name={job}" in file.read().split("\0"))
+        except OSError:
+            pass  # it has ended
+    return found
+
+
+def test_a_function_that_never_returns_is_told_and_harms_no_other_job(project, make_cluster):
+    environment = {"MILLRACE_ALLOW_JOB_LIBRARIES": "true", "MILLRACE_LANE_TIMEOUT": "1"}
+    cluster = make_cluster(environment=environment).start()
+    append(cluster, "log://text", [b"a b a"])
+    cluster.submit("word_count", "good", "log://text", "none:")
+    cluster.submit(str(project / "build/libhanging.so"), "bad", "log://text", "none:")
+    cluster.cli("lag", "bad", "--until-zero", "30s")
+    append(cluster, "log://text", [b"hang"])
+
+    def problem():
+        return cluster.describe("bad").summary.problem
+
+    told = r"the job's code does not come back: lane \d has been at the map of batch \d+, log partition \d+, offsets \d+ to \d+ for more than 1 s"
+    wait_for("the problem to be told", lambda: re.match(told, problem()))
+    wait_for("another executor to try", lambda: "that executor has ended, another one tries the same again" in problem())
+    append(cluster, "log://text", [b"a"])
+    cluster.cli("lag", "good", "--until-zero", "30s")
+    assert counts(cluster, "good", "a") == "a\t3\n"
+    assert "stopped before all its batches were applied: the job's code does not come back" in cluster.cli("stop", "bad", code=1).stderr
+    wait_for("its executors to be ended", lambda: not executors_of("bad"))
+    cluster.cli("resume", "bad")
+    wait_for("its executors to be back", lambda: len(executors_of("bad")) == 2)
+    cluster.cli("kill", "bad")
+    wait_for("its executors to be ended", lambda: not executors_of("bad"))
 
 
 def test_libraries_are_refused_with_cause_and_remedy(project, cluster):

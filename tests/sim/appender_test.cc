@@ -98,6 +98,25 @@ TEST_F(AppenderTest, gives_one_batch_of_a_part_after_the_other_and_parts_side_by
   EXPECT_FALSE(appender_->is_behind());
 }
 
+TEST_F(AppenderTest, tells_what_takes_long_until_it_is_done) {
+  const auto look = [this] { appender_->look(milliseconds(2000), milliseconds(5000)); };
+  add(7);
+  look();
+  look();
+  EXPECT_EQ(trouble_, "");
+  look();
+  EXPECT_EQ(
+      trouble_,
+      "output 'lines' has not taken batch 7 for more than 5 s, and later ones wait; see what its function, or its "
+      "place, waits for");
+  answer();
+  EXPECT_EQ(trouble_, "");
+  add(8);
+  look();
+  look();
+  EXPECT_EQ(trouble_, "") << "each batch has its own time";
+}
+
 TEST_F(AppenderTest, tries_again_and_says_what_is_in_the_way) {
   add(1);
   answer(failed(ErrorCode::kIo));
