@@ -199,14 +199,17 @@ class GraphStateTable final : public StateTable {
 
   Status migrate(StateId state, const Migration& migration, const StateRun::Entry& entry,
                  std::optional<std::string>& migrated) const {
-    const std::string place =
-        "state '" + graph_->name_of_state(state) + "', key '" + printable(entry.key.substr(0, 64)) + "'";
-    return guarded(("migrate_from, " + place).c_str(), [&]() -> Status {
+    Status done = guarded("migrate_from", [&]() -> Status {
       auto value = migration.migrate(entry.value);
-      if (!value) return fail(value.error().code, place + ": " + value.error().message + " as " + migration.from);
+      if (!value) return fail(value.error().code, value.error().message + " as " + migration.from);
       migrated = *std::move(value);
       return {};
     });
+    if (done) return done;
+    return fail(done.error().code, "state '" + graph_->name_of_state(state) + "', key '" +
+                                       printable(entry.key.substr(0, 64)) + "': " + done.error().message +
+                                       "; nothing is lost: mend the function and upgrade again, or take the former " +
+                                       "version up by `resume --from`");
   }
 
   Status run_level(int32_t level) {

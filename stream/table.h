@@ -65,8 +65,9 @@ class Table {
   // What `millrace upgrade` makes of a state that former code kept under this name, with values of the type Old:
   // New(const Old&), or std::optional<New>(const Old&), where none drops the key. New is what the state holds, before
   // any map_values(). For running aggregations and update_state_by_key(); keys stay as they are, and there is a time to
-  // live in both or in none. Once for each former type. The function is called by several threads at once; an exception
-  // fails the upgraded job, whose former version can go on.
+  // live in both or in none. Once for each former type. The function is called by several threads at once, and for
+  // values that were replaced since, too: checkpoints are read oldest first. An exception fails the upgraded job, whose
+  // former version can go on.
   template <typename Old, typename G>
   Table migrate_from(G function) const {
     require_codec<Old>();

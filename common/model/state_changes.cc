@@ -55,7 +55,7 @@ std::vector<StateChange> changes_of_states(const std::vector<StatePlan>& stored,
         change.problem += (&former == &state.reads.front() ? "" : ", or ") + former;
       }
       if (!state.reads.empty()) change.problem += " only";
-    } else if (before.of == state.of) {
+    } else if (std::ranges::is_permutation(before.of, state.of)) {
       change.fate = is_same ? StateFate::kKept : StateFate::kMigrated;
     } else {
       change.problem =

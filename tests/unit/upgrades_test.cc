@@ -91,6 +91,8 @@ TEST(StateChanges, of_a_state_and_of_what_is_made_of_its_changes_are_the_same) {
   const StatePlan b_of_other = {"b", "x", {"other"}};
   EXPECT_THAT(refusal({a, b}, {other, b_of_other}), HasSubstr("made of the changes of other states than before"));
   EXPECT_THAT(refusal({a, b}, {{"a", "y", {}}, b}), HasSubstr("State 'b' is kept, but 'a'"));
+  const StatePlan of_both = {"both", "x", {"a", "b"}};
+  EXPECT_EQ(refusal({a, b, of_both}, {b, a, {"both", "x", {"b", "a"}}}), "") << "the order of definitions is nothing";
 }
 
 // --- code that goes on -----------------------------------------------------------------------------------------------
@@ -307,7 +309,9 @@ TEST(Migration, that_throws_fails_by_name_and_leaves_the_checkpoint_as_it_was) {
   job.push("apple");
   job.run_batch();
   EXPECT_THAT([&] { job.upgrade(sums_of_any_size, {{"forgets", "no"}}); },
-              ThrowsMessage<std::logic_error>(HasSubstr("(migrate_from, state 'sums', key 'apple'): nobody kept")));
+              ThrowsMessage<std::logic_error>(AllOf(HasSubstr("state 'sums', key 'apple': "),
+                                                    HasSubstr("(migrate_from): nobody kept"),
+                                                    HasSubstr("take the former version up by `resume --from`"))));
   const auto table = make_job(sums_of_any_size, {}).value()->make_state_table();
   ASSERT_TRUE(table->restore_from({{"sums", "text -> int16", {}}}));
   const StateRun::Entry torn{StatePartition(0), std::string_view("\0key", 4), "", false};
