@@ -204,12 +204,12 @@ class Watcher {
     // The table shows the highest; who wants all of them pipes. A job without a rank has no table.
     const bool prints = whole && (!live_ || !state.has_rank);
     const std::vector<BadRecord> bad = run_->bad_records(kBadRecordsShown);
+    // Who interrupts again ends this without a word: a function of the job may never return.
+    interrupts_.end();
     pump_.reset();
     run_->end();
-    // Nobody but the output can mean it now: a reader of the results who leaves ends this without a word. And so does
-    // who interrupts the printing.
+    // Nobody but the output can mean it now, and so does a reader of the results who leaves.
     std::signal(SIGPIPE, SIG_DFL);
-    interrupts_.end();
     if (prints) print_values(output_, state, *run_);
     if (output_.terminal) output_.stream.flush();  // what follows stands below it
     if (by_time_ && state.finished) {

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import xml.etree.ElementTree
 
@@ -34,6 +35,7 @@ static const bool crashed = [] {
 # Waits for ever at one word.
 HANGS = """
 #include <chrono>
+#include <cstdio>
 #include <string>
 #include <thread>
 #include <millrace/job.h>
@@ -42,6 +44,7 @@ MILLRACE_JOB(hanging, "a job that stands still") {
   job.lines()
       .flat_map(millrace::split_words)
       .filter([](std::string_view word) {
+        if (word == "hang") std::fputs("hangs\\n", stderr);
         while (word == "hang") std::this_thread::sleep_for(std::chrono::seconds(1));
         return true;
       })
@@ -257,6 +260,21 @@ def test_a_function_that_never_returns_is_told_and_harms_no_other_job(project, m
     wait_for("its executors to be back", lambda: len(executors_of("bad")) == 2)
     cluster.cli("kill", "bad")
     wait_for("its executors to be ended", lambda: not executors_of("bad"))
+
+
+def test_a_run_whose_function_never_returns_is_ended_by_a_second_interrupt(project):
+    command = [os.path.join(ROOT, "build/release/bin/millrace"), "run", str(project / "build/libhanging.so")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as job:
+        job.stdin.write(b"a\nhang\n")
+        job.stdin.close()
+        assert b"hangs\n" in iter(job.stderr.readline, b"")
+
+        def ended():
+            job.send_signal(signal.SIGINT)
+            return job.poll() is not None
+
+        wait_for("its end", ended, pause=0.2)
+        assert job.returncode != 0
 
 
 def test_libraries_are_refused_with_cause_and_remedy(project, cluster):
