@@ -173,10 +173,10 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
     });
   }
   void dead_letters(api::DeadLetters& answer, const std::string& name, const int32_t limit,
-                    const int32_t from_partition, const int64_t from_offset) override {
+                    const int32_t from_partition, const int64_t from_offset, const std::string& from_topic) override {
     require(check_dead_letters(name, limit, from_partition, from_offset));
     answer = ask<api::DeadLetters>(options_.answer_timeout, [=](auto& service, auto done) {
-      service.dead_letters(name, limit, from_partition, from_offset, std::move(done));
+      service.dead_letters(name, limit, from_partition, from_offset, from_topic, std::move(done));
     });
   }
 

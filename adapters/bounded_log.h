@@ -58,11 +58,11 @@ class BoundedLog final : public Log {
     });
   }
 
-  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) override {
-    log_->find_time(time_ms, [bounds = bounds_, done = std::move(done)](Result<std::vector<Offset>> found) mutable {
-      for (size_t index = 0; found && index < found->size(); ++index) {
-        const std::optional<Offset> end = bounds->end(LogPartition(static_cast<int32_t>(index)));
-        if (end) (*found)[index] = std::min((*found)[index], *end);
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) override {
+    log_->find_time(time_ms, [bounds = bounds_, done = std::move(done)](Result<LogOffsets> found) mutable {
+      if (!found) return done(std::move(found));
+      for (auto& [partition, offset] : *found) {
+        if (const std::optional<Offset> end = bounds->end(partition)) offset = std::min(offset, *end);
       }
       done(std::move(found));
     });

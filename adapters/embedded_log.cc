@@ -76,7 +76,7 @@ class EmbeddedLog::Core {
     questions_.ask([this] { return describe_now(); }, std::move(done));
     waker_->wake();
   }
-  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) {
     questions_.ask([this, time_ms] { return find_time_now(time_ms); }, std::move(done));
     waker_->wake();
   }
@@ -103,7 +103,7 @@ class EmbeddedLog::Core {
   std::vector<std::shared_ptr<ReaderState>> readers();
   Status connect();
   Result<LogDescription> describe_now();
-  Result<std::vector<Offset>> find_time_now(int64_t time_ms);
+  Result<LogOffsets> find_time_now(int64_t time_ms);
   bool serve(const std::shared_ptr<ReaderState>& reader);
   bool deliver(const std::shared_ptr<ReaderState>& reader, const Announced& announced);
   void report(const std::shared_ptr<ReaderState>& reader, Error error);
@@ -174,10 +174,10 @@ Result<LogDescription> EmbeddedLog::Core::describe_now() {
 }
 
 // Reads from the begin: the times of records that several writers append need not ascend.
-Result<std::vector<Offset>> EmbeddedLog::Core::find_time_now(int64_t time_ms) {
+Result<LogOffsets> EmbeddedLog::Core::find_time_now(int64_t time_ms) {
   const auto description = describe_now();
   if (!description) return std::unexpected(description.error());
-  std::vector<Offset> offsets;
+  LogOffsets offsets;
   for (const LogDescription::Partition& partition : description->partitions) {
     const auto announced = announcement_->read(partition.id);
     if (!announced) return fail(ErrorCode::kUnavailable, log_.string() + " is not announced; try again");
@@ -192,7 +192,7 @@ Result<std::vector<Offset>> EmbeddedLog::Core::find_time_now(int64_t time_ms) {
       if (!found) return std::unexpected(found.error());
       first = *found;
     }
-    offsets.push_back(first.value_or(announced->end));
+    offsets[partition.id] = first.value_or(announced->end);
   }
   return offsets;
 }
@@ -278,7 +278,7 @@ void EmbeddedLog::describe(std::move_only_function<void(Result<LogDescription>)>
   core_->describe(std::move(done));
 }
 
-void EmbeddedLog::find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+void EmbeddedLog::find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) {
   core_->find_time(time_ms, std::move(done));
 }
 

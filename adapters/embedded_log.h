@@ -25,7 +25,7 @@ class EmbeddedLog final : public Log {
   EmbeddedLog& operator=(const EmbeddedLog&) = delete;
 
   void describe(std::move_only_function<void(Result<LogDescription>)> done) override;
-  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) override;
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) override;
   [[nodiscard]] std::unique_ptr<LogReader> open(const LogReaderOptions& options, LogReaderHandler* handler) override;
 
  private:

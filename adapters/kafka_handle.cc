@@ -191,20 +191,21 @@ Result<LogDescription> KafkaHandle::describe(Duration timeout, const std::atomic
   return description;
 }
 
-Result<std::vector<Offset>> KafkaHandle::find_time(int64_t time_ms, Duration timeout,
-                                                   const std::atomic<bool>& stopping) {
+Result<LogOffsets> KafkaHandle::find_time(int64_t time_ms, Duration timeout, const std::atomic<bool>& stopping) {
   const Patience patience(timeout, stopping);
   const auto topic = ask_topic(patience);
   if (!topic) return std::unexpected(topic.error());
   // The ends first: what is appended meanwhile is later than them.
   const auto ends = ask_offsets(*topic, RD_KAFKA_OFFSET_END, patience);
   if (!ends) return std::unexpected(ends.error());
-  auto found = ask_offsets(*topic, std::max<int64_t>(time_ms, 0), patience);
+  const auto found = ask_offsets(*topic, std::max<int64_t>(time_ms, 0), patience);
   if (!found) return std::unexpected(found.error());
+  LogOffsets offsets;
   for (size_t index = 0; index < found->size(); ++index) {
-    if ((*found)[index].value() == RD_KAFKA_OFFSET_END) (*found)[index] = (*ends)[index];
+    const bool none_so_late = (*found)[index].value() == RD_KAFKA_OFFSET_END;
+    offsets[topic->partitions[index]] = none_so_late ? (*ends)[index] : (*found)[index];
   }
-  return found;
+  return offsets;
 }
 
 Result<KafkaHandle::Topic> KafkaHandle::ask_topic(const Patience& patience) {

@@ -65,7 +65,7 @@ class KafkaHandle {
   Result<LogDescription> describe(Duration timeout, const std::atomic<bool>& stopping);
 
   // Log::find_time(), in the same way.
-  Result<std::vector<Offset>> find_time(int64_t time_ms, Duration timeout, const std::atomic<bool>& stopping);
+  Result<LogOffsets> find_time(int64_t time_ms, Duration timeout, const std::atomic<bool>& stopping);
 
   [[nodiscard]] bool reads(LogPartition partition) const { return partitions_.contains(partition); }
   // Delivers the partition from an offset on into a queue of its own, which wakes the waker.

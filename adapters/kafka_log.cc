@@ -70,17 +70,21 @@ class KafkaLog::Core {
   }
 
   ~Core() {
-    stopping_ = true;
-    waker_->wake();
+    stop();
     thread_.join();
     *alive_ = false;
+  }
+
+  void stop() {
+    stopping_ = true;
+    waker_->wake();
   }
 
   void describe(std::move_only_function<void(Result<LogDescription>)> done) {
     questions_.ask([this] { return handles_.front()->describe(kDescribeTimeout, stopping_); }, std::move(done));
     waker_->wake();
   }
-  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) {
     questions_.ask([this, time_ms] { return handles_.front()->find_time(time_ms, kDescribeTimeout, stopping_); },
                    std::move(done));
     waker_->wake();
@@ -284,8 +288,12 @@ void KafkaLog::describe(std::move_only_function<void(Result<LogDescription>)> do
   core_->describe(std::move(done));
 }
 
-void KafkaLog::find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+void KafkaLog::find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) {
   core_->find_time(time_ms, std::move(done));
+}
+
+void KafkaLog::prepare_to_end() {
+  core_->stop();
 }
 
 std::unique_ptr<LogReader> KafkaLog::open(const LogReaderOptions& options, LogReaderHandler* handler) {

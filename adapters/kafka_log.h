@@ -31,8 +31,9 @@ class KafkaLog final : public Log {
   KafkaLog& operator=(const KafkaLog&) = delete;
 
   void describe(std::move_only_function<void(Result<LogDescription>)> done) override;
-  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) override;
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) override;
   [[nodiscard]] std::unique_ptr<LogReader> open(const LogReaderOptions& options, LogReaderHandler* handler) override;
+  void prepare_to_end() override;
 
  private:
   class Core;

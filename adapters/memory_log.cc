@@ -169,8 +169,8 @@ Offset MemoryTopic::end(LogPartition partition) const {
   return at(partition).end;
 }
 
-Result<std::vector<Offset>> MemoryTopic::find_time(int64_t time_ms) const {
-  std::vector<Offset> offsets;
+Result<LogOffsets> MemoryTopic::find_time(int64_t time_ms) const {
+  LogOffsets offsets;
   const std::scoped_lock lock(mutex_);
   if (partitions_.empty()) return fail(ErrorCode::kNotFound, "there is no such log in memory");
   for (const Partition& partition : partitions_) {
@@ -181,7 +181,8 @@ Result<std::vector<Offset>> MemoryTopic::find_time(int64_t time_ms) const {
       first = *found;
       if (first) break;
     }
-    offsets.push_back(first.value_or(partition.end));
+    const LogPartition id(static_cast<int32_t>(offsets.size()));
+    offsets[id] = first.value_or(partition.end);
   }
   return offsets;
 }
@@ -215,7 +216,7 @@ void MemoryLog::describe(std::move_only_function<void(Result<LogDescription>)> d
   });
 }
 
-void MemoryLog::find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+void MemoryLog::find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) {
   loop_.post([weak = std::weak_ptr(alive_), topic = topic_, time_ms, done = std::move(done)]() mutable {
     if (!weak.expired()) done(topic->find_time(time_ms));
   });

@@ -36,7 +36,7 @@ class MemoryTopic {
   [[nodiscard]] LogDescription describe() const;
   [[nodiscard]] Offset end(LogPartition partition) const;
   // As Log::find_time().
-  [[nodiscard]] Result<std::vector<Offset>> find_time(int64_t time_ms) const;
+  [[nodiscard]] Result<LogOffsets> find_time(int64_t time_ms) const;
 
  private:
   friend class MemoryLog;
@@ -75,7 +75,7 @@ class MemoryLog final : public Log {
   MemoryLog(std::shared_ptr<MemoryTopic> topic, TaskLoop& loop);
 
   void describe(std::move_only_function<void(Result<LogDescription>)> done) override;
-  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) override;
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) override;
   [[nodiscard]] std::unique_ptr<LogReader> open(const LogReaderOptions& options, LogReaderHandler* handler) override;
 
  private:

@@ -1,29 +1,46 @@
 #include "adapters/open_log.h"
 
 #include <utility>
+#include <vector>
 
 #include "adapters/embedded_log.h"
 #include "adapters/kafka_log.h"
+#include "adapters/topics_log.h"
+#include "common/model/source_topics.h"
 #include "common/model/uri.h"
 
 namespace millrace {
+namespace {
+
+Result<std::unique_ptr<Log>> open_topic(TaskLoop& loop, const LogSource& source, const Uri& uri,
+                                        const std::string& topic) {
+  if (uri.scheme == "log") return std::make_unique<EmbeddedLog>(source.embedded_root, topic, loop);
+  auto log = KafkaLog::make({uri.authority, topic, source.config, source.partitions}, loop);
+  if (!log.has_value()) return std::unexpected(log.error());
+  return std::unique_ptr<Log>(std::move(*log));
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Log>> open_log(TaskLoop& loop, const LogSource& source) {
   const Result<Uri> uri = parse_uri(source.uri);
   if (!uri.has_value()) return std::unexpected(uri.error());
-  if (uri->scheme == "kafka") {
-    auto log = KafkaLog::make({uri->authority, uri->path, source.config, source.partitions}, loop);
-    if (!log.has_value()) return std::unexpected(log.error());
-    return std::unique_ptr<Log>(std::move(*log));
+  if (uri->scheme != "kafka" && uri->scheme != "log") {
+    return fail(ErrorCode::kInvalid, "'" + uri->scheme + "' is no kind of source");
   }
-  if (uri->scheme != "log") return fail(ErrorCode::kInvalid, "'" + uri->scheme + "' is no kind of source");
-  if (source.embedded_root.empty()) {
+  if (uri->scheme == "log" && source.embedded_root.empty()) {
     return fail(ErrorCode::kInvalid, "this cluster has no embedded logs; use kafka://HOST:PORT/TOPIC");
   }
-  if (Status named = check_name("an embedded log's name", uri->authority); !named.has_value()) {
-    return std::unexpected(named.error());
+  const Result<SourceTopics> names = SourceTopics::parse(*uri);
+  if (!names.has_value()) return fail(ErrorCode::kInvalid, "--source: " + names.error().message);
+  std::vector<std::unique_ptr<Log>> topics;
+  for (const std::string& name : names->names()) {
+    auto topic = open_topic(loop, source, *uri, name);
+    if (!topic.has_value()) return topic;
+    topics.push_back(std::move(*topic));
   }
-  return std::unique_ptr<Log>(std::make_unique<EmbeddedLog>(source.embedded_root, uri->authority, loop));
+  if (!names->several()) return std::move(topics.front());
+  return std::make_unique<TopicsLog>(std::move(topics));
 }
 
 }  // namespace millrace

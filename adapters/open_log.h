@@ -1,4 +1,4 @@
-// open_log: the log of a source's URI: kafka://HOST:PORT[,HOST:PORT]/TOPIC or log://NAME.
+// open_log: the log of a source's URI: kafka://HOST:PORT[,HOST:PORT]/TOPIC[,TOPIC] or log://NAME[,NAME].
 #pragma once
 
 #include <map>
@@ -14,7 +14,7 @@ struct LogSource {
   std::string uri;
   std::map<std::string, std::string> config;  // librdkafka settings
   std::string embedded_root;                  // folder of the embedded logs; empty: there are none
-  size_t partitions = 0;                      // as far as it is known
+  size_t partitions = 0;                      // of all topics, as far as it is known
 };
 
 // Makes no connection yet. kInvalid: malformed, no source of that scheme, or an unknown setting.

@@ -30,18 +30,19 @@ void ResultTable::end_round(RoundEnd end) {
   if (changed_) changed_();
 }
 
-// "0:17,1:23"
-std::vector<Offset> ResultTable::offsets() const {
-  std::vector<Offset> offsets;
+// "0:17,1:23", or "orders:0:17,payments:0:23"
+std::map<std::string, Offset> ResultTable::offsets() const {
+  std::map<std::string, Offset> offsets;
   const auto field = status_.find("offsets");
   if (field == status_.end()) return offsets;
   std::string_view left = field->second;
   while (!left.empty()) {
     const std::string_view part = left.substr(0, left.find(','));
     left.remove_prefix(std::min(part.size() + 1, left.size()));
+    const size_t colon = part.rfind(':');
     int64_t offset = 0;
-    std::from_chars(part.data() + part.find(':') + 1, part.data() + part.size(), offset);
-    offsets.emplace_back(offset);
+    std::from_chars(part.data() + colon + 1, part.data() + part.size(), offset);
+    offsets[std::string(part.substr(0, colon))] = Offset(offset);
   }
   return offsets;
 }

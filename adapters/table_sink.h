@@ -35,8 +35,8 @@ class ResultTable {
   // As of the newest complete round: the highest of the rank, and all fields of the job's status.
   [[nodiscard]] const std::vector<SinkEntry>& rank() const { return rank_; }
   [[nodiscard]] const std::map<std::string, std::string>& status() const { return status_; }
-  // Of the status: the next offset of each log partition. Empty before the first round.
-  [[nodiscard]] std::vector<Offset> offsets() const;
+  // Of the status: the next offset of each log partition, by SourceTopics::label(). Empty before the first round.
+  [[nodiscard]] std::map<std::string, Offset> offsets() const;
   // Every key, in no order. Valid until the next round ends.
   [[nodiscard]] std::vector<const Entry*> entries() const;
 

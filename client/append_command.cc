@@ -159,6 +159,9 @@ std::string check_target(const std::string& text) {
   const auto uri = parse_uri(text);
   if (!uri) return uri.error().message;
   if (uri->scheme == "log" && uri->path.empty()) return problem_of(check_name("the log name", uri->authority));
+  if (uri->scheme == "kafka" && uri->path.find(',') != std::string::npos) {
+    return "records are appended to one topic; '" + uri->path + "' names several";
+  }
   if (uri->scheme == "kafka" && !uri->path.empty()) {
     std::istringstream brokers(uri->authority);
     for (std::string broker; std::getline(brokers, broker, ',');) {

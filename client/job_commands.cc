@@ -116,8 +116,8 @@ void add_submit(CLI::App& app, Session& session) {
   });
   command
       ->add_option("--source", arguments->source,
-                   "kafka://HOST:PORT[,HOST:PORT]/TOPIC or log://NAME; with --through also socket://HOST:PORT or "
-                   "directory:///PATH")
+                   "kafka://HOST:PORT[,HOST:PORT]/TOPIC[,TOPIC] or log://NAME[,NAME]; with --through also "
+                   "socket://HOST:PORT or directory:///PATH")
       ->required()
       ->check(
           uri_check({"kafka", "log", "socket", "directory"},
@@ -137,7 +137,7 @@ void add_submit(CLI::App& app, Session& session) {
   command
       ->add_option("--start", request.start,
                    "Where to begin: earliest, latest, a time in UTC like 2026-11-21T20:30:00Z, or the offset of each "
-                   "partition like 0=1500,1=0")
+                   "partition like 0=1500,1=0 (of several topics: orders:0=1500,payments:0=0)")
       ->check([](const std::string& text) {
         const auto start = parse_start(text);
         return start ? "" : start.error().message;
@@ -348,13 +348,18 @@ Status workers(Session& session, const None&) {
 
 void print_lag(const Output& output, const api::Lag& lag) {
   if (output.json) return print_json(output, json_of(lag));
-  Table table({"PARTITION", "APPLIED", "END", "LAG"});
+  const bool several =
+      std::ranges::any_of(lag.partitions, [&](const auto& each) { return each.topic != lag.partitions.front().topic; });
+  Table table(several ? std::vector<std::string>{"TOPIC", "PARTITION", "APPLIED", "END", "LAG"}
+                      : std::vector<std::string>{"PARTITION", "APPLIED", "END", "LAG"});
   int64_t total = 0;
   for (const auto& partition : lag.partitions) {
     const int64_t behind = std::max<int64_t>(0, partition.end_offset - partition.applied_offset);
     total += behind;
-    table.add(
-        {number(partition.partition), number(partition.applied_offset), number(partition.end_offset), number(behind)});
+    std::vector<std::string> row = {number(partition.partition), number(partition.applied_offset),
+                                    number(partition.end_offset), number(behind)};
+    if (several) row.insert(row.begin(), output.shown(partition.topic));
+    table.add(std::move(row));
   }
   table.print(output);
   output.stream << total << " records behind at batch " << lag.as_of.batch << "\n";
@@ -364,7 +369,7 @@ void print_lag(const Output& output, const api::Lag& lag) {
 Result<api::Lag> wait_for_zero(Connection& connection, const JobName& arguments) {
   const auto limit = std::chrono::milliseconds(parse_duration_ms(arguments.until_zero).value());
   const auto begin = std::chrono::steady_clock::now();
-  std::map<int32_t, int64_t> ends;
+  std::map<std::pair<std::string, int32_t>, int64_t> ends;
   while (true) {
     auto found =
         connection.call<api::Lag>([&](auto& services, auto& answer) { services.control.lag(answer, arguments.name); });
@@ -373,11 +378,13 @@ Result<api::Lag> wait_for_zero(Connection& connection, const JobName& arguments)
     if (!found) return found;
     if (!job) return std::unexpected(job.error());
     if (ends.empty() && found->problem.empty()) {
-      for (const api::PartitionLag& partition : found->partitions) ends[partition.partition] = partition.end_offset;
+      for (const api::PartitionLag& partition : found->partitions) {
+        ends[{partition.topic, partition.partition}] = partition.end_offset;
+      }
     }
     int64_t behind = 0;
     for (const api::PartitionLag& partition : found->partitions) {
-      behind += std::max<int64_t>(0, ends[partition.partition] - partition.applied_offset);
+      behind += std::max<int64_t>(0, ends[{partition.topic, partition.partition}] - partition.applied_offset);
     }
     // A job that goes by time has a batch at each of its intervals, and does not publish those that change nothing.
     const bool published = job->summary.published >= std::min(job->summary.changed, found->as_of.batch);

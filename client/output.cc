@@ -163,7 +163,8 @@ nlohmann::ordered_json json_of(const api::Lag& lag) {
   for (const api::PartitionLag& partition : lag.partitions) {
     const int64_t behind = std::max<int64_t>(0, partition.end_offset - partition.applied_offset);
     total += behind;
-    object["partitions"].push_back({{"partition", partition.partition},
+    object["partitions"].push_back({{"topic", partition.topic},
+                                    {"partition", partition.partition},
                                     {"applied_offset", partition.applied_offset},
                                     {"end_offset", partition.end_offset},
                                     {"lag", behind}});

@@ -23,6 +23,7 @@ struct DeadLetterArguments {
   int32_t limit = 100;
   int32_t from_partition = 0;
   int64_t from_offset = 0;
+  std::string from_topic;
 };
 
 Status get(Session& session, const GetArguments& arguments) {
@@ -55,7 +56,7 @@ Status dead_letters(Session& session, const DeadLetterArguments& arguments) {
   Connection connection(session);
   const auto letters = connection.call<api::DeadLetters>([&](auto& services, auto& answer) {
     services.query.dead_letters(answer, arguments.name, arguments.limit, arguments.from_partition,
-                                arguments.from_offset);
+                                arguments.from_offset, arguments.from_topic);
   });
   if (!letters) return std::unexpected(letters.error());
   const Output output = session.output();
@@ -100,6 +101,8 @@ void add_query_commands(CLI::App& app, Session& session) {
   command->add_option("--limit", arguments->limit, "At most so many")
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();
+  command->add_option("--from-topic", arguments->from_topic,
+                      "Of a source of several topics: begin with this one; else the first");
   command->add_option("--from-partition", arguments->from_partition, "Begin with this partition")
       ->check(CLI::Range(0, std::numeric_limits<int32_t>::max()));
   command->add_option("--from-offset", arguments->from_offset, "Begin with this offset of it")

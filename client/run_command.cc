@@ -278,7 +278,7 @@ void add_run_command(CLI::App& app, Session& session) {
       ->add_option("--source", arguments->source,
                    "Where the records come from. Lines: - for standard input; socket://HOST:PORT, a server that sends "
                    "them; directory:///PATH, of the files there and of those that come. Logs: "
-                   "kafka://HOST:PORT[,HOST:PORT]/TOPIC; log://NAME")
+                   "kafka://HOST:PORT[,HOST:PORT]/TOPIC[,TOPIC]; log://NAME[,NAME]")
       ->capture_default_str()
       ->check([check = uri_check({"socket", "directory", "kafka", "log"}, kSources)](const std::string& text) {
         return text == kStandardInput ? "" : check(text);

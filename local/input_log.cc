@@ -50,10 +50,8 @@ void InputLog::end(Status status) {
   }
 }
 
-void InputLog::forget_below(const std::vector<Offset>& offsets) {
-  for (size_t index = 0; index < offsets.size(); ++index) {
-    topic_->forget_below(LogPartition(static_cast<int32_t>(index)), offsets[index]);
-  }
+void InputLog::forget_below(const LogOffsets& offsets) {
+  for (const auto& [partition, offset] : offsets) topic_->forget_below(partition, offset);
 }
 
 std::optional<LogDescription> InputLog::whole() const {

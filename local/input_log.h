@@ -30,7 +30,7 @@ class InputLog final : public ReceiverTarget {
   // append() takes no more, and who waits there returns.
   void close() { topic_->close(); }
   // What is below these offsets has been counted.
-  void forget_below(const std::vector<Offset>& offsets);
+  void forget_below(const LogOffsets& offsets);
   [[nodiscard]] std::unique_ptr<Log> reader(TaskLoop& loop) const { return std::make_unique<MemoryLog>(topic_, loop); }
 
   // What has come so far.

@@ -11,6 +11,7 @@
 #include "adapters/open_sink.h"
 #include "adapters/table_sink.h"
 #include "common/base/check.h"
+#include "common/model/source_topics.h"
 #include "local/input_log.h"
 #include "local/local_cluster.h"
 #include "stream/job.h"
@@ -33,6 +34,7 @@ class LocalRunOnCluster final : public client::LocalRun {
   explicit LocalRunOnCluster(const LocalRunSpec& spec)
       : spec_(spec),
         input_(is_input(spec.request.source) ? std::make_unique<InputLog>(spec.lanes, clock_) : nullptr),
+        topics_(SourceTopics::of(spec.request.source)),
         bounds_(std::make_shared<LogBounds>()),
         table_(std::make_shared<ResultTable>()),
         cluster_(std::make_unique<LocalCluster>(
@@ -41,7 +43,7 @@ class LocalRunOnCluster final : public client::LocalRun {
                 .make_log = [this](const auto& job, TaskLoop& loop) { return make_log(job, loop); },
                 .make_sink = [this](const auto& job, TaskLoop& loop) { return make_sink(job, loop); },
                 .make_output = [this](const auto& target, TaskLoop& loop) { return make_output(target, loop); }})) {
-    if (input_ != nullptr) table_->on_round([this] { input_->forget_below(table_->offsets()); });
+    if (input_ != nullptr) table_->on_round([this] { input_->forget_below(counted(input_->description())); });
   }
   ~LocalRunOnCluster() override { end(); }
   LocalRunOnCluster(const LocalRunOnCluster&) = delete;
@@ -80,7 +82,7 @@ class LocalRunOnCluster final : public client::LocalRun {
     std::vector<BadRecord> bad;
     cluster_->run([&] {
       // What it asks is in memory, so that it is answered at once.
-      cluster_->service().dead_letters(spec_.request.name, limit, 0, 0, [&](Result<api::DeadLetters> letters) {
+      cluster_->service().dead_letters(spec_.request.name, limit, 0, 0, "", [&](Result<api::DeadLetters> letters) {
         if (!letters) return;
         for (const api::DeadLetter& letter : letters->letters) bad.push_back({place_of(letter), letter.reason});
       });
@@ -164,14 +166,25 @@ class LocalRunOnCluster final : public client::LocalRun {
     state.finished = state.finished && !cluster_->is_appending();
   }
 
+  // Of these partitions, those that the newest round has counted something of.
+  [[nodiscard]] LogOffsets counted(const LogDescription& range) const {
+    const std::map<std::string, Offset> offsets = table_->offsets();
+    LogOffsets found;
+    for (const LogDescription::Partition& partition : range.partitions) {
+      const auto offset = offsets.find(topics_.label(partition.id));
+      if (offset != offsets.end()) found[partition.id] = offset->second;
+    }
+    return found;
+  }
+
   void fill_progress(const LogDescription& range, LocalRunState& state) const {
-    const std::vector<Offset> counted = table_->offsets();
+    const LogOffsets offsets = counted(range);
     int64_t all = 0;
     int64_t left = 0;
-    for (size_t index = 0; index < range.partitions.size(); ++index) {
-      const LogDescription::Partition& partition = range.partitions[index];
+    for (const LogDescription::Partition& partition : range.partitions) {
       const Offset begin = input_ != nullptr ? Offset(0) : partition.begin;
-      const Offset to = index < counted.size() ? counted[index] : begin;
+      const auto found = offsets.find(partition.id);
+      const Offset to = found != offsets.end() ? found->second : begin;
       all += partition.end.value() - begin.value();
       left += std::max<int64_t>(0, partition.end.value() - to.value());
     }
@@ -193,13 +206,15 @@ class LocalRunOnCluster final : public client::LocalRun {
   [[nodiscard]] std::string place_of(const api::DeadLetter& letter) const {
     const LogPartition partition(letter.partition);
     if (input_ != nullptr) return input_->place_of(partition, Offset(letter.offset));
-    return "partition " + std::to_string(letter.partition) + ", offset " + std::to_string(letter.offset);
+    return "partition " + std::to_string(letter.partition) +
+           (topics_.several() ? " of topic '" + letter.topic + "'" : "") + ", offset " + std::to_string(letter.offset);
   }
 
   // Constant after construction.
   const LocalRunSpec spec_;
   const SystemClock clock_;
   const std::unique_ptr<InputLog> input_;  // null: the source is a log
+  const SourceTopics topics_;
   const std::shared_ptr<LogBounds> bounds_;
 
   int64_t lines_ = 0;  // of append()

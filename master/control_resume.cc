@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/model/source_topics.h"
 #include "common/model/state_changes.h"
 #include "master/renewal.h"
 
@@ -26,19 +27,20 @@ std::string names_of(const std::vector<wire::CheckpointRef>& checkpoints) {
 }
 
 // Why the records after a checkpoint cannot be read again from this log, or empty.
-std::string missing_records(const LogDescription& log, const wire::JobSpec& spec, const std::vector<int64_t>& offsets) {
+std::string missing_records(const LogDescription& log, const wire::JobSpec& spec, const LogOffsets& offsets) {
   if (!spec.topic_id.empty() && log.topic_id != spec.topic_id) return "the log was deleted and made anew";
-  // Those that the checkpoint does not know are read from the beginning.
-  for (size_t i = 0; i < std::max(offsets.size(), log.partitions.size()); ++i) {
-    const std::string where = "log partition " + std::to_string(i);
-    if (i >= log.partitions.size()) return where + " is gone";
-    const auto& [id, begin, end, leader_epoch] = log.partitions[i];
-    const int64_t next = i < offsets.size() ? offsets[i] : 0;
-    if (next >= begin.value() && next <= end.value()) continue;
-    return where + " has the offsets from " + std::to_string(begin.value()) + " to " + std::to_string(end.value()) +
-           ", and the records after the checkpoint begin at " + std::to_string(next);
+  const SourceTopics topics = SourceTopics::of(spec.source);
+  LogOffsets wanted = offsets;
+  for (const auto& [id, begin, end, leader_epoch] : log.partitions) {
+    // Those that the checkpoint does not know are read from the beginning.
+    const auto known = wanted.extract(id);
+    const Offset next = known.empty() ? Offset(0) : known.mapped();
+    if (next >= begin && next <= end) continue;
+    return topics.place(id) + " has the offsets from " + std::to_string(begin.value()) + " to " +
+           std::to_string(end.value()) + ", and the records after the checkpoint begin at " +
+           std::to_string(next.value());
   }
-  return "";
+  return wanted.empty() ? "" : topics.place(wanted.begin()->first) + " is gone";
 }
 
 }  // namespace
@@ -207,7 +209,7 @@ void ControlService::look_for_records(const std::shared_ptr<Renewal>& held) {
   held->log->describe(lifetime_.guard([this, weak = std::weak_ptr(held)](Result<LogDescription> described) {
     const auto renewal = weak.lock();
     if (!described.has_value()) return refuse_renewal(renewal, described.error());
-    const std::string missing = missing_records(*described, renewal->before.spec, renewal->manifest.offsets);
+    const std::string missing = missing_records(*described, renewal->before.spec, offsets_of(renewal->manifest));
     if (!missing.empty()) return refuse_renewal(renewal, {ErrorCode::kInvalid, missing + "; take a newer checkpoint"});
     renew(renewal);
   }));
@@ -222,7 +224,7 @@ void ControlService::renew(const std::shared_ptr<Renewal>& renewal) {
   WriteSet set;
   JobStore::put_job(set, after);
   const BatchId begin(renewal->checkpoint ? renewal->checkpoint->batch : 0);
-  const Status listed = master_.store().remove_beyond(set, renewal->id(), begin, renewal->manifest.offsets);
+  const Status listed = master_.store().remove_beyond(set, renewal->id(), begin, offsets_of(renewal->manifest));
   if (!listed.has_value()) return refuse_renewal(renewal, listed.error());
   master_.drop_job(renewal->name(), false);
   commit_renewal(renewal, set);

@@ -7,7 +7,7 @@
 #include "common/base/check.h"
 #include "common/model/address.h"
 #include "common/model/master_starting.h"
-#include "common/model/uri.h"
+#include "common/model/source_topics.h"
 
 namespace millrace {
 
@@ -187,21 +187,28 @@ void ControlService::top(std::string name, int32_t n, int64_t at_least, std::str
 }
 
 void ControlService::dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
-                                  Done<api::DeadLetters> done) {
+                                  std::string from_topic, Done<api::DeadLetters> done) {
   const Result<JobController*> job = find(name);
   if (!job.has_value()) return done(std::unexpected(job.error()));
   if (limit < 1 || limit > 10'000) return done(fail(ErrorCode::kInvalid, "a page has 1 to 10000 dead letters"));
-  const auto letters =
-      master_.store().read_letters((*job)->id(), LogPartition(std::max(0, from_partition)),
-                                   Offset(std::max<int64_t>(0, from_offset)), static_cast<size_t>(limit));
+  const SourceTopics& topics = (*job)->topics();
+  const auto& names = topics.names();
+  const auto topic = from_topic.empty() ? names.begin() : std::ranges::find(names, from_topic);
+  if (topic == names.end() && !from_topic.empty()) {
+    return done(fail(ErrorCode::kInvalid,
+                     "job '" + name + "' reads no topic '" + from_topic + "', only " + (*job)->describe().source));
+  }
+  const LogPartition from = log_partition(static_cast<size_t>(topic - names.begin()),
+                                          std::clamp(from_partition, 0, kMostTopicPartitions - 1));
+  const auto letters = master_.store().read_letters((*job)->id(), from, Offset(std::max<int64_t>(0, from_offset)),
+                                                    static_cast<size_t>(limit));
   if (!letters.has_value()) return done(std::unexpected(letters.error()));
-  const Result<Uri> source = parse_uri((*job)->record().spec.source);
   api::DeadLetters answer;
   answer.total = (*job)->summary().dead_letters;
   for (const wire::DeadLetter& letter : *letters) {
     api::DeadLetter entry;
-    entry.topic = source.has_value() ? (source->path.empty() ? source->authority : source->path) : "";
-    entry.partition = letter.partition;
+    entry.topic = topics.name_of(LogPartition(letter.partition));
+    entry.partition = topic_partition(LogPartition(letter.partition));
     entry.offset = letter.offset;
     entry.reason = letter.reason;
     entry.timestamp_ms = letter.timestamp_ms;

@@ -7,9 +7,11 @@
 #include "common/base/check.h"
 #include "common/model/address.h"
 #include "common/model/hash.h"
+#include "common/model/source_topics.h"
 #include "common/model/start_at.h"
 #include "common/model/uri.h"
 #include "master/control_service.h"
+#include "master/log_offsets.h"
 #include "master/submission.h"
 
 namespace millrace {
@@ -29,33 +31,41 @@ constexpr int kReleaseTries = 60;
 constexpr Duration kReleasePause = std::chrono::milliseconds(1000);
 
 // Of a start that is no time.
-Result<std::vector<Offset>> offsets_to_start_at(const StartAt& start, const LogDescription& log) {
-  std::vector<Offset> offsets;
+Result<LogOffsets> offsets_to_start_at(const StartAt& start, const SourceTopics& topics, const LogDescription& log) {
+  const auto invalid = [](const std::string& message) { return fail(ErrorCode::kInvalid, "--start" + message); };
+  LogOffsets offsets;
+  auto left = start.offsets;
   for (const LogDescription::Partition& partition : log.partitions) {
     if (start.place != StartAt::Place::kOffsets) {
-      offsets.push_back(start.place == StartAt::Place::kLatest ? partition.end : partition.begin);
+      offsets[partition.id] = start.place == StartAt::Place::kLatest ? partition.end : partition.begin;
       continue;
     }
-    const std::string name = "partition " + std::to_string(partition.id.value());
-    const auto given = start.offsets.find(partition.id);
-    if (given == start.offsets.end()) {
-      return fail(ErrorCode::kInvalid, "--start names no offset of " + name + "; name one of each of the " +
-                                           std::to_string(log.partitions.size()) + " partitions");
+    const std::string name =
+        topics.several() ? topics.place(partition.id) : "partition " + std::to_string(partition.id.value());
+    auto given = left.extract({topics.name_of(partition.id), topic_partition(partition.id)});
+    if (given.empty() && !topics.several()) given = left.extract({"", topic_partition(partition.id)});
+    if (given.empty()) {
+      return invalid(" names no offset of " + name + "; name one of each of the " +
+                     std::to_string(log.partitions.size()) + " partitions" +
+                     (topics.several() ? ", as " + topics.label(partition.id) + "=0" : ""));
     }
-    if (given->second < partition.begin || given->second > partition.end) {
-      return fail(ErrorCode::kInvalid, "--start: " + name + " holds the offsets " +
-                                           std::to_string(partition.begin.value()) + " to " +
-                                           std::to_string(partition.end.value()) + "; " +
-                                           std::to_string(given->second.value()) + " is none of them");
+    if (given.mapped() < partition.begin || given.mapped() > partition.end) {
+      return invalid(": " + name + " holds the offsets " + std::to_string(partition.begin.value()) + " to " +
+                     std::to_string(partition.end.value()) + "; " + std::to_string(given.mapped().value()) +
+                     " is none of them");
     }
-    offsets.push_back(given->second);
+    offsets[partition.id] = given.mapped();
   }
-  if (start.offsets.size() > log.partitions.size()) {
-    return fail(ErrorCode::kInvalid,
-                "--start names partition " + std::to_string(start.offsets.rbegin()->first.value()) +
-                    "; the source has partitions 0 to " + std::to_string(log.partitions.size() - 1));
+  if (left.empty()) return offsets;
+  const auto& [topic, partition] = left.begin()->first;
+  const std::string named = (topic.empty() ? "" : topic + ":") + std::to_string(partition);
+  if (topics.several()) {
+    return invalid(" names partition " + named +
+                   ", which the source does not have; name each of its partitions once, as " +
+                   topics.label(log.partitions.front().id) + "=0");
   }
-  return offsets;
+  return invalid(" names partition " + named + "; the source has partitions 0 to " +
+                 std::to_string(log.partitions.size() - 1));
 }
 
 }  // namespace
@@ -63,13 +73,10 @@ Result<std::vector<Offset>> offsets_to_start_at(const StartAt& start, const LogD
 namespace {
 
 Status check_source(const Uri& source) {
-  if (source.scheme == "log") {
-    if (source.path.empty()) return check_name("--source: an embedded log's name", source.authority);
-    return fail(ErrorCode::kInvalid, "--source: an embedded log has no path; expected log://NAME");
+  if (const auto topics = SourceTopics::parse(source); !topics.has_value()) {
+    return fail(ErrorCode::kInvalid, "--source: " + topics.error().message);
   }
-  if (source.path.empty()) {
-    return fail(ErrorCode::kInvalid, "--source: no topic; expected kafka://HOST:PORT/TOPIC");
-  }
+  if (source.scheme == "log") return {};
   for (size_t begin = 0; begin <= source.authority.size();) {
     const size_t end = std::min(source.authority.find(',', begin), source.authority.size());
     const auto broker = parse_address("--source: the broker", source.authority.substr(begin, end - begin));
@@ -94,6 +101,9 @@ Status check_receiver(const api::SubmitRequest& request) {
     if (server->port == 0 || !receiver->path.empty()) return invalid("expected socket://HOST:PORT");
   } else if (receiver->scheme != "directory") {
     return invalid("'" + receiver->scheme + "' needs no log to go through; expected socket:// or directory://");
+  }
+  if (SourceTopics::of(request.source).several()) {
+    return invalid("what is received goes into one topic or log; --through names several: " + request.source);
   }
   if (request.max_record_bytes <= kMostReceivedBytes) return {};
   return invalid("what comes through a log has records of " + std::to_string(kMostReceivedBytes >> 20) +
@@ -288,22 +298,23 @@ void ControlService::describe_log(const std::shared_ptr<Submission>& held) {
 }
 
 void ControlService::find_start(const std::shared_ptr<Submission>& held, const LogDescription& log) {
-  const auto begin = [this, log](const std::shared_ptr<Submission>& submission, const std::vector<Offset>& offsets) {
-    for (size_t index = 0; index < log.partitions.size(); ++index) {
-      submission->record.spec.start_offsets.push_back(std::max(offsets[index], log.partitions[index].begin).value());
-    }
+  const auto begin = [this, log](const std::shared_ptr<Submission>& submission, const LogOffsets& offsets) {
+    LogOffsets start;
+    for (const auto& partition : log.partitions)
+      start[partition.id] = std::max(offsets.at(partition.id), partition.begin);
+    set_start(submission->record.spec, start);
     store_library(submission);
   };
   if (held->start.place != StartAt::Place::kTime) {
-    const auto offsets = offsets_to_start_at(held->start, log);
+    const auto offsets = offsets_to_start_at(held->start, SourceTopics::of(held->record.spec.source), log);
     if (!offsets.has_value()) return finish_submission(held, std::unexpected(offsets.error()));
     return begin(held, *offsets);
   }
   held->log->find_time(
-      held->start.time_ms, lifetime_.guard([this, begin, partitions = log.partitions.size(),
-                                            weak = std::weak_ptr(held)](Result<std::vector<Offset>> found) {
+      held->start.time_ms, lifetime_.guard([this, begin, log, weak = std::weak_ptr(held)](Result<LogOffsets> found) {
         const auto submission = weak.lock();
-        if (found.has_value() && found->size() < partitions) {
+        const auto is_missing = [&](const auto& partition) { return !found->contains(partition.id); };
+        if (found.has_value() && std::ranges::any_of(log.partitions, is_missing)) {
           found = fail(ErrorCode::kUnavailable, "the source changed while it was looked at; submit again");
         }
         if (!found.has_value()) return finish_submission(submission, std::unexpected(found.error()));

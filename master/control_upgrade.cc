@@ -175,7 +175,7 @@ void ControlService::check_new_library(const std::shared_ptr<Renewal>& renewal) 
 void ControlService::begin_upgrade(const std::shared_ptr<Renewal>& renewal) {
   wire::JobRecord& after = renewal->after;
   if (after.checkpoints.empty()) {
-    renewal->manifest.offsets = after.spec.start_offsets;
+    set_offsets(renewal->manifest, start_of(after.spec));
     return look_for_records(renewal);
   }
   // Those before it are none any more: the batches in between belong to the former code.

@@ -20,6 +20,7 @@ JobController::JobController(JobOptions options, wire::JobRecord record, Epoch e
       checkpoints_(deps.checkpoints),
       host_(deps.host),
       layout_(deps.layout),
+      topics_(SourceTopics::of(record.spec.source)),
       record_(std::move(record)),
       log_(std::move(deps.log)),
       sink_(std::move(deps.sink)),

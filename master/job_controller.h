@@ -21,6 +21,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/model/source_topics.h"
 #include "common/model/watermark.h"
 #include "common/runtime/lifetime.h"
 #include "common/seams/checkpoint_store.h"
@@ -35,6 +36,7 @@
 #include "master/cutter.h"
 #include "master/job_store.h"
 #include "master/ledger.h"
+#include "master/log_offsets.h"
 #include "master/query_router.h"
 #include "millrace_types.h"
 #include "wire_types.h"
@@ -147,6 +149,7 @@ class JobController {
   [[nodiscard]] api::JobSummary summary() const;
   // What summary() tells does not change by itself any more: the job has begun, or something is in its way.
   [[nodiscard]] bool is_settled() const;
+  [[nodiscard]] const SourceTopics& topics() const { return topics_; }
   [[nodiscard]] api::JobDescription describe() const;
   [[nodiscard]] api::AsOf as_of(BatchId batch) const;
   // One line of what it waits for, for whoever debugs.
@@ -169,7 +172,7 @@ class JobController {
   struct Round {
     BatchId batch;
     std::set<StatePartition> waiting;
-    std::vector<int64_t> offsets;             // next ones after the batch
+    LogOffsets offsets;                       // next ones after the batch
     std::optional<wire::BatchTotals> totals;  // as of the batch, once they are known
     bool end_sent = false;
   };
@@ -223,7 +226,7 @@ class JobController {
   [[nodiscard]] bool wants_checkpoint() const;
   [[nodiscard]] bool may_checkpoint() const;
   [[nodiscard]] std::map<std::string, std::string> round_status(const Round& round) const;
-  [[nodiscard]] std::vector<int64_t> offsets_after(BatchId batch) const;
+  [[nodiscard]] LogOffsets offsets_after(BatchId batch) const;
 
   // job_assignment.cc
   void evaluate_assignment();
@@ -275,6 +278,7 @@ class JobController {
   CheckpointStore& checkpoints_;  // outlives this
   JobHost& host_;                 // outlives this
   const SinkLayout layout_;
+  const SourceTopics topics_;
 
   // Owned by the loop.
   wire::JobRecord record_;

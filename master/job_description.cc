@@ -133,8 +133,8 @@ api::JobDescription JobController::describe() const {
   description.recent.assign(recent_.begin(), recent_.end());
   if (watermark_) {
     const auto holder = watermark_->holder();
-    description.watermark_held_by = holder ? "log partition " + std::to_string(holder->value())
-                                           : "the records to come: all log partitions are idle";
+    description.watermark_held_by =
+        holder ? topics_.place(*holder) : "the records to come: all log partitions are idle";
   }
   for (const auto& [process, member] : members_) {
     api::ExecutorSummary executor;
@@ -182,7 +182,7 @@ void JobController::lag(std::move_only_function<void(Result<api::Lag>)> done) {
   }
   log_->describe(lifetime_.guard([this, done = std::move(done)](Result<LogDescription> described) mutable {
     if (ledger_ == nullptr) return done(fail(ErrorCode::kUnavailable, "the job is loading"));
-    std::map<LogPartition, Offset> ends = log_ends_;
+    LogOffsets ends = log_ends_;
     api::Lag lag;
     if (described.has_value()) {
       ends.clear();
@@ -192,13 +192,14 @@ void JobController::lag(std::move_only_function<void(Result<api::Lag>)> done) {
       for (LogPartition partition : cutter_.partitions()) ends.try_emplace(partition, cutter_.next_offset(partition));
     }
     lag.as_of = as_of(applied_);
-    const std::vector<int64_t> offsets = offsets_after(applied_);
+    const LogOffsets offsets = offsets_after(applied_);
     for (const auto& [partition, end] : ends) {
       api::PartitionLag entry;
-      entry.partition = partition.value();
+      entry.topic = topics_.name_of(partition);
+      entry.partition = topic_partition(partition);
       entry.end_offset = end.value();
-      const auto index = static_cast<size_t>(partition.value());
-      entry.applied_offset = index < offsets.size() ? offsets[index] : 0;
+      const auto applied = offsets.find(partition);
+      entry.applied_offset = applied == offsets.end() ? 0 : applied->second.value();
       lag.partitions.push_back(entry);
     }
     done(std::move(lag));

@@ -113,10 +113,7 @@ void JobController::load_log(std::deque<KeptCheckpoint> kept) {
   }
 
   ledger_ = std::make_unique<Ledger>(base);
-  std::map<LogPartition, Offset> next;
-  const wire::Manifest* manifest = kept.empty() ? nullptr : &kept.front().manifest;
-  const auto& offsets = manifest != nullptr ? manifest->offsets : record_.spec.start_offsets;
-  for (size_t i = 0; i < offsets.size(); ++i) next[LogPartition(static_cast<int32_t>(i))] = Offset(offsets[i]);
+  LogOffsets next = kept.empty() ? start_of(record_.spec) : offsets_of(kept.front().manifest);
   for (const KeptCheckpoint& checkpoint : kept) {
     recorded_times_.time_ms = std::max(recorded_times_.time_ms, checkpoint.manifest.time_ms);
     recorded_times_.tick_ms = std::max(recorded_times_.tick_ms, checkpoint.manifest.tick_ms);
@@ -213,7 +210,7 @@ void JobController::begin_running() {
 
 void JobController::watch_log() {
   // As of the question: what is planned until the answer comes may lie beyond the ends that it tells.
-  std::map<LogPartition, Offset> planned;
+  LogOffsets planned;
   for (const LogPartition partition : cutter_.partitions()) planned[partition] = cutter_.next_offset(partition);
   log_->describe(lifetime_.guard([this, planned = std::move(planned)](Result<LogDescription> described) {
     if (!needs_executors()) return;  // it has ended meanwhile, and what the log is now is no reason to fail
@@ -228,9 +225,8 @@ void JobController::watch_log() {
       for (const LogDescription::Partition& partition : described->partitions) {
         log_ends_[partition.id] = partition.end;
         if (const auto next = planned.find(partition.id); next != planned.end() && partition.end < next->second) {
-          fail_job("log partition " + std::to_string(partition.id.value()) + " ends at offset " +
-                   std::to_string(partition.end.value()) + ", but what is before " +
-                   std::to_string(next->second.value()) +
+          fail_job(topics_.place(partition.id) + " ends at offset " + std::to_string(partition.end.value()) +
+                   ", but what is before " + std::to_string(next->second.value()) +
                    " was counted: restore the log, or kill the job and submit it again");
           return;
         }

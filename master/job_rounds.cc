@@ -117,26 +117,24 @@ void JobController::advance_round() {
   send(assignment_.rank_owner, body, round_->batch);
 }
 
-std::vector<int64_t> JobController::offsets_after(BatchId batch) const {
-  std::map<LogPartition, int64_t> next;
+LogOffsets JobController::offsets_after(BatchId batch) const {
   const auto& kept = coordinator_.kept();
-  const auto& base = kept.empty() ? record_.spec.start_offsets : kept.front().manifest.offsets;
-  for (LogPartition partition : cutter_.partitions()) next[partition] = 0;
-  for (size_t i = 0; i < base.size(); ++i) next[LogPartition(static_cast<int32_t>(i))] = base[i];
+  LogOffsets next = kept.empty() ? start_of(record_.spec) : offsets_of(kept.front().manifest);
+  for (LogPartition partition : cutter_.partitions()) next.try_emplace(partition);  // those added since, at 0
   for (const Ledger::Batch& entry : ledger_->batches()) {
     if (BatchId(entry.record.batch) > batch) break;
-    for (const wire::PlannedRange& range : entry.record.ranges) next[LogPartition(range.partition)] = range.to_offset;
+    for (const wire::PlannedRange& range : entry.record.ranges) {
+      next[LogPartition(range.partition)] = Offset(range.to_offset);
+    }
   }
-  std::vector<int64_t> offsets;
-  for (const auto& [partition, offset] : next) offsets.push_back(offset);
-  return offsets;
+  return next;
 }
 
 std::map<std::string, std::string> JobController::round_status(const Round& round) const {
   const wire::BatchTotals& totals = *round.totals;
   std::string offsets;
-  for (size_t i = 0; i < round.offsets.size(); ++i) {
-    offsets += (i == 0 ? "" : ",") + std::to_string(i) + ":" + std::to_string(round.offsets[i]);
+  for (const auto& [partition, offset] : round.offsets) {
+    offsets += (offsets.empty() ? "" : ",") + topics_.label(partition) + ":" + std::to_string(offset.value());
   }
   return {{"job_id", to_string(job_)},
           {"incarnation", std::to_string(record_.incarnation)},
@@ -178,7 +176,7 @@ void JobController::begin_checkpoint(const Ledger::Batch& batch) {
   draft.incarnation = record_.incarnation;
   draft.epoch = epoch_.value();
   draft.batch = batch.record.batch;
-  draft.offsets = offsets_after(BatchId(batch.record.batch));
+  set_offsets(draft, offsets_after(BatchId(batch.record.batch)));
   draft.time_ms = batch.record.time_ms;
   draft.tick_ms = batch_clock_ ? batch_clock_->newest_tick_ms() : 0;
   draft.job_type = record_.spec.type;

@@ -144,7 +144,7 @@ void JobStore::remove_batches(WriteSet& set, JobId job, BatchId after, BatchId u
   }
 }
 
-Status JobStore::remove_beyond(WriteSet& set, JobId job, BatchId batch, const std::vector<int64_t>& offsets) {
+Status JobStore::remove_beyond(WriteSet& set, JobId job, BatchId batch, const LogOffsets& offsets) {
   for (const char* kind : {"batch", "totals"}) {
     const std::string prefix = folder(kind, job);
     const auto pairs = store_.scan(prefix, kNoLimit, prefix + hex(batch.value() + 1));
@@ -156,9 +156,10 @@ Status JobStore::remove_beyond(WriteSet& set, JobId job, BatchId batch, const st
   if (!letters.has_value()) return std::unexpected(letters.error());
   for (const auto& [key, bytes] : *letters) {
     const size_t slash = key.rfind('/');
-    const uint64_t partition = parse_hex(key.substr(prefix.size(), slash - prefix.size()));
-    const auto offset = static_cast<int64_t>(parse_hex(key.substr(slash + 1)));
-    if (partition >= offsets.size() || offset >= offsets[partition]) set.remove(key);
+    const LogPartition partition(static_cast<int32_t>(parse_hex(key.substr(prefix.size(), slash - prefix.size()))));
+    const Offset offset(static_cast<int64_t>(parse_hex(key.substr(slash + 1))));
+    const auto next = offsets.find(partition);
+    if (next == offsets.end() || offset >= next->second) set.remove(key);
   }
   return {};
 }

@@ -20,6 +20,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/seams/log.h"
 #include "common/seams/metadata_store.h"
 #include "wire_types.h"
 
@@ -52,8 +53,8 @@ class JobStore {
   // Batch records of batches in (after, up_to]. The totals of `up_to` stay, until a later call begins after it: they
   // are what a stopped job can show.
   static void remove_batches(WriteSet& set, JobId job, BatchId after, BatchId up_to);
-  // Batch records and totals after `batch`, and dead letters at or after the offsets, which are by log partition.
-  Status remove_beyond(WriteSet& set, JobId job, BatchId batch, const std::vector<int64_t>& offsets);
+  // Batch records and totals after `batch`, and dead letters at or after the offsets.
+  Status remove_beyond(WriteSet& set, JobId job, BatchId batch, const LogOffsets& offsets);
   // Everything of a job but its registry entry.
   Status remove_all(WriteSet& set, JobId job);
 

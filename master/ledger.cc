@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/check.h"
+#include "common/model/source_topics.h"
 
 namespace millrace {
 
@@ -47,9 +48,9 @@ Result<bool> Ledger::note_result(BatchId batch, const wire::MapResult& result) {
   const auto range = std::find_if(found->ranges.begin(), found->ranges.end(), [&](const Range& candidate) {
     return candidate.facts.partition.value() == result.partition;
   });
-  const std::string place = "batch " + std::to_string(batch.value()) + ", log partition " +
-                            std::to_string(result.partition) + ", offsets " + std::to_string(result.from_offset) +
-                            " to " + std::to_string(result.to_offset);
+  const std::string place = "batch " + std::to_string(batch.value()) + ", " + text_of(LogPartition(result.partition)) +
+                            ", offsets " + std::to_string(result.from_offset) + " to " +
+                            std::to_string(result.to_offset);
   // A result of a plan that never became durable, told by a process that has not heard so yet.
   if (range == found->ranges.end() || range->facts.range.from.value() != result.from_offset ||
       range->facts.range.to.value() != result.to_offset) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/model/source_topics.h"
 
 namespace millrace {
 
@@ -14,6 +15,7 @@ JobContext context_of(const wire::JobSpec& spec) {
   context.partition_hash = spec.partition_hash;
   context.max_record_bytes = spec.max_record_bytes;
   context.batch_interval_us = spec.batch_interval_us;
+  context.topics = SourceTopics::of(spec.source).names();
   return context;
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/model/output_lines.h"
 #include "common/model/shuffle_block.h"
+#include "common/model/source_topics.h"
 #include "common/model/state_changes.h"
 
 namespace millrace::testing {
@@ -40,6 +41,7 @@ std::shared_ptr<const Job> TestJob::make(const JobDefinition& definition,
   context.state_partitions = options_.state_partitions;
   context.max_record_bytes = options_.max_record_bytes;
   context.batch_interval_us = options_.batch_interval.count();
+  context.topics = options_.topics;
   auto job = make_job(definition, context);
   if (!job) throw std::invalid_argument(job.error().message);
   return *std::move(job);
@@ -51,8 +53,15 @@ void TestJob::make_tables() {
 }
 
 void TestJob::push(Input record, int32_t partition) {
-  if (watermark_) watermark_->add(LogPartition(partition));
-  pushed_.push_back({partition, std::move(record)});
+  const auto& topics = options_.topics;
+  const auto topic = record.topic ? std::ranges::find(topics, *record.topic) : topics.begin();
+  if (record.topic && topic == topics.end()) {
+    throw std::invalid_argument("'" + *record.topic + "' is none of the test's topics");
+  }
+  const auto index = static_cast<size_t>(topic - topics.begin());
+  const LogPartition number = log_partition(index, partition);
+  if (watermark_) watermark_->add(number);
+  pushed_.push_back({number.value(), std::move(record)});
 }
 
 void TestJob::advance(std::chrono::milliseconds duration) {
@@ -131,7 +140,10 @@ void TestJob::apply(Batch& batch, bool again) {
     late_records_ += report.late;
     if (watermark_) watermark_->tell(LogPartition(range.partition), report.event_ms);
     for (DeadLetter& letter : report.letters) {
-      letters_.push_back({range.partition, letter.offset, std::move(letter.reason)});
+      const LogPartition partition(range.partition);
+      const size_t topic = topic_index(partition);
+      letters_.push_back({topic < options_.topics.size() ? options_.topics[topic] : "", topic_partition(partition),
+                          letter.offset, std::move(letter.reason)});
     }
   }
   apply_levels(batch, std::move(sections), again);

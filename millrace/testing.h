@@ -34,11 +34,13 @@ struct Options {
   // Records are given to the map in pieces of at most so many, as fetches would.
   size_t piece_records = 1000;
   std::chrono::microseconds batch_interval = std::chrono::milliseconds(100);
+  std::vector<std::string> topics;  // of the source; none: one without a name
 };
 
 // A dead letter.
 struct TestLetter {
-  int32_t partition = 0;  // of the log
+  std::string topic;      // of its source; none has a name: empty
+  int32_t partition = 0;  // of the topic
   Offset offset;          // in it
   std::string reason;     // why it was refused
 };
@@ -56,6 +58,7 @@ class TestJob {
     std::optional<std::string> key = std::nullopt;
     std::optional<std::string> value = std::nullopt;
     int64_t timestamp_ms = 0;
+    std::optional<std::string> topic = std::nullopt;  // one of Options::topics; none: the first of them
   };
   // Appends it.
   void push(Input record, int32_t partition = 0);

@@ -179,7 +179,8 @@ class GraphJob final : public Job {
   GraphJob(std::shared_ptr<const Graph> graph, const JobContext& context)
       : graph_(std::move(graph)),
         state_partitions_(context.state_partitions),
-        max_record_bytes_(context.max_record_bytes) {}
+        max_record_bytes_(context.max_record_bytes),
+        topics_(context.topics) {}
 
   [[nodiscard]] std::vector<TablePlan> tables() const override { return graph_->tables(); }
   [[nodiscard]] bool needs_time() const override { return graph_->needs_time(); }
@@ -199,6 +200,7 @@ class GraphJob final : public Job {
   const std::shared_ptr<const Graph> graph_;
   const int32_t state_partitions_;
   const int64_t max_record_bytes_;
+  const std::vector<std::string> topics_;
 };
 
 // For people. A chain's operators, with one more; null: it is a part of something else.

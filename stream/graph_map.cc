@@ -3,6 +3,7 @@
 #include <new>
 #include <utility>
 
+#include "common/model/source_topics.h"
 #include "stream/graph.h"
 
 namespace millrace::internal {
@@ -18,8 +19,9 @@ class RecordSource final : public Origin<Record> {
 
 class GraphMapTask final : public MapTask {
  public:
-  GraphMapTask(std::shared_ptr<const Graph> graph, int32_t state_partitions, int64_t max_record_bytes)
-      : graph_(std::move(graph)), max_record_bytes_(max_record_bytes) {
+  GraphMapTask(std::shared_ptr<const Graph> graph, int32_t state_partitions, int64_t max_record_bytes,
+               std::vector<std::string> topics)
+      : graph_(std::move(graph)), max_record_bytes_(max_record_bytes), topics_(std::move(topics)) {
     auto source = std::make_unique<RecordSource>();
     source_ = source.get();
     nodes_ = graph_->make_map(state_partitions, std::move(source));
@@ -54,18 +56,20 @@ class GraphMapTask final : public MapTask {
 
  private:
   Status map_batches(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) {
+    Record of_partition;
+    of_partition.partition = LogPartition(topic_partition(partition));
+    if (topic_index(partition) < topics_.size()) of_partition.topic = topics_[topic_index(partition)];
     RecordBatchCursor batches(bytes);
     for (RecordBatchView batch; batches.next(batch);) {
       if (batch.is_control() || batch.last_offset() < range.from || batch.base_offset() >= range.to) continue;
       RecordCursor records(batch);
       if (nodes_->direct_consumer() != nullptr) {
         nodes_->step();
-        nodes_->direct_consumer()->consume(partition, range, max_record_bytes_, records, report);
+        nodes_->direct_consumer()->consume(of_partition, range, max_record_bytes_, records, report);
         if (Status status = records.status(); !status) return status;
         continue;
       }
-      Record record;
-      record.partition = partition;
+      Record record = of_partition;
       while (records.next(record)) {
         if (!range.contains(record.offset)) continue;
         chunk_.push_back(record);
@@ -102,6 +106,7 @@ class GraphMapTask final : public MapTask {
 
   const std::shared_ptr<const Graph> graph_;
   const int64_t max_record_bytes_;
+  const std::vector<std::string> topics_;
   RecordSource* source_;  // one of nodes_
   std::unique_ptr<MapInstance> nodes_;
   std::vector<Record> chunk_;
@@ -111,7 +116,7 @@ class GraphMapTask final : public MapTask {
 }  // namespace
 
 std::unique_ptr<MapTask> GraphJob::make_map_task() const {
-  return std::make_unique<GraphMapTask>(graph_, state_partitions_, max_record_bytes_);
+  return std::make_unique<GraphMapTask>(graph_, state_partitions_, max_record_bytes_, topics_);
 }
 
 }  // namespace millrace::internal

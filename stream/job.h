@@ -245,6 +245,7 @@ struct JobContext {
   int32_t partition_hash = 1;
   int64_t max_record_bytes = 1 << 20;
   int64_t batch_interval_us = 100'000;
+  std::vector<std::string> topics;  // of its source, in that order; what a job is made of does not depend on them
 };
 
 // Makes a job of a type name. kNotFound: no such type (the message lists the types there are). kInvalid: an

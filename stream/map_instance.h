@@ -121,7 +121,8 @@ class LevelSource {
 class DirectConsumer {
  public:
   virtual ~DirectConsumer() = default;
-  virtual void consume(LogPartition partition, OffsetRange range, int64_t max_record_bytes, RecordCursor& records,
+  // `record`: of what topic and partition all of them are.
+  virtual void consume(Record record, OffsetRange range, int64_t max_record_bytes, RecordCursor& records,
                        MapReport& report) = 0;
 };
 

@@ -184,11 +184,9 @@ class DirectPairs final : public PairEdge<Value, Merge>, public DirectConsumer {
   DirectPairs(int32_t state_partitions, Chain chain, Merge merge)
       : PairEdge<Value, Merge>(state_partitions, std::move(merge)), chain_(std::move(chain)) {}
 
-  void consume(LogPartition partition, OffsetRange range, int64_t max_record_bytes, RecordCursor& records,
+  void consume(Record record, OffsetRange range, int64_t max_record_bytes, RecordCursor& records,
                MapReport& report) override {
     int64_t emitted = 0;
-    Record record;
-    record.partition = partition;
     while (records.next(record)) {
       if (!range.contains(record.offset)) continue;
       ++report.records;

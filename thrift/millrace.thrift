@@ -68,7 +68,8 @@ struct SubmitRequest {
   4: string sink                    // redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] or none:
   5: i64 batch_interval_ms = 100
   6: i64 checkpoint_interval_ms = 1000
-  7: string start = "earliest"      // earliest, latest, a time in UTC (2026-11-21T20:30:00Z), or offsets (0=1500,1=0)
+  7: string start = "earliest"      // earliest, latest, a time in UTC (2026-11-21T20:30:00Z), or offsets
+                                     // (0=1500,1=0; orders:0=1500,payments:0=0)
   8: map<string, string> settings
   9: map<string, string> source_config   // librdkafka settings
   10: bool take_over = false        // replace keys of another job in the sink
@@ -152,6 +153,7 @@ struct PartitionLag {
   1: i32 partition
   2: i64 applied_offset             // next offset after the applied batch
   3: i64 end_offset
+  4: string topic                  // that it is a partition of
 }
 struct Lag {
   1: AsOf as_of
@@ -240,8 +242,10 @@ service Query {
   Values get(1: string name, 2: list<binary> keys, 3: i64 at_least, 4: string table) throws (1: Failure failure)
   // The highest n (1 to 1,000) of the newest rank, as of the batch in the answer.
   Values top(1: string name, 2: i32 n, 3: i64 at_least, 4: string table) throws (1: Failure failure)
-  // The oldest kept, from the given partition and offset on.
-  DeadLetters dead_letters(1: string name, 2: i32 limit, 3: i32 from_partition, 4: i64 from_offset) throws (1: Failure failure)
+  // The oldest kept, from the given offset of a partition on, in the order of the source's topics (`from_topic` empty:
+  // the first of them) and their partitions.
+  DeadLetters dead_letters(1: string name, 2: i32 limit, 3: i32 from_partition, 4: i64 from_offset, 5: string from_topic)
+    throws (1: Failure failure)
 }
 
 struct AppendResult { 1: i32 partition, 2: i64 first_offset, 3: i64 next_offset }

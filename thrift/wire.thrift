@@ -144,6 +144,7 @@ struct JobSpec {         // what an executor has to know of its job; also the re
   23: string receiver            // URI; the rank's owner brings its lines into `source`. Empty: nobody of the job does
   24: map<string, string> outputs         // where they are appended: by name, URIs
   25: map<string, string> output_config   // librdkafka settings of those in Kafka; may hold secrets
+  26: list<i32> start_partitions // whose the start_offsets are; empty: of 0, 1, 2...
 }
 struct ExecutorAccepted {
   1: JobSpec spec
@@ -367,6 +368,7 @@ struct Manifest {        // what a checkpoint consists of; written last
   12: i64 tick_ms = 0    // newest tick up to `batch`, 0: none
   13: i32 job_version = 1
   14: list<StatePlan> states     // what that version keeps, in the order in which the keys number it
+  15: list<i32> partitions       // whose the offsets are; empty: of 0, 1, 2...
 }
 struct CheckpointRef {
   1: i64 batch

@@ -2,6 +2,7 @@
 
 #include "common/base/check.h"
 #include "common/model/hash.h"
+#include "common/model/source_topics.h"
 #include "worker/executor_work.h"
 
 namespace millrace {
@@ -159,6 +160,7 @@ Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec, 
   context.partition_hash = spec.partition_hash;
   context.max_record_bytes = spec.max_record_bytes;
   context.batch_interval_us = spec.batch_interval_us;
+  context.topics = SourceTopics::of(spec.source).names();
   Result<std::shared_ptr<const Job>> job = make_job(spec.type, context);
   if (!job) return std::unexpected(job.error());
   if (!plan_from(spec.plan).tables.empty() && plan_of(**job) != plan_from(spec.plan)) {

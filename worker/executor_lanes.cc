@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/check.h"
+#include "common/model/source_topics.h"
 #include "worker/executor.h"
 #include "worker/executor_work.h"
 
@@ -227,7 +228,7 @@ void Executor::on_answer(LaneAnswer answer) {
 }
 
 void Executor::on_log_trouble(LogPartition partition, std::optional<Error> error) {
-  const std::string place = "log partition " + std::to_string(partition.value());
+  const std::string place = SourceTopics::of(work_->spec.source).place(partition);
   if (!error) {
     reports_.trouble(place, "");
     return;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/check.h"
+#include "common/model/source_topics.h"
 
 namespace millrace {
 namespace {
@@ -10,8 +11,8 @@ namespace {
 constexpr size_t kLeastMemory = 4 << 20;
 
 std::string place_of(LogPartition partition, OffsetRange range) {
-  return "log partition " + std::to_string(partition.value()) + ", offsets " + std::to_string(range.from.value()) +
-         " to " + std::to_string(range.to.value());
+  return text_of(partition) + ", offsets " + std::to_string(range.from.value()) + " to " +
+         std::to_string(range.to.value());
 }
 
 // A section for every state partition: an empty one says that the range has nothing for it, where a missing one

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "common/model/source_topics.h"
+
 namespace millrace {
 
 std::string LaneActivity::text() const {
@@ -10,8 +12,8 @@ std::string LaneActivity::text() const {
   switch (kind_.load(std::memory_order_relaxed)) {
     case Kind::kNothing: break;
     case Kind::kMap:
-      return "map of batch " + number(batch_) + ", log partition " + number(place_) + ", offsets " + number(from_) +
-             " to " + number(to_);
+      return "map of batch " + number(batch_) + ", " + text_of(LogPartition(place_.load(std::memory_order_relaxed))) +
+             ", offsets " + number(from_) + " to " + number(to_);
     case Kind::kApply: return "batch " + number(batch_) + " in " + of_state;
     case Kind::kRestore: return "restore of " + of_state + " from batch " + number(batch_);
     case Kind::kShow: return "results of batch " + number(batch_) + " from " + of_state;

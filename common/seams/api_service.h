@@ -40,7 +40,7 @@ class ApiService {
                    Done<api::Values> done) = 0;
   virtual void top(std::string name, int32_t n, int64_t at_least, std::string table, Done<api::Values> done) = 0;
   virtual void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
-                            Done<api::DeadLetters> done) = 0;
+                            std::string from_topic, Done<api::DeadLetters> done) = 0;
 };
 
 }  // namespace millrace

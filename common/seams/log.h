@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,9 @@
 
 namespace millrace {
 
+// Of each partition, one of its offsets.
+using LogOffsets = std::map<LogPartition, Offset>;
+
 // What a log is now. `topic_id` tells a topic from one of the same name made anew; empty where the log has none.
 struct LogDescription {
   struct Partition {
@@ -28,7 +32,7 @@ struct LogDescription {
     int32_t leader_epoch = -1;  // -1: unknown
   };
   std::string topic_id;
-  std::vector<Partition> partitions;  // ascending by id, dense from 0
+  std::vector<Partition> partitions;  // ascending by id; those of a topic without gap, see common/model/source_topics.h
   // Why no job may begin to read it, in one line with the remedy: it will not give the same records twice. Empty:
   // nothing is known against it.
   std::string unfit;
@@ -80,11 +84,14 @@ class Log {
   // Asks what the log is now. kNotFound: no such topic. kUnavailable, kTimeout: it could not be asked.
   virtual void describe(std::move_only_function<void(Result<LogDescription>)> done) = 0;
 
-  // Asks where the records of a time begin: of each partition, in their order, the offset of the first record whose
-  // timestamp is `time_ms` (Unix milliseconds) or later; where there is none, its end. Errors as of describe().
-  virtual void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) = 0;
+  // Asks where the records of a time begin: of each partition the offset of the first record whose timestamp is
+  // `time_ms` (Unix milliseconds) or later; where there is none, its end. Errors as of describe().
+  virtual void find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) = 0;
 
   [[nodiscard]] virtual std::unique_ptr<LogReader> open(const LogReaderOptions& options, LogReaderHandler* handler) = 0;
+
+  // It will be deleted at once, and asked nothing more: what would be waited for then may end now.
+  virtual void prepare_to_end() {}
 };
 
 }  // namespace millrace

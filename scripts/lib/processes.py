@@ -189,6 +189,13 @@ class Kafka:
         assert done.returncode == 0, done.stderr
         return name
 
+    def grow(self, name, partitions):
+        from kafka.admin import KafkaAdminClient, NewPartitions
+
+        admin = KafkaAdminClient(bootstrap_servers=self.address, api_version=(2, 5, 0))
+        admin.create_partitions({name: NewPartitions(partitions)})
+        admin.close()
+
     def delete_topic(self, name):
         done = self._admin("delete-topic", name)
         assert done.returncode == 0, done.stderr

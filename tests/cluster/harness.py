@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import operator
 import os
 import random
 import subprocess
@@ -104,14 +105,14 @@ class Cluster:
         wait_for(f"{records} records in {name}", lambda: self.describe(name).summary.records >= records, seconds, 0.05)
 
     def wait_until_at_rest(self, name, offsets, seconds=60):
-        """Until everything up to `offsets` (by partition) is applied and published."""
+        """Until everything up to `offsets` (by topic and partition) is applied and published."""
 
         def at_rest():
             with self.api() as connection:
                 lag = connection.control.lag(name)
                 summary = connection.control.describe(name).summary
-            applied = {entry.partition: entry.applied_offset for entry in lag.partitions}
-            reached = all(applied.get(partition, 0) >= offset for partition, offset in enumerate(offsets))
+            applied = [entry.applied_offset for entry in lag.partitions]
+            reached = len(applied) >= len(offsets) and all(map(operator.ge, applied, offsets))
             if reached and summary.published >= summary.changed:
                 return summary
             return None
@@ -280,8 +281,9 @@ def with_bad_records(lines, every=501):
         yield line + b" \xff\xfe" if number % every == every - 1 else line
 
 
-def check_word_count(cluster, redis, name, log, max_record_bytes=1 << 20):
-    """The job is at rest: Redis (values, rank, status), Thrift and dead letters all equal the oracle's."""
+def check_word_count(cluster, redis, name, log, max_record_bytes=1 << 20, topics=()):
+    """The job is at rest: Redis (values, rank, status), Thrift and dead letters all equal the oracle's. With several
+    `topics` the log is by (number of the topic, partition)."""
     truth = oracle.fold(log, max_record_bytes=max_record_bytes)
     summary = cluster.wait_until_at_rest(name, truth.offsets)
     found = redis.counts(name)
@@ -299,9 +301,12 @@ def check_word_count(cluster, redis, name, log, max_record_bytes=1 << 20):
             values = connection.query.get(name, part, summary.applied.batch, "")
             answer = {Watcher._bytes(value.key): int(value.text) for value in values.values if value.found}
             assert answer == {word: truth.counts[word] for word in part}
-        letters = connection.query.dead_letters(name, 1000, 0, 0)
+        letters = connection.query.dead_letters(name, 1000, 0, 0, "")
         assert letters.total == len(truth.dead_letters)
-        places = {(letter.partition, letter.offset) for letter in letters.letters}
+        places = {
+            ((topics.index(letter.topic), letter.partition) if topics else letter.partition, letter.offset)
+            for letter in letters.letters
+        }
         assert places <= set(truth.dead_letters) and len(places) == min(1000, len(truth.dead_letters))
     return truth
 

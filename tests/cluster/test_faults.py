@@ -11,7 +11,7 @@ import time
 import pytest
 
 import record_log
-from harness import Feeder, Watcher, check_word_count, prose, with_bad_records
+from harness import Feeder, Watcher, as_json, check_word_count, prose, with_bad_records
 from processes import wait_for
 from test_word_count import check_two_sum
 
@@ -86,6 +86,41 @@ def test_kafka_to_redis_is_exact_through_the_death_of_everything(make_cluster, m
         ("master and workers", [cluster.master, one, two], None),
     ]
     run(cluster, redis, own_kafka, rounds, pace=3000, pause=0.5)
+
+
+def test_two_topics_of_one_source_are_exact_through_the_death_of_a_worker_and_the_master(cluster, redis, shared_kafka):
+    topics = ["orders", "payments"]
+    uris = [shared_kafka.uri(shared_kafka.topic(topic, partitions)) for topic, partitions in zip(topics, (3, 1))]
+    cluster.submit("word_count", "wc", shared_kafka.uri(",".join(topics)), redis.uri, "--checkpoint-interval", "300ms")
+    lines = [prose(11), with_bad_records(prose(12))]
+    feeders = [Feeder(cluster, uri, of_topic, 3000) for uri, of_topic in zip(uris, lines)]
+    try:
+        cluster.wait_for_progress("wc", 0)
+        chaos = Chaos(cluster, "wc", feeders[1], 0.3)
+        chaos.kill("a worker", [cluster.workers[0]])
+        shared_kafka.grow("orders", 5)
+        wait_for("the new partitions", lambda: len(as_json(cluster.cli("--json", "lag", "wc"))["partitions"]) == 6)
+        chaos.kill("the master and a worker", [cluster.master, cluster.workers[1]])
+        for feeder in feeders:
+            feeder.stop()
+        log = {}
+        for number, topic in enumerate(topics):
+            for partition, records in record_log.read_kafka(shared_kafka.address, topic).items():
+                log[number, partition] = records
+        truth = check_word_count(cluster, redis, "wc", log, topics=topics)
+    finally:
+        for feeder in feeders:
+            feeder.end()
+    assert truth.records >= sum(feeder.fed for feeder in feeders) and truth.dead_letters
+    assert all(log[0, partition] for partition in (0, 1, 2))
+    ends = [f"{topics[number]}:{partition}:{len(log[number, partition])}" for number, partition in sorted(log)]
+    assert redis.status("wc")["offsets"] == ",".join(ends)
+    first = min(truth.dead_letters)
+    letters = cluster.cli("dead-letters", "wc", "--from-topic", "payments", "--limit", "1").stdout.splitlines()
+    assert letters[1].split()[:3] == ["payments", "0", str(first[1])]
+    assert "reads no topic 'refunds', only kafka://" in cluster.cli("dead-letters", "wc", "--from-topic", "refunds", code=1).stderr
+    shown = [line.split()[:2] for line in cluster.cli("lag", "wc").stdout.splitlines()]
+    assert shown[:2] == [["TOPIC", "PARTITION"], ["orders", "0"]] and ["payments", "0"] in shown
 
 
 def test_the_embedded_log_survives_the_death_of_its_master(cluster, redis):

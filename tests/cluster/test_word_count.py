@@ -66,6 +66,32 @@ def test_start_at_a_time_and_at_offsets(cluster, redis, shared_kafka, kafka):
         assert said in cluster.cli(*submit, code=2).stderr
 
 
+def test_two_embedded_logs_are_one_source_and_start_at_offsets_by_their_names(cluster, redis):
+    append(cluster, "log://some", [b"old", b"a b", b"a"], ["--partitions", "1"])
+    append(cluster, "log://more", [b"b c", b"\xff"], ["--partitions", "1"])
+    cluster.submit("word_count", "two", "log://some,more", redis.uri, "--start", "more:0=0,some:0=1")
+    wait_for("all records", lambda: redis.status("two").get("offsets") == "some:0:3,more:0:2")
+    assert redis.counts("two") == {b"a": 2, b"b": 2, b"c": 1}
+    letters = cluster.cli("dead-letters", "two").stdout.splitlines()
+    assert letters[1].split()[:3] == ["more", "0", "1"]
+    run = ("run", "word_count", "--source", "log://more,some", "--logs", f"{cluster.directory}/master/logs", "--until", "latest")
+    done = cluster.cli(*run)
+    assert done.stdout.splitlines()[:3] == ["a\t2", "b\t2", "c\t1"]
+    assert "partition 0 of topic 'more', offset 1" in done.stderr
+    for source, start, said in [
+        ("log://some,more", "0=1,more:0=0", "--start names no offset of partition 0 of topic 'some'"),
+        ("log://some,more", "some:0=4,more:0=0", "--start: partition 0 of topic 'some' holds the offsets 0 to 3; 4 is none of them"),
+        ("log://some,more", "some:0=0,more:0=0,other:0=0", "--start names partition other:0, which the source does not have"),
+        ("log://some,some", "latest", "'some' is named twice in 'some,some'"),
+        ("log://some,,more", "latest", "a name is missing beside a comma"),
+        ("kafka://127.0.0.1:1/some,mo re", "latest", "'mo re' is no name of a topic"),
+    ]:
+        submit = ("submit", "word_count", "--name", "x", "--source", source, "--sink", redis.uri, "--start", start)
+        assert said in cluster.cli(*submit, code=2).stderr
+    absent = ("submit", "word_count", "--name", "x", "--source", "log://some,absent", "--sink", redis.uri)
+    assert "embedded log 'absent' does not exist" in cluster.cli(*absent, code=1).stderr
+
+
 def test_a_record_that_is_too_long_is_a_dead_letter(cluster, redis):
     append(cluster, "log://long", [b"short line", b"x" * 300, b"y " * 90])
     cluster.submit("word_count", "long", "log://long", redis.uri, "--max-record-bytes", "200")

@@ -219,8 +219,8 @@ TEST_F(ApiServerTest, EveryMethodOfQueryAndIngestArrivesAndIsAnswered) {
   EXPECT_EQ(values.as_of.batch, 9);
   EXPECT_EQ(values.table, "sums");
   api::DeadLetters letters;
-  client.query.dead_letters(letters, "a", 100, 20, 3);
-  EXPECT_EQ(letters.total, 123);
+  client.query.dead_letters(letters, "a", 100, 20, 3, "orders");
+  EXPECT_EQ(letters.total, 129);
   EXPECT_EQ(client.ingest.open_log("lines", 4), 4);
   api::AppendResult result;
   client.ingest.append(result, "lines", 3, {"one", "two"}, 77, 5);
@@ -260,8 +260,8 @@ TEST_F(ApiServerTest, RequestsThatCannotBeRightNeverReachTheMaster) {
       [&] { client.query.get(values, "a", std::vector<std::string>(5, std::string(1 << 20, 'x')), 0, ""); },
       [&] { client.query.top(values, "a", 0, 0, ""); },
       [&] { client.query.top(values, "a", 1001, 0, ""); },
-      [&] { client.query.dead_letters(letters, "a", 0, 0, 0); },
-      [&] { client.query.dead_letters(letters, "a", 1, -1, 0); },
+      [&] { client.query.dead_letters(letters, "a", 0, 0, 0, ""); },
+      [&] { client.query.dead_letters(letters, "a", 1, -1, 0, ""); },
       [&] { client.ingest.open_log("a/b", 1); },
       [&] { client.ingest.open_log("a", 0); },
       [&] { client.ingest.append(result, "a", -1, {"x"}, 0, 0); },

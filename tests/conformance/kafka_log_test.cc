@@ -7,8 +7,10 @@
 
 #include "adapters/kafka_log.h"
 #include "adapters/kafka_producer.h"
+#include "adapters/open_log.h"
 #include "adapters/system_random.h"
 #include "common/base/check.h"
+#include "common/model/source_topics.h"
 #include "tests/conformance/kafka_broker.h"
 #include "tests/conformance/log_conformance.h"
 
@@ -45,6 +47,14 @@ class KafkaAdmin {
     wait();
     rd_kafka_NewTopic_destroy(topic);
     return name;
+  }
+
+  void grow(const std::string& topic, size_t partitions) {
+    char text[512];
+    rd_kafka_NewPartitions_t* request = rd_kafka_NewPartitions_new(topic.c_str(), partitions, text, sizeof text);
+    rd_kafka_CreatePartitions(client_, &request, 1, nullptr, queue_);
+    wait();
+    rd_kafka_NewPartitions_destroy(request);
   }
 
   void delete_records(const std::string& topic, LogPartition partition, Offset begin) {
@@ -195,6 +205,71 @@ TEST_F(KafkaLogTest, reads_what_was_compressed) {
   open(collector, kFirst, 10, 990);
   ASSERT_TRUE(collector.wait_for_offset(Offset(990))) << collector.last_error();
   EXPECT_EQ(collector.values(), numbered("v", 10, 990));
+}
+
+TEST_F(KafkaLogTest, several_topics_are_one_log_whose_numbers_stay_when_a_topic_grows) {
+  const std::string second = bed_.admin_.create_topic(1);
+  const auto to_second = KafkaProducer::open({brokers(), second, {}});
+  ASSERT_TRUE(to_second) << to_second.error();
+  append(kSecond, numbered("first", 0, 3));
+  ASSERT_TRUE((*to_second)->append("second0"));
+  ASSERT_TRUE((*to_second)->append("second1"));
+  ASSERT_TRUE((*to_second)->flush());
+  const auto open_topics = [&](const std::string& topics) {
+    loop_.run_and_wait([&] {
+      auto log = open_log(loop_, {.uri = "kafka://" + brokers() + "/" + topics, .config = {}, .embedded_root = ""});
+      CHECK(log) << log.error();
+      log_ = std::move(*log);
+    });
+  };
+  open_topics(bed_.topic_ + "," + second);
+  constexpr LogPartition kOfSecond = log_partition(1, 0);
+  const auto ends = [&] {
+    LogOffsets found;
+    const auto description = describe(*log_);
+    EXPECT_TRUE(description) << description.error();
+    for (const auto& partition : description->partitions) found[partition.id] = partition.end;
+    return found;
+  };
+  EXPECT_EQ(ends(), (LogOffsets{{kFirst, Offset(0)}, {kSecond, Offset(3)}, {kOfSecond, Offset(2)}}));
+  const auto early = find_time(*log_, 0);
+  ASSERT_TRUE(early) << early.error();
+  EXPECT_EQ(*early, (LogOffsets{{kFirst, Offset(0)}, {kSecond, Offset(0)}, {kOfSecond, Offset(0)}}));
+
+  ChunkCollector of_first(true);
+  ChunkCollector of_second(true);
+  open(of_first, kSecond, 0, 3);
+  open(of_second, kOfSecond, 1, 2);
+  ASSERT_TRUE(of_first.wait_for_records(3)) << of_first.last_error();
+  ASSERT_TRUE(of_second.wait_for_offset(Offset(2))) << of_second.last_error();
+  EXPECT_EQ(of_first.values(), numbered("first", 0, 3));
+  EXPECT_EQ(of_second.values(), numbered("second", 1, 2));
+  auto chunks = of_second.release();
+  EXPECT_EQ(chunks.front().partition, kOfSecond);
+  loop_.run_and_wait([&] {
+    chunks.clear();
+    of_first.release();
+  });
+  close_all();
+
+  bed_.admin_.grow(bed_.topic_, 4);
+  LogOffsets grown = ends();
+  for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+       grown.size() < 5 && std::chrono::steady_clock::now() < until;) {
+    grown = ends();
+  }
+  EXPECT_EQ(grown, (LogOffsets{{kFirst, Offset(0)},
+                               {kSecond, Offset(3)},
+                               {LogPartition(2), Offset(0)},
+                               {LogPartition(3), Offset(0)},
+                               {kOfSecond, Offset(2)}}));
+
+  open_topics(second + "," + bed_.topic_ + "-absent");
+  const auto absent = describe(*log_);
+  ASSERT_FALSE(absent);
+  EXPECT_EQ(absent.error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(absent.error().message,
+            "topic '" + bed_.topic_ + "-absent' on " + brokers() + " does not exist; create it or correct --source");
 }
 
 TEST(KafkaCleanupPolicyTest, a_compacted_topic_is_unfit_for_a_job_and_says_why) {

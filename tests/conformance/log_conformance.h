@@ -70,10 +70,9 @@ class LogConformance : public testing::Test {
     return answer.get_future().get();
   }
 
-  Result<std::vector<Offset>> find_time(Log& log, int64_t time_ms) {
-    std::promise<Result<std::vector<Offset>>> answer;
-    loop_.post(
-        [&] { log.find_time(time_ms, [&](Result<std::vector<Offset>> got) { answer.set_value(std::move(got)); }); });
+  Result<LogOffsets> find_time(Log& log, int64_t time_ms) {
+    std::promise<Result<LogOffsets>> answer;
+    loop_.post([&] { log.find_time(time_ms, [&](Result<LogOffsets> got) { answer.set_value(std::move(got)); }); });
     return answer.get_future().get();
   }
 
@@ -326,12 +325,12 @@ TYPED_TEST_P(LogConformance, finds_where_the_records_of_a_time_begin) {
       ASSERT_TRUE(found) << found.error();
       ASSERT_EQ(found->size(), 2u);
       const auto first = std::ranges::find_if(times, [&](int64_t each) { return each >= asked; });
-      EXPECT_EQ((*found)[0], Offset(first - times.begin())) << "asked for " << asked;
+      EXPECT_EQ(found->at(this->kFirst), Offset(first - times.begin())) << "asked for " << asked;
     }
   }
   const auto far = this->find_time(*this->log_, times.back() + 3'600'000);
   ASSERT_TRUE(far) << far.error();
-  EXPECT_EQ(*far, (std::vector<Offset>{Offset(15), Offset(1)}));
+  EXPECT_EQ(*far, (LogOffsets{{this->kFirst, Offset(15)}, {this->kSecond, Offset(1)}}));
   std::unique_ptr<Log> unknown;
   this->loop_.run_and_wait([&] { unknown = this->bed_.open_unknown(this->loop_); });
   const auto none = this->find_time(*unknown, 0);

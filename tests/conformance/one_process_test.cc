@@ -109,7 +109,7 @@ TEST_F(TableSinkTest, TheTableIsThatOfTheNewestCompleteRound) {
   EXPECT_THAT(table_->offsets(), IsEmpty());
   end_round(sink, 1, "0:7,1:23");
   EXPECT_EQ(values(), "a=1 b=1 ");
-  EXPECT_THAT(table_->offsets(), ElementsAre(Offset(7), Offset(23)));
+  EXPECT_THAT(table_->offsets(), ElementsAre(Pair("0", Offset(7)), Pair("1", Offset(23))));
   EXPECT_TRUE(table_->has_rank());
   EXPECT_EQ(table_->rank().at(0).key, "a");
   EXPECT_EQ(publish(sink, 2, {{"a", "2", 2}, {"b", "", 0, true}}), PublishOutcome::kDone);

@@ -103,9 +103,9 @@ class FakeApiService : public ApiService {
     answer(name, std::move(done), values);
   }
   void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
-                    Done<api::DeadLetters> done) override {
+                    std::string from_topic, Done<api::DeadLetters> done) override {
     api::DeadLetters letters;
-    letters.total = limit + from_partition + from_offset;
+    letters.total = limit + from_partition + from_offset + static_cast<int64_t>(from_topic.size());
     answer(name, std::move(done), letters);
   }
 

@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/model/record_batch.h"
+#include "common/model/source_topics.h"
 
 namespace millrace {
 
@@ -98,16 +99,28 @@ struct FakeTopic::Reader : std::enable_shared_from_this<FakeTopic::Reader> {
   bool ended = false;
 };
 
-FakeTopic::FakeTopic(int32_t partitions, uint64_t seed, std::string topic_id)
-    : topic_id_(std::move(topic_id)), partitions_(static_cast<size_t>(partitions)), random_state_(seed) {}
+FakeTopic::FakeTopic(int32_t partitions, uint64_t seed, std::string topic_id, size_t topics)
+    : topic_id_(std::move(topic_id)),
+      topics_(topics),
+      partitions_(static_cast<size_t>(partitions)),
+      random_state_(seed) {}
 
 FakeTopic::~FakeTopic() = default;
 
 FakeTopic::Partition& FakeTopic::at(LogPartition partition) {
-  return partitions_.at(static_cast<size_t>(partition.value()));
+  return const_cast<Partition&>(std::as_const(*this).at(partition));  // NOLINT(cppcoreguidelines-pro-type-const-cast)
 }
 const FakeTopic::Partition& FakeTopic::at(LogPartition partition) const {
-  return partitions_.at(static_cast<size_t>(partition.value()));
+  return partitions_.at(static_cast<size_t>(topic_partition(partition)) * topics_ + topic_index(partition));
+}
+
+std::vector<LogPartition> FakeTopic::ids() const {
+  std::vector<LogPartition> ids;
+  for (size_t index = 0; index < partitions_.size(); ++index) {
+    ids.push_back(log_partition(index % topics_, static_cast<int32_t>(index / topics_)));
+  }
+  std::ranges::sort(ids);
+  return ids;
 }
 
 uint64_t FakeTopic::draw(uint64_t bound) {
@@ -174,8 +187,7 @@ void FakeTopic::make_anew(std::string topic_id) {
 
 LogDescription FakeTopic::describe() const {
   LogDescription description{topic_id_, {}, unfit_};
-  for (size_t index = 0; index < partitions_.size(); ++index) {
-    const LogPartition partition(static_cast<int32_t>(index));
+  for (const LogPartition partition : ids()) {
     description.partitions.push_back({partition, begin(partition), end(partition), 0});
   }
   return description;
@@ -222,17 +234,18 @@ void FakeLog::describe(std::move_only_function<void(Result<LogDescription>)> don
   });
 }
 
-void FakeLog::find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) {
+void FakeLog::find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) {
   loop_.schedule(options_.latency, [this, time_ms, alive = std::weak_ptr(alive_), done = std::move(done)]() mutable {
     if (alive.expired()) return;
     if (!topic_.available_) return done(fail(ErrorCode::kUnavailable, "the fake topic is away"));
     if (topic_.partitions_.empty()) return done(fail(ErrorCode::kNotFound, "the fake topic does not exist"));
-    std::vector<Offset> found;
-    for (const FakeTopic::Partition& partition : topic_.partitions_) {
+    LogOffsets found;
+    for (const LogPartition id : topic_.ids()) {
+      const FakeTopic::Partition& partition = topic_.at(id);
       const auto begin = partition.records.begin() + partition.begin.value();
       const auto first = std::find_if(begin, partition.records.end(),
                                       [&](const auto& record) { return record && record->timestamp_ms >= time_ms; });
-      found.emplace_back(first - partition.records.begin());
+      found[id] = Offset(first - partition.records.begin());
     }
     done(std::move(found));
   });

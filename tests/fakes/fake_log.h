@@ -31,8 +31,9 @@ class FakeTopic {
     std::optional<std::string> value;
   };
 
-  // Without partitions it is a topic that does not exist.
-  FakeTopic(int32_t partitions, uint64_t seed, std::string topic_id = "fake");
+  // Without partitions it is a topic that does not exist. With `topics` it is so many, which the partitions are dealt
+  // to in turn, the added ones too.
+  FakeTopic(int32_t partitions, uint64_t seed, std::string topic_id = "fake", size_t topics = 1);
   ~FakeTopic();
   FakeTopic(const FakeTopic&) = delete;
   FakeTopic& operator=(const FakeTopic&) = delete;
@@ -53,6 +54,8 @@ class FakeTopic {
   // A topic of the same name made anew: empty, its readers get kDataLost.
   void make_anew(std::string topic_id);
 
+  // Ascending.
+  [[nodiscard]] std::vector<LogPartition> ids() const;
   [[nodiscard]] Offset begin(LogPartition partition) const { return at(partition).begin; }
   [[nodiscard]] Offset end(LogPartition partition) const;
   [[nodiscard]] const std::optional<Record>& record(LogPartition partition, Offset offset) const;
@@ -74,6 +77,7 @@ class FakeTopic {
 
   std::string topic_id_;
   std::string unfit_;
+  const size_t topics_;
   std::vector<Partition> partitions_;
   std::vector<std::weak_ptr<Reader>> readers_;
   bool available_ = true;
@@ -87,7 +91,7 @@ class FakeLog final : public Log {
   ~FakeLog() override;
 
   void describe(std::move_only_function<void(Result<LogDescription>)> done) override;
-  void find_time(int64_t time_ms, std::move_only_function<void(Result<std::vector<Offset>>)> done) override;
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) override;
   [[nodiscard]] std::unique_ptr<LogReader> open(const LogReaderOptions& options, LogReaderHandler* handler) override;
 
  private:

@@ -39,7 +39,8 @@ struct ChainWords {
     std::istringstream words(text);
     for (std::string word; words >> word;) {
       ChainValue value{1, 0};
-      chain_step(value.factor, value.summand, record.partition.value(), record.offset.value());
+      chain_step(value.factor, value.summand, record.topic == kSecondTopic, record.partition.value(),
+                 record.offset.value());
       emit(Output(word, value));
     }
     return std::nullopt;

@@ -5,17 +5,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "stream/job.h"
 
 namespace millrace {
 
 inline constexpr char kChainJob[] = "chain";
+inline constexpr std::string_view kSecondTopic = "more";  // of a source of two
 
 // One more occurrence, at this place.
-inline void chain_step(uint64_t& factor, uint64_t& summand, int32_t partition, int64_t offset) {
+inline void chain_step(uint64_t& factor, uint64_t& summand, bool second_topic, int32_t partition, int64_t offset) {
   const uint64_t step_factor = 2 * static_cast<uint64_t>(offset) + 3;
-  const uint64_t step_summand = 7919 * static_cast<uint64_t>(partition) + static_cast<uint64_t>(offset) + 1;
+  const uint64_t place = static_cast<uint64_t>(partition) + (second_topic ? 101 : 0);
+  const uint64_t step_summand = 7919 * place + static_cast<uint64_t>(offset) + 1;
   factor *= step_factor;
   summand = summand * step_factor + step_summand;
 }

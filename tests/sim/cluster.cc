@@ -74,7 +74,7 @@ struct SimCluster::ExecutorNode {
 SimCluster::SimCluster(uint64_t seed, SimClusterOptions options)
     : options_(options),
       world_(seed, options.faults),
-      topic_(std::make_unique<FakeTopic>(options.log_partitions, seed)),
+      topic_(std::make_unique<FakeTopic>(options.log_partitions, seed, "fake", options.topics)),
       metadata_disk_(std::make_shared<FakeMetadataDisk>()),
       checkpoint_disk_(std::make_shared<FakeCheckpointDisk>()),
       sink_server_(std::make_shared<FakeSinkServer>(

@@ -50,7 +50,8 @@ class Plant {
 struct SimClusterOptions {
   int workers = 2;
   int lanes = 2;
-  int log_partitions = 3;
+  size_t topics = 1;       // 2 at most
+  int log_partitions = 3;  // dealt to the topics in turn, also those that are added
   int state_partitions = 8;
   int64_t batch_interval_ms = 10;
   int64_t checkpoint_interval_ms = 50;

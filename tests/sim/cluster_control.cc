@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/model/source_topics.h"
 #include "tests/sim/append_job.h"
+#include "tests/sim/chain_job.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
@@ -69,7 +71,7 @@ api::SubmitRequest SimCluster::request_of(const std::string& name) {
   api::SubmitRequest request;
   request.name = name;
   request.type = types_.at(name);
-  request.source = "log://lines";
+  request.source = options_.topics == 1 ? "log://lines" : "log://lines," + std::string(kSecondTopic);
   request.sink = "none:";
   request.batch_interval_ms = options_.batch_interval_ms;
   request.checkpoint_interval_ms = options_.checkpoint_interval_ms;
@@ -202,8 +204,8 @@ void SimCluster::append_lines(int lines) {
       line += "w" + std::to_string(text.below(1 + text.below(40)));
     }
     if (text.chance(0.02)) line += "\xff";
-    const LogPartition partition(static_cast<int32_t>(text.below(topic_->describe().partitions.size())));
-    topic_->append(partition, std::vector<std::string>{line});
+    const std::vector<LogPartition> partitions = topic_->ids();
+    topic_->append(partitions[text.below(partitions.size())], std::vector<std::string>{line});
   }
 }
 
@@ -249,10 +251,10 @@ bool SimCluster::is_caught_up(const std::string& name) {
   const FakeSinkServer::Keys* keys = sink_server_->find(name);
   const JobController* job = master_ == nullptr ? nullptr : master_->master->find_job(name);
   if (keys == nullptr || job == nullptr || job->id() != keys->job) return false;
+  const SourceTopics topics = SourceTopics::of(request_of(name).source);
   std::string ends;
   for (const LogDescription::Partition& partition : topic_->describe().partitions) {
-    ends +=
-        (ends.empty() ? "" : ",") + std::to_string(partition.id.value()) + ":" + std::to_string(partition.end.value());
+    ends += (ends.empty() ? "" : ",") + topics.label(partition.id) + ":" + std::to_string(partition.end.value());
   }
   const auto offsets = keys->status.find("offsets");
   return offsets != keys->status.end() && offsets->second == ends;

@@ -4,6 +4,7 @@
 #include <set>
 #include <sstream>
 
+#include "common/model/source_topics.h"
 #include "common/wire/codec.h"
 #include "master/master.h"
 #include "stream/event_key.h"
@@ -51,10 +52,14 @@ std::string difference(const std::map<std::string, std::string>& seen,
   return "";
 }
 
-// Offsets without the last partitions of which nothing was read: when the master learns of new ones is its affair.
-std::string without_empty_ones(std::string offsets) {
-  while (offsets.ends_with(":0")) offsets.erase(offsets.find(',') == std::string::npos ? 0 : offsets.rfind(','));
-  return offsets;
+// Offsets without the partitions of which nothing was read: when the master learns of new ones is its affair.
+std::string without_empty_ones(const std::string& offsets) {
+  std::istringstream parts(offsets);
+  std::string kept;
+  for (std::string part; std::getline(parts, part, ',');) {
+    if (!part.ends_with(":0")) kept += part + ",";
+  }
+  return kept;
 }
 
 std::string at_batch(int64_t batch) {
@@ -125,12 +130,18 @@ void Oracle::go_back(Job& job, const wire::JobRecord& record) {
   }
 }
 
-Oracle::Job Oracle::new_job(const wire::JobRecord& record) {
+Oracle::Job Oracle::new_job(const wire::JobRecord& record) const {
   Job job;
   job.id = job_of(record.job);
   job.spec = record.spec;
   job.incarnation = Incarnation(record.incarnation);
-  job.next = record.spec.start_offsets;
+  for (const LogDescription::Partition& partition : deps_.topic.describe().partitions) {
+    // One that is added later has no start.
+    const auto& known = record.spec.start_partitions;
+    const auto place = std::ranges::find(known, partition.id.value()) - known.begin();
+    const auto index = known.empty() ? static_cast<size_t>(partition.id.value()) : static_cast<size_t>(place);
+    if (index < record.spec.start_offsets.size()) job.next[partition.id] = Offset(record.spec.start_offsets[index]);
+  }
   job.records.emplace_back();
   job.totals.emplace_back();
   return job;
@@ -161,8 +172,10 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
   if (job.spec.type == kFadingCountsJob) pass_counts(job, record.batch);
   if (job.spec.type == kLevelJob) pass_levels(job, record.batch);
   totals.offsets.clear();
-  for (size_t l = 0; l < job.next.size(); ++l) {
-    totals.offsets += (l == 0 ? "" : ",") + std::to_string(l) + ":" + std::to_string(job.next[l]);
+  const SourceTopics topics = SourceTopics::of(job.spec.source);
+  for (const auto& [partition, next] : job.next) {
+    totals.offsets +=
+        (totals.offsets.empty() ? "" : ",") + topics.label(partition) + ":" + std::to_string(next.value());
   }
   job.log.push_back(record);
   job.records.push_back(written.str());
@@ -183,17 +196,16 @@ void Oracle::check_time(Job& job, const wire::BatchRecord& record) {
 }
 
 void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range, Totals& totals) {
-  const auto index = static_cast<size_t>(range.partition);
-  if (index >= job.next.size()) job.next.resize(index + 1);  // the log has grown
-  int64_t& next = job.next[index];
-  if (range.from_offset != next) {
+  const LogPartition partition(range.partition);
+  Offset& next = job.next[partition];
+  if (Offset(range.from_offset) != next) {
     breach(job, "batch " + std::to_string(batch) + " begins at offset " + std::to_string(range.from_offset) +
                     " of log " + std::to_string(range.partition) + ", the batches before end at " +
-                    std::to_string(next));
+                    std::to_string(next.value()));
   }
-  next = range.to_offset;
+  next = Offset(range.to_offset);
   for (int64_t offset = range.from_offset; offset < range.to_offset; ++offset) {
-    const auto& record = deps_.topic.record(LogPartition(range.partition), Offset(offset));
+    const auto& record = deps_.topic.record(partition, Offset(offset));
     if (!record.has_value()) continue;
     ++totals.records;
     const std::string text = record->value.value_or("");
@@ -232,7 +244,7 @@ void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range
       const uint64_t place =
           place_hash(static_cast<uint64_t>(range.partition), static_cast<uint64_t>(offset), position);
       sums.sum += place;
-      chain_step(sums.factor, sums.summand, range.partition, offset);
+      chain_step(sums.factor, sums.summand, topic_index(partition) == 1, topic_partition(partition), offset);
       totals.emitted += job.spec.type == kUpgradedJob ? 2 : 1;
     }
   }
@@ -370,11 +382,11 @@ void Oracle::check_rest(const std::string& name) {
     return;
   }
   for (const LogDescription::Partition& partition : deps_.topic.describe().partitions) {
-    const auto index = static_cast<size_t>(partition.id.value());
-    const int64_t next = index < job->next.size() ? job->next[index] : 0;
-    if (next == partition.end.value()) continue;
-    breach(*job, "log " + std::to_string(partition.id.value()) + " is read up to " + std::to_string(next) + " of " +
-                     std::to_string(partition.end.value()));
+    const auto known = job->next.find(partition.id);
+    const Offset next = known == job->next.end() ? Offset(0) : known->second;
+    if (next == partition.end) continue;
+    breach(*job, "log " + std::to_string(partition.id.value()) + " is read up to " + std::to_string(next.value()) +
+                     " of " + std::to_string(partition.end.value()));
   }
   const FakeSinkServer::Keys* keys = deps_.sink.find(name);
   if (keys == nullptr) return breach(*job, "the sink has nothing of it");

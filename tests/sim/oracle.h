@@ -94,7 +94,7 @@ class Oracle {
     Incarnation incarnation;
     Incarnation claimed;                                   // the sink's keys
     std::vector<wire::BatchRecord> log;                    // all, in order
-    std::vector<int64_t> next;                             // offset, by log partition
+    LogOffsets next;                                       // offset, by log partition
     std::vector<std::string> records;                      // by batch, as written; [0] is empty
     int64_t time_ms = 0;                                   // of the newest batch
     int64_t tick_ms = 0;                                   // the newest tick
@@ -115,7 +115,7 @@ class Oracle {
 
   void on_job(const wire::JobRecord& record);
   void go_back(Job& job, const wire::JobRecord& record);
-  [[nodiscard]] static Job new_job(const wire::JobRecord& record);
+  [[nodiscard]] Job new_job(const wire::JobRecord& record) const;
   void on_batch(Job& job, const wire::BatchRecord& record);
   void on_assignment(const Job& job, const wire::AssignmentRecord& record);
   // What a job of time_jobs.h makes of the words that have arrived, and of the time.

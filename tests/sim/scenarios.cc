@@ -247,11 +247,14 @@ void add_troubles_of_data(std::vector<Scenario>& all) {
          }
          kill_executors(cluster, fate, 0.05);
        }});
-  all.push_back({.name = "the_log_grows", .strike = [](SimCluster& cluster, SimRandom& fate) {
+  all.push_back({.name = "two_topics_grow",
+                 .type = kChainJob,
+                 .options = {.workers = 3, .topics = 2, .base_every = 3},
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
                    if (fate.chance(0.05)) cluster.topic().grow(static_cast<int32_t>(1 + fate.below(2)));
                    if (fate.chance(0.05)) cluster.world().run_for(fate.between(milliseconds(500), milliseconds(1500)));
-                   kill_executors(cluster, fate, 0.1);
-                   restart_the_master(cluster, fate, 0.05, 0.3);
+                   kill_executors(cluster, fate, 0.05);
+                   go_back_and_die(cluster, fate);
                  }});
   all.push_back({.name = "checkpoint_files_are_damaged",
                  .type = "two_sum",

@@ -231,6 +231,26 @@ TEST(Language, a_function_may_refuse_after_it_has_emitted_and_throw_anything) {
   EXPECT_THAT(job.dead_letters()[1].reason, HasSubstr("no std::exception"));
 }
 
+MILLRACE_TEST_JOB(counts_by_topic) {
+  job.records()
+      .map([](const Record& record) -> std::expected<std::string, std::string> {
+        if (record.value == "bad") return std::unexpected("it is bad");
+        return std::string(record.topic) + " " + std::to_string(record.partition.value());
+      })
+      .count_by_value()
+      .publish("counts");
+}
+TEST(Language, a_record_says_of_which_topic_and_partition_of_it_it_is) {
+  TestJob job(counts_by_topic, {.topics = {"orders", "payments"}});
+  job.push({.value = "a", .topic = "payments"}, 1);
+  job.push("c", 7);
+  job.push({.value = "bad", .topic = "payments"}, 3);
+  job.run_batch();
+  job.crash();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("orders 7", "1"), Pair("payments 1", "1")));
+  EXPECT_EQ(job.dead_letters().at(0).topic + std::to_string(job.dead_letters().at(0).partition), "payments3");
+}
+
 MILLRACE_TEST_JOB(merges_that_throw) {
   job.lines()
       .map([](std::string_view line) { return std::pair(line, 1); })

@@ -9,7 +9,7 @@ namespace {
 class ScriptedLog final : public Log {
  public:
   void describe(std::move_only_function<void(Result<LogDescription>)>) override {}
-  void find_time(int64_t, std::move_only_function<void(Result<std::vector<Offset>>)>) override {}
+  void find_time(int64_t, std::move_only_function<void(Result<LogOffsets>)>) override {}
   std::unique_ptr<LogReader> open(const LogReaderOptions&, LogReaderHandler* to) override {
     handler = to;
     return std::make_unique<LogReader>();

@@ -24,7 +24,10 @@ TEST(StartAtTest, is_a_word_a_time_or_offsets) {
   ASSERT_TRUE(offsets) << offsets.error();
   EXPECT_EQ(offsets->place, StartAt::Place::kOffsets);
   EXPECT_THAT(offsets->offsets,
-              ElementsAre(Pair(LogPartition(0), Offset(9223372036854775807)), Pair(LogPartition(1), Offset(0))));
+              ElementsAre(Pair(Pair("", 0), Offset(9223372036854775807)), Pair(Pair("", 1), Offset(0))));
+  const auto of_topics = parse_start("orders:1=7,a.b-c_d:0=0");
+  ASSERT_TRUE(of_topics) << of_topics.error();
+  EXPECT_THAT(of_topics->offsets, ElementsAre(Pair(Pair("a.b-c_d", 0), Offset(0)), Pair(Pair("orders", 1), Offset(7))));
 }
 
 TEST(StartAtTest, anything_else_is_refused_with_what_is_expected) {
@@ -50,6 +53,10 @@ TEST(StartAtTest, anything_else_is_refused_with_what_is_expected) {
                                  "0=-1",
                                  "-1=0",
                                  "0=1,0=2",
+                                 ":0=1",
+                                 "orders:=1",
+                                 "orders=1",
+                                 "orders:0=1,orders:0=2",
                                  "0=9223372036854775808",
                                  "0=1 ,1=2"}) {
     const auto refused = parse_start(text);
