@@ -23,6 +23,7 @@
 #include "stream/graph.h"
 #include "stream/output_text.h"
 #include "stream/pair_list.h"
+#include "stream/table_without_keys.h"
 
 namespace millrace {
 
@@ -111,7 +112,7 @@ class AppendEdge final : public PairList, public Consumer<In> {
 };
 
 // Its name in the graph is that of the output.
-class AppendTable final : public StateTable {
+class AppendTable final : public TableWithoutKeys {
  public:
   Status apply(const BatchContext& context, std::span<const std::string_view> sections) override;
   [[nodiscard]] bool changed() const override { return records_ > 0; }
@@ -120,19 +121,11 @@ class AppendTable final : public StateTable {
     return {output, std::exchange(records_, 0), std::exchange(bytes_, {}), previous_};
   }
 
-  [[nodiscard]] std::string layout() const override { return "the newest batch"; }
-  [[nodiscard]] std::optional<std::string> read(std::string_view, BatchId) const override { return std::nullopt; }
-  void forget_undo(BatchId) override {}
   void freeze(StatePartition self, StateRun& run) override;
   void settle_freeze(bool complete) override {
     if (complete) kept_ = frozen_;
   }
   Status restore(const StateRun::Entry&, bool) override;
-  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool) override { return {}; }
-  void settle_publication(bool) override {}
-  [[nodiscard]] std::vector<SinkEntry> top(size_t) override { return {}; }
-  [[nodiscard]] std::vector<SinkEntry> top_above(size_t, double) override { return {}; }
-  [[nodiscard]] int64_t keys() const override { return 0; }
   [[nodiscard]] int64_t memory_bytes() const override { return static_cast<int64_t>(bytes_.capacity()); }
 
  private:

@@ -9,6 +9,10 @@
 namespace millrace::internal {
 namespace {
 
+uint64_t place_of(LogPartition partition, Offset from) {
+  return (static_cast<uint64_t>(partition.value()) << 40) + static_cast<uint64_t>(from.value());
+}
+
 // The log's records, in chunks.
 class RecordSource final : public Origin<Record> {
  public:
@@ -33,6 +37,7 @@ class GraphMapTask final : public MapTask {
 
   // After kCorrupt all pairs since the last finish() are forgotten.
   Status map(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) override {
+    if (std::exchange(begins_, false)) nodes_->set_place(place_of(partition, range.from));
     Status status;
     try {
       status = map_batches(partition, range, bytes, report);
@@ -51,6 +56,7 @@ class GraphMapTask final : public MapTask {
 
   std::vector<ShuffleBlock::Section> finish() override {
     chunk_.clear();
+    begins_ = true;
     return nodes_->finish();
   }
 
@@ -111,6 +117,7 @@ class GraphMapTask final : public MapTask {
   std::unique_ptr<MapInstance> nodes_;
   std::vector<Record> chunk_;
   Verdicts verdicts_;
+  bool begins_ = true;  // nothing was mapped since finish()
 };
 
 }  // namespace

@@ -64,7 +64,7 @@ class GraphStateTable final : public StateTable {
         if (graph_->level_of_state(state) != context.level) continue;
         if (Status status = states_[state]->apply(context, pieces_[state]); !status) return status;
       }
-      return context.level < graph_->levels() ? run_level(context.level) : Status();
+      return context.level < graph_->levels() ? run_level(context) : Status();
     });
   }
 
@@ -212,9 +212,10 @@ class GraphStateTable final : public StateTable {
                                        "version up by `resume --from`");
   }
 
-  Status run_level(int32_t level) {
-    MapInstance& nodes = *levels_[static_cast<size_t>(level - 1)];
-    if (Status status = nodes.run_level(level); !status) return status;
+  Status run_level(const BatchContext& context) {
+    MapInstance& nodes = *levels_[static_cast<size_t>(context.level - 1)];
+    nodes.set_place(static_cast<uint64_t>(context.batch.value()));
+    if (Status status = nodes.run_level(context.level); !status) return status;
     emitted_.clear();
     // Nothing came of most batches of a job at rest: there is nothing to measure for all partitions then.
     if (nodes.take_emitted() != 0) {

@@ -179,6 +179,11 @@ class MapInstance {
     if (steps_ != nullptr) steps_->step();
   }
 
+  // Tells what is mapped from other ranges or batches, for what has to begin somewhere; the same whenever it is mapped
+  // again.
+  void set_place(uint64_t place) { place_ = place; }
+  [[nodiscard]] uint64_t place() const { return place_; }
+
   // The origins have given a chunk: it goes through all nodes.
   void end_chunk(Verdicts& verdicts);
   // Everything that the newest batch made of the level's states, through all nodes. kInvalid: a function
@@ -207,6 +212,7 @@ class MapInstance {
   std::vector<LevelSource*> level_sources_;
   DirectConsumer* direct_consumer_ = nullptr;
   EventScope event_scope_;
+  uint64_t place_ = 0;
   CallSteps* steps_ = nullptr;  // none: nobody looks
   Verdicts verdicts_;           // of run_level()
 };

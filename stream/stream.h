@@ -9,9 +9,9 @@
 //
 // A record is refused, and becomes a dead letter, when a function throws, when map's function returns an unexpected
 // std::string, or when flat_map's function returns a RecordProblem. Nothing of a refused record counts. Behind a
-// shuffle (changes(), a join within a time to live) there is no record to refuse: the job fails. A job of one
-// chain whose functions are noexcept, and refuse before they emit if at all (`kRefusesFirst`), runs faster: what they
-// give need not be held back until the record is through.
+// shuffle (changes(), repartition(), a join within a time to live) there is no record to refuse: the job fails. A job
+// of one chain whose functions are noexcept, and refuse before they emit if at all (`kRefusesFirst`), runs faster: what
+// they give need not be held back until the record is through.
 #pragma once
 
 #include <chrono>
@@ -32,11 +32,12 @@
 #include "stream/event_times.h"
 #include "stream/graph.h"
 #include "stream/job_error.h"
-#include "stream/join_table.h"
+#include "stream/join_streams.h"
 #include "stream/keyed_state.h"
 #include "stream/pair_edge.h"
 #include "stream/pair_list.h"
 #include "stream/record.h"
+#include "stream/repartition.h"
 #include "stream/state_options.h"
 #include "stream/sums.h"
 #include "stream/table.h"
@@ -72,6 +73,11 @@ class Stream {
   auto flat_map(F function) const {
     return flat_mapped(std::move(function), "flat_map");
   }
+
+  // The same values behind a shuffle, dealt to the state partitions in turn: what follows runs on all of them, however
+  // few or unequal the log's partitions are. Worth it where that costs more than to send the values; nothing is kept.
+  // They stand by state partitions then, in each as they came. `name`: of the state, where a job has several.
+  auto repartition(std::string name = "repartition") const { return internal::Repartition::of(*this, std::move(name)); }
 
   // function(stream): for pieces of a job that are used again.
   template <typename F>
@@ -141,22 +147,22 @@ class Stream {
   // mind keys with many values.
   template <typename U, typename OtherIn, typename OtherChain>
   auto join(const Stream<U, OtherIn, OtherChain>& other, JoinOptions options) const {
-    return joined<false, false>(other, std::move(options), "join");
+    return internal::JoinStreams<false, false>::of(*this, other, std::move(options), "join");
   }
   // The same, with std::pair(left, std::optional<right>), and each value of this stream that finds no partner in its
   // time to live once alone: at the end of the first tick that is so much later, behind what that batch has joined of
   // its key.
   template <typename U, typename OtherIn, typename OtherChain>
   auto left_outer_join(const Stream<U, OtherIn, OtherChain>& other, JoinOptions options) const {
-    return joined<false, true>(other, std::move(options), "left_outer_join");
+    return internal::JoinStreams<false, true>::of(*this, other, std::move(options), "left_outer_join");
   }
   template <typename U, typename OtherIn, typename OtherChain>
   auto right_outer_join(const Stream<U, OtherIn, OtherChain>& other, JoinOptions options) const {
-    return joined<true, false>(other, std::move(options), "right_outer_join");
+    return internal::JoinStreams<true, false>::of(*this, other, std::move(options), "right_outer_join");
   }
   template <typename U, typename OtherIn, typename OtherChain>
   auto full_outer_join(const Stream<U, OtherIn, OtherChain>& other, JoinOptions options) const {
-    return joined<true, true>(other, std::move(options), "full_outer_join");
+    return internal::JoinStreams<true, true>::of(*this, other, std::move(options), "full_outer_join");
   }
 
   // Per key all values since the start, merged: V(V, V) or void(V& into, const V& from), associative and commutative,
@@ -296,6 +302,9 @@ class Stream {
   template <typename, typename, typename>
   friend class EventWindows;
   friend struct internal::SumGroups;
+  template <bool, bool>
+  friend struct internal::JoinStreams;
+  friend struct internal::Repartition;
   friend class JobBuilder;
 
   static constexpr std::string_view kAll = "all";  // the one key of count() and reduce()
@@ -422,33 +431,6 @@ class Stream {
                     [fold, time_to_live_ms](size_t rank_size) -> std::unique_ptr<StateTable> {
                       return std::make_unique<internal::ExpiringStateTable<Fold>>(rank_size, time_to_live_ms, fold);
                     });
-  }
-
-  template <bool kLeftMayMiss, bool kRightMayMiss, typename U, typename OtherIn, typename OtherChain>
-  auto joined(const Stream<U, OtherIn, OtherChain>& other, JoinOptions options, const char* operator_name) const {
-    using J = internal::Joining<T, U>;
-    using Source =
-        internal::JoinSource<typename J::Key, typename J::Left, typename J::Right, kLeftMayMiss, kRightMayMiss>;
-    using Next = typename Source::Value;
-    const int64_t time_to_live_ms = graph_->live_for(options.time_to_live);
-    const auto both = internal::as_left<T, U>(*this).union_with(internal::as_right<T, U>(other));
-    both.template close<typename J::Value>();
-    const auto state = graph_->add_state(
-        options.name.empty() ? operator_name : options.name, layout_of<Owned<typename PairOf<T>::Key>>(),
-        internal::what_lives(operator_name, time_to_live_ms), [time_to_live_ms](size_t) -> std::unique_ptr<StateTable> {
-          return std::make_unique<internal::JoinTable<typename J::Left, typename J::Right>>(
-              time_to_live_ms, kRightMayMiss, kLeftMayMiss);
-        });
-    const auto node = graph_->add_source(
-        state,
-        [state](internal::MapInstance& instance) {
-          auto source = std::make_unique<Source>(
-              static_cast<internal::JoinTable<typename J::Left, typename J::Right>&>(instance.state(state)));
-          instance.add_level_source(*source);
-          instance.add(std::move(source));
-        },
-        internal::Graph::Gives::kOther, "");
-    return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
   }
 
   [[nodiscard]] internal::NodeId collected(size_t branches, const char* name) const {

@@ -310,6 +310,77 @@ TEST(Levels, what_cannot_stand_behind_a_shuffle_is_refused_with_a_remedy) {
               HasSubstr("the job has 17 shuffles one behind the other; there can be 16"));
 }
 
+MILLRACE_TEST_JOB(counts_words_twice_dealt) {
+  job.lines()
+      .filter([](std::string_view line) { return !line.empty(); })
+      .repartition()
+      .flat_map([](const std::string& line) { return words_of(line); })
+      .key_by([](const std::string& word) { return word.substr(word.size() - 1); })
+      .repartition("words")
+      .map([](const auto& pair) { return pair.second; })
+      .count_by_value()
+      .publish("counts");
+}
+TEST(Repartition, changes_nothing_of_what_is_counted_behind_it) {
+  expect_model(counts_words_twice_dealt, {.batches = 30, .most_lines = 20}, [] {
+    return [inner = running_counts()()](const ModelBatch& batch) mutable {
+      ModelTable table;
+      for (const auto& [word, count] : inner(batch)) table[word] = std::to_string(count);
+      return table;
+    };
+  });
+  EXPECT_EQ((*make_job(counts_words_twice_dealt, {}))->levels(), 3);
+}
+
+MILLRACE_TEST_JOB(deals_lines) {
+  const auto lines = job.lines().map([](std::string_view line) { return std::string(line); }).cache();
+  lines.repartition().write("dealt");
+  lines
+      .map([](const std::string& line) -> std::expected<std::string, std::string> {
+        if (line == "bad") return std::unexpected("it is bad");
+        return line;
+      })
+      .count_by_value()
+      .publish("counts");
+}
+TEST(Repartition, deals_the_values_of_a_batch_evenly_and_keeps_their_order_in_each_state_partition) {
+  constexpr int kLines = 67;
+  TestJob job(deals_lines, {.piece_records = 5});
+  for (int line = 100; line < 100 + kLines; ++line) job.push(std::to_string(line));
+  job.run_batch();
+  job.checkpoint();
+  const std::vector<std::string> dealt = job.lines("dealt");  // by state partitions
+  ASSERT_EQ(dealt.size(), static_cast<size_t>(kLines));
+  std::vector<int> sizes;
+  for (size_t i = 0; i < dealt.size(); ++i) {
+    const int line = std::stoi(dealt[i]);
+    if (sizes.empty() || line != std::stoi(dealt[i - 1]) + 8) sizes.push_back(0);
+    ++sizes.back();
+  }
+  EXPECT_EQ(std::multiset<int>(sizes.begin(), sizes.end()), (std::multiset<int>{8, 8, 8, 8, 8, 9, 9, 9}));
+  for (const char* line : {"one", "bad", "two"}) job.push(line);
+  job.run_batch();
+  const std::vector<std::string> more = job.lines("dealt");
+  EXPECT_THAT(std::set<std::string>(more.begin() + kLines, more.end()), ElementsAre("one", "two"));
+  job.crash();
+  EXPECT_EQ(job.lines("dealt"), more);
+}
+
+TEST(Repartition, batches_of_one_value_go_to_all_state_partitions_however_equal_they_are) {
+  constexpr size_t kPartitions = 64;
+  std::vector<int> values(kPartitions);
+  for (uint64_t place = 0; place < 100 * kPartitions; ++place) {
+    ++values[internal::begin_of_round("the same", place, kPartitions)];
+  }
+  EXPECT_GT(*std::ranges::min_element(values), 50);
+  EXPECT_LT(*std::ranges::max_element(values), 200);
+}
+
+TEST(Repartition, of_a_name_that_is_taken_is_refused_with_a_remedy) {
+  EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().repartition().repartition().count_by_value().publish("a"); }),
+              HasSubstr("two states are named 'repartition'; give one of them another name"));
+}
+
 // --- what people see -----------------------------------------------------------------------------------------------
 
 std::string shape_of(const JobDefinition& definition) {
@@ -344,6 +415,14 @@ TEST(Shape, names_what_a_job_is_made_of_and_where_its_values_go) {
             "1 map <- 7\n"
             "2 log; combine_by_key; text -> text <- 8\n"
             "2 log <- 9\n");
+  EXPECT_EQ(shape_of(deals_lines),
+            "0 records\n"
+            "0 lines, map, cache <- 0\n"
+            "1 repartition; none -> the newest batch <- 1\n"
+            "2 dealt; lines of text <- 2\n"
+            "0 map <- 1\n"
+            "1 count_by_value; text -> int64 <- 4\n"
+            "1 counts <- 5\n");
 }
 
 }  // namespace
