@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/check.h"
 #include "common/model/uri.h"
 #include "master/job_controller.h"
 
