@@ -141,6 +141,7 @@ struct Repartition {
     static_assert(Encodable<V>,
                   "millrace: values that are dealt anew must be such as can be stored; see stream/codec.h. Make of a "
                   "Record what is needed of it by map()");
+    static_assert(!std::same_as<V, bool>, "millrace: repartition() is not for a stream of bools; map them to integers");
     Graph& graph = *stream.graph_;
     graph.add_node(
         stream.origin_,

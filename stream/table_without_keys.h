@@ -15,6 +15,8 @@ class TableWithoutKeys : public StateTable {
  public:
   [[nodiscard]] std::string layout() const override { return "the newest batch"; }
   [[nodiscard]] std::optional<std::string> read(std::string_view, BatchId) const final { return std::nullopt; }
+  // What other code has kept of a newest batch is nothing to this one.
+  Status restore_from(const std::vector<StatePlan>&) final { return {}; }
   void forget_undo(BatchId) final {}
   [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool) final { return {}; }
   void settle_publication(bool) final {}

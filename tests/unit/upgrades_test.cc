@@ -131,6 +131,10 @@ MILLRACE_TEST_JOB(by_levels) {
       .count_by([](const std::string&, int64_t count) { return count % 5; }, "groups")
       .publish("counts");
 }
+MILLRACE_TEST_JOB(dealt_anew) {
+  with_extra(job);
+  words(job).repartition().count_by_value("counts").publish("counts");
+}
 
 // It is as if it had never been upgraded, whatever dies.
 void expect_to_go_on(const JobDefinition& definition) {
@@ -173,6 +177,9 @@ TEST(Upgrade, keeps_the_zeros_of_windows) {
 }
 TEST(Upgrade, keeps_what_waits_in_a_join_and_what_stands_behind_it) {
   expect_to_go_on(by_levels);
+}
+TEST(Upgrade, keeps_what_stands_behind_values_that_were_dealt_anew) {
+  expect_to_go_on(dealt_anew);
 }
 
 // --- states of other types -------------------------------------------------------------------------------------------
