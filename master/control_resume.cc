@@ -97,17 +97,18 @@ void ControlService::resume_from(std::string name, int64_t batch, Done<api::JobS
         fail(ErrorCode::kInvalid, "job '" + name + "' is running; stop it before it goes back to a checkpoint"));
   }
   const wire::JobRecord& record = (*job)->record();
-  // Batch ids occur again then, and who has read what was appended would read it twice.
-  if (!record.spec.plan.outputs.empty()) {
-    return done(fail(ErrorCode::kInvalid, "job '" + name + "' appends to '" + record.spec.plan.outputs.front().name +
-                                              "', where nothing can be taken back, so it does not go back to a "
-                                              "checkpoint; submit it under another name, with another --output"));
-  }
   const std::vector<wire::CheckpointRef> kept = kept_checkpoints(record);
   const auto found = std::ranges::find(kept, batch, &wire::CheckpointRef::batch);
   if (found == kept.end()) {
     return done(fail(ErrorCode::kNotFound, "job '" + name + "' has no checkpoint of batch " + std::to_string(batch) +
                                                (kept.empty() ? "; none is kept" : "; kept are " + names_of(kept))));
+  }
+  // Batch ids occur again then, and who has read what was appended would read it twice.
+  const wire::JobSpec& goes_on_by = found->job_version == record.spec.version ? record.spec : record.former.spec;
+  if (const auto& outputs = goes_on_by.plan.outputs; !outputs.empty()) {
+    return done(fail(ErrorCode::kInvalid, "job '" + name + "' appends to '" + outputs.front().name +
+                                              "', where nothing can be taken back, so it does not go back to a "
+                                              "checkpoint; submit it under another name, with another --output"));
   }
   auto renewal = std::make_shared<Renewal>();
   renewal->before = renewal->after = record;
