@@ -116,7 +116,6 @@ void LocalCluster::launch(const LaunchRequest& request, std::move_only_function<
   options.lanes = lane_loops_.size();
   options.version = kVersion;
   options.lane_timeout = std::chrono::seconds(60);
-  options.ends_when_stuck = false;  // a thread that hangs can only be told of
   Executor::Deps deps{
       control_,
       clock_,

@@ -45,10 +45,8 @@ struct ExecutorOptions {
   Endpoint master;
   size_t lanes = 1;
   std::string version;
-  // How long a call into the job's code may take, as far as it does not get on; zero: for ever. After twice that this
-  // executor ends, if it is a process of its own.
+  // How long a call into the job's code may take, as far as it does not get on, before people are told; zero: for ever.
   Duration lane_timeout{};
-  bool ends_when_stuck = true;
 };
 
 class Executor : public MessengerHandler, private LaneHandler {

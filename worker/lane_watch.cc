@@ -22,17 +22,16 @@ std::string LaneActivity::text() const {
   return "nothing";
 }
 
-std::vector<LaneWatch::State> LaneWatch::look(Duration passed, Duration patience) {
-  std::vector<State> states;
+std::vector<bool> LaneWatch::look(Duration passed, Duration patience) {
+  std::vector<bool> stuck;
   for (Watched& lane : lanes_) {
     const uint64_t count = lane.activity->count();
     const bool still = lane.activity->in_call() && count == lane.count;
     lane.still = still ? lane.still + passed : Duration{};
     lane.count = count;
-    const bool stuck = patience > Duration{} && lane.still >= patience;
-    states.push_back(!stuck ? State::kFine : lane.still >= 2 * patience ? State::kHopeless : State::kStuck);
+    stuck.push_back(patience > Duration{} && lane.still >= patience);
   }
-  return states;
+  return stuck;
 }
 
 }  // namespace millrace

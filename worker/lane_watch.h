@@ -16,15 +16,10 @@ namespace millrace {
 
 class LaneWatch {
  public:
-  enum class State {
-    kFine,
-    kStuck,     // for `patience`: people are to know
-    kHopeless,  // for twice that: only another process can help, if anything
-  };
-
   void add(std::shared_ptr<const LaneActivity> lane) { lanes_.push_back({.activity = std::move(lane)}); }
-  // The states of the lanes, by number; `passed` since the look before. `patience` zero: all are fine.
-  std::vector<State> look(Duration passed, Duration patience);
+  // Which lanes, by number, have been in the same step for `patience`; `passed` since the look before. `patience` zero:
+  // none.
+  std::vector<bool> look(Duration passed, Duration patience);
 
  private:
   struct Watched {

@@ -39,8 +39,7 @@ DEFINE_string(listen, "127.0.0.1:0", "HOST:PORT where the master and other worke
 DEFINE_string(advertise, "", "host under which others reach this worker, if it is not that of --listen");
 DEFINE_int32(lanes, 0, "threads per job; 0: one per core");
 DEFINE_int32(lane_timeout, 60,
-             "seconds after which a call into a job's code that does not come back is told; after as many again its "
-             "executor is started anew; 0: never");
+             "seconds after which a call into a job's code that does not come back is told; 0: never");
 DEFINE_string(data_dir, "", "directory of this worker's own files; a worker keeps nothing that it cannot lose");
 DEFINE_string(http, "127.0.0.1:0", "HOST:PORT of the status pages: /health, /status, /metrics; port 0: any");
 // Of an executor: set by the agent that starts it.
