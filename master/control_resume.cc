@@ -99,16 +99,17 @@ void ControlService::resume_from(std::string name, int64_t batch, Done<api::JobS
   const wire::JobRecord& record = (*job)->record();
   const std::vector<wire::CheckpointRef> kept = kept_checkpoints(record);
   const auto found = std::ranges::find(kept, batch, &wire::CheckpointRef::batch);
-  if (found == kept.end()) {
-    return done(fail(ErrorCode::kNotFound, "job '" + name + "' has no checkpoint of batch " + std::to_string(batch) +
-                                               (kept.empty() ? "; none is kept" : "; kept are " + names_of(kept))));
-  }
-  // Batch ids occur again then, and who has read what was appended would read it twice.
-  const wire::JobSpec& goes_on_by = found->job_version == record.spec.version ? record.spec : record.former.spec;
-  if (const auto& outputs = goes_on_by.plan.outputs; !outputs.empty()) {
+  // Batch ids occur again then, and who has read what was appended would read it twice. A former version may append
+  // nothing.
+  const bool is_former = found != kept.end() && found->job_version != record.spec.version;
+  if (const auto& outputs = (is_former ? record.former.spec : record.spec).plan.outputs; !outputs.empty()) {
     return done(fail(ErrorCode::kInvalid, "job '" + name + "' appends to '" + outputs.front().name +
                                               "', where nothing can be taken back, so it does not go back to a "
                                               "checkpoint; submit it under another name, with another --output"));
+  }
+  if (found == kept.end()) {
+    return done(fail(ErrorCode::kNotFound, "job '" + name + "' has no checkpoint of batch " + std::to_string(batch) +
+                                               (kept.empty() ? "; none is kept" : "; kept are " + names_of(kept))));
   }
   auto renewal = std::make_shared<Renewal>();
   renewal->before = renewal->after = record;
@@ -117,7 +118,7 @@ void ControlService::resume_from(std::string name, int64_t batch, Done<api::JobS
   renewal->done = std::move(done);
   wire::JobRecord& after = renewal->after;
   std::erase_if(after.checkpoints, [batch](const auto& checkpoint) { return checkpoint.batch > batch; });
-  if (found->job_version != record.spec.version) {
+  if (is_former) {
     // What that version has left is all of it that there is.
     after.spec = record.former.spec;
     after.checkpoints = {*found};
