@@ -1,6 +1,6 @@
 // RedisSink: results in Redis, under keys that share the hash tag {NAME}:
 //   {NAME}:counts   hash: every key's text (the suffix is the job's layout)
-//   {NAME}:top      sorted set: the rank. Exactly the entries of RoundEnd::rank, or, with SinkLayout::rank_all, every
+//   {NAME}:top      sorted set: the rank. Exactly the entries of RoundEnd::ranks, or, with TablePlan::rank_all, every
 //                   key, written with its value. Redis orders equal scores by the members' bytes, ascending; so
 //                   ZREVRANGE shows ties from the greatest bytes down, while of equal scores at the rank's end
 //                   those with the smaller bytes have the places.

@@ -103,7 +103,7 @@ void JobController::on_trouble(ProcessId from, const wire::Trouble& trouble) {
   }
 }
 
-// Where the job's code does not come back, one executor after the other ends because of it.
+// What was told stays true when its executor is gone: another one comes to the same place.
 std::string JobController::stuck_trouble() const {
   if (!stuck_ || ledger_ == nullptr || slowest_applied() > stuck_->applied) return "";
   return stuck_->what +

@@ -163,7 +163,7 @@ Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec, 
   context.topics = SourceTopics::of(spec.source).names();
   Result<std::shared_ptr<const Job>> job = make_job(spec.type, context);
   if (!job) return std::unexpected(job.error());
-  if (!plan_from(spec.plan).tables.empty() && plan_of(**job) != plan_from(spec.plan)) {
+  if (const JobPlan plan = plan_from(spec.plan); !plan.tables.empty() && plan_of(**job) != plan) {
     const std::string remedy = spec.library.empty() ? "run the same version everywhere"
                                                     : "its library was changed meanwhile: kill it and submit it again";
     return fail(ErrorCode::kInvalid,
