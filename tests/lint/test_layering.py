@@ -31,6 +31,7 @@ RESTRICTED = {
     r"zmq.*": ["adapters"],
     r"rocksdb/.*": ["adapters"],
     r"hiredis/.*": ["adapters"],
+    r"(zlib|zstd|lz4frame|snappy-c)\.h": ["adapters"],
     r"librdkafka/.*": ["adapters", "bench"],
     r"httplib\.h": ["adapters"],
     r"thrift/(server|concurrency|async)/.*": ["adapters"],
