@@ -93,7 +93,7 @@ KafkaStream::Piece KafkaStream::pack(size_t count, size_t bytes) {
   for (size_t index = first_; index < first_ + count; ++index) {
     const rd_kafka_message_t& message = *messages_[index];
     offset = message.offset;
-    const int64_t timestamp_ms = std::max<int64_t>(rd_kafka_message_timestamp(&message, nullptr), 0);
+    const int64_t timestamp_ms = rd_kafka_message_timestamp(&message, nullptr);  // -1: none
     builder_.add(Offset(offset), timestamp_ms, field(message.key, message.key_len),
                  field(message.payload, message.len));
   }

@@ -147,10 +147,11 @@ TEST_F(KafkaLogTest, keeps_keys_nulls_and_timestamps) {
   bed_.admin_.produce(bed_.topic_, "key", "value", 1234567890123);
   bed_.admin_.produce(bed_.topic_, "", std::nullopt, 1234567890000);
   bed_.admin_.produce(bed_.topic_, std::nullopt, "", 1234567891000);
+  bed_.admin_.produce(bed_.topic_, std::nullopt, "of no time", -1);
   bed_.admin_.flush();
   ChunkCollector collector(true);
-  open(collector, kFirst, 0, 3);
-  ASSERT_TRUE(collector.wait_for_offset(Offset(3))) << collector.last_error();
+  open(collector, kFirst, 0, 4);
+  ASSERT_TRUE(collector.wait_for_offset(Offset(4))) << collector.last_error();
   struct Seen {
     std::optional<std::string> key;
     std::optional<std::string> value;
@@ -170,8 +171,10 @@ TEST_F(KafkaLogTest, keeps_keys_nulls_and_timestamps) {
       }
     }
   }
-  const std::vector<Seen> expected = {
-      {"key", "value", 1234567890123}, {"", std::nullopt, 1234567890000}, {std::nullopt, "", 1234567891000}};
+  const std::vector<Seen> expected = {{"key", "value", 1234567890123},
+                                      {"", std::nullopt, 1234567890000},
+                                      {std::nullopt, "", 1234567891000},
+                                      {std::nullopt, "of no time", -1}};
   EXPECT_TRUE(seen == expected) << testing::PrintToString(seen.size());
   loop_.run_and_wait([&] { chunks.clear(); });
 }
