@@ -8,6 +8,7 @@
 extern const millrace::JobDefinition millrace_job_alarm;
 extern const millrace::JobDefinition millrace_job_click_through;
 extern const millrace::JobDefinition millrace_job_copy_lines;
+extern const millrace::JobDefinition millrace_job_inverted_index;
 extern const millrace::JobDefinition millrace_job_k_means;
 extern const millrace::JobDefinition millrace_job_linear_regression;
 extern const millrace::JobDefinition millrace_job_network_word_count;
@@ -24,6 +25,7 @@ namespace {
 constexpr std::array kBuiltins = {&millrace_job_alarm,
                                   &millrace_job_click_through,
                                   &millrace_job_copy_lines,
+                                  &millrace_job_inverted_index,
                                   &millrace_job_k_means,
                                   &millrace_job_linear_regression,
                                   &millrace_job_network_word_count,

@@ -288,6 +288,19 @@ std::optional<std::string> TestJob::get(std::string_view key) const {
   return tables_[static_cast<size_t>(partition.value())]->read(key, newest_.batch);
 }
 
+std::vector<std::pair<std::string, int64_t>> TestJob::docs(
+    std::string_view key, size_t limit, const std::optional<std::pair<std::string, int64_t>>& after) const {
+  const StatePartition partition = state_partition_of(key, options_.state_partitions);
+  std::optional<IndexMember> cursor;
+  if (after) cursor.emplace(after->first, after->second);
+  std::vector<std::pair<std::string, int64_t>> docs;
+  for (IndexMember& each :
+       tables_[static_cast<size_t>(partition.value())]->members(key, cursor, limit, newest_.batch)) {
+    docs.emplace_back(std::move(each.member), each.count);
+  }
+  return docs;
+}
+
 std::vector<std::pair<std::string, std::string>> TestJob::top(size_t n) {
   std::vector<SinkEntry> all;
   for (const auto& table : tables_) std::ranges::move(table->top(n), std::back_inserter(all));

@@ -94,6 +94,9 @@ class TestJob {
   [[nodiscard]] const std::map<std::string, std::string>& table() const { return sink_; }
   // A key as `millrace get` answers it.
   [[nodiscard]] std::optional<std::string> get(std::string_view key) const;
+  // The members of a key of an index with their counts, by these, as `millrace docs` answers it.
+  [[nodiscard]] std::vector<std::pair<std::string, int64_t>> docs(
+      std::string_view key, size_t limit, const std::optional<std::pair<std::string, int64_t>>& after = {}) const;
   // The first n of the rank, as `millrace top` answers it.
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> top(size_t n);
   // The lines that write(name) has appended, part by part.

@@ -135,7 +135,8 @@ void Graph::publish(StateId state, std::string name, std::shared_ptr<const AnySh
     if (table.state != state) continue;
     throw JobError("the table is published twice, as '" + table.plan.name + "' and '" + name + "'; keep one of them");
   }
-  tables_.push_back({{.name = std::move(name), .rank = {}}, state, std::move(show)});
+  const TableForm form = states_[state].index ? TableForm::kIndex : TableForm::kHash;
+  tables_.push_back({{.name = std::move(name), .form = form, .rank = {}}, state, std::move(show)});
 }
 
 void Graph::rank(StateId state, std::string name, size_t size, bool all, const AnyShow* show) {

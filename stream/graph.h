@@ -45,6 +45,8 @@ class Graph {
   // What goes of a state when it is old is no change of what it says: changes() of it are an error, with this sentence.
   void refuse_changes(StateId state, std::string why) { states_[state].no_changes = std::move(why); }
   void check_changes(StateId state) const;
+  // The state has members of its keys.
+  void set_index(StateId state) { states_[state].index = true; }
   // A node that begins the level of `state`, with its changes or with what else it has.
   enum class Gives { kChanges, kOther };
   NodeId add_source(StateId state, std::function<void(MapInstance&)> make, Gives gives, std::string what);
@@ -141,6 +143,7 @@ class Graph {
     std::set<StateId> of;
     std::string no_changes;  // why nobody may follow what changes in it; empty: anybody may
     std::vector<Migration> migrations;
+    bool index = false;
   };
 
   struct PublishedTable {

@@ -93,6 +93,10 @@ class GraphStateTable final : public StateTable {
   [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
     return published_.front()->read(key, at);
   }
+  [[nodiscard]] std::vector<IndexMember> members(std::string_view key, const std::optional<IndexMember>& after,
+                                                 size_t n, BatchId at) const override {
+    return published_.front()->members(key, after, n, at);
+  }
   void forget_undo(BatchId applied) override {
     for (const auto& state : states_) state->forget_undo(applied);
   }

@@ -121,6 +121,13 @@ struct AppendedRecords {
   BatchId previous;  // the newest one before that brought records for it; 0: none did
 };
 
+// What an index holds of a key: one of its members, and its count.
+struct IndexMember {
+  std::string member;
+  int64_t count = 0;
+  bool operator==(const IndexMember&) const = default;
+};
+
 // The state of one state partition. Owned by one lane and used by its thread only.
 //
 // Three lists of changed keys live in it, each with its own end: the old values of batches that are not yet
@@ -154,6 +161,13 @@ class StateTable {
 
   // The value of `key` as text, as of batch `at`: any from the last one passed to forget_undo() to the newest.
   [[nodiscard]] virtual std::optional<std::string> read(std::string_view key, BatchId at) const = 0;
+  // Of an index: the first n members of `key` by (count descending, member ascending as bytes) that stand behind
+  // `after`, which need not be there; as of `at`, as read().
+  [[nodiscard]] virtual std::vector<IndexMember> members(std::string_view /*key*/,
+                                                         const std::optional<IndexMember>& /*after*/, size_t /*n*/,
+                                                         BatchId /*at*/) const {
+    return {};
+  }
   // The whole job has applied `applied`: older values will not be asked for.
   virtual void forget_undo(BatchId applied) = 0;
 

@@ -117,8 +117,17 @@ class PairCombiner {
   bool older_waits_ = false;  // the half that is not being filled
 };
 
+// Which bytes of a key say in which state partition it is: all of them, unless its type says otherwise.
+struct WholeKey {
+  static std::string_view of(std::string_view key) { return key; }
+};
+template <typename K>
+struct RouteOf {
+  using type = WholeKey;
+};
+
 // Combines pairs and writes them as sections.
-template <typename Value, typename Merge>
+template <typename Value, typename Merge, typename Route>
 class PairEdge : public MapNode, public EdgeWriter {
  public:
   PairEdge(int32_t state_partitions, Merge merge) : state_partitions_(state_partitions), combiner_(std::move(merge)) {}
@@ -133,7 +142,7 @@ class PairEdge : public MapNode, public EdgeWriter {
     size_t next = 0;
     table.visit(combiner_.order(), [&](ByteSlot slot) {
       const std::string_view key = table.key(slot);
-      const auto partition = static_cast<uint32_t>(state_partition_of(key, state_partitions_).value());
+      const auto partition = static_cast<uint32_t>(state_partition_of(Route::of(key), state_partitions_).value());
       partition_of_[next++] = partition;
       ++pairs_[partition];
       bytes[partition] += varint_size(key.size()) + key.size() + Codec<Value>::size(table.value(slot));
@@ -177,12 +186,13 @@ class PairEdge : public MapNode, public EdgeWriter {
 
 // The whole map of a job that never takes anything back: from the log's records to combined pairs in one loop.
 template <typename Chain, typename K, typename Value, typename Merge>
-class DirectPairs final : public PairEdge<Value, Merge>, public DirectConsumer {
+class DirectPairs final : public PairEdge<Value, Merge, typename RouteOf<K>::type>, public DirectConsumer {
   static_assert(Chain::kDirect);
+  using Edge = PairEdge<Value, Merge, typename RouteOf<K>::type>;
 
  public:
   DirectPairs(int32_t state_partitions, Chain chain, Merge merge)
-      : PairEdge<Value, Merge>(state_partitions, std::move(merge)), chain_(std::move(chain)) {}
+      : Edge(state_partitions, std::move(merge)), chain_(std::move(chain)) {}
 
   void consume(Record record, OffsetRange range, int64_t max_record_bytes, RecordCursor& records,
                MapReport& report) override {
@@ -212,10 +222,12 @@ class DirectPairs final : public PairEdge<Value, Merge>, public DirectConsumer {
 
 // Values of In, through the chain, as pairs, which are held back until it is known whether their record is refused.
 template <typename In, typename Chain, typename K, typename Value, typename Merge>
-class HeldPairs final : public PairEdge<Value, Merge>, public Consumer<In> {
+class HeldPairs final : public PairEdge<Value, Merge, typename RouteOf<K>::type>, public Consumer<In> {
+  using Edge = PairEdge<Value, Merge, typename RouteOf<K>::type>;
+
  public:
   HeldPairs(int32_t state_partitions, Chain chain, Merge merge)
-      : PairEdge<Value, Merge>(state_partitions, std::move(merge)), chain_(std::move(chain)) {}
+      : Edge(state_partitions, std::move(merge)), chain_(std::move(chain)) {}
 
   void consume(std::span<const In> values, std::span<const uint32_t> records, Verdicts& verdicts) override {
     run_chain(chain_, values, records, verdicts, [this](uint32_t record, const auto& pair) {
@@ -236,7 +248,7 @@ class HeldPairs final : public PairEdge<Value, Merge>, public Consumer<In> {
   }
 
   void clear() override {
-    PairEdge<Value, Merge>::clear();
+    Edge::clear();
     held_.clear();
     keys_.clear();
   }

@@ -31,6 +31,7 @@
 #include "stream/event_stream.h"
 #include "stream/event_times.h"
 #include "stream/graph.h"
+#include "stream/index_pairs.h"
 #include "stream/job_error.h"
 #include "stream/join_streams.h"
 #include "stream/keyed_state.h"
@@ -276,6 +277,9 @@ class Stream {
   }
   auto distinct(const StateName auto& state) const { return distinct(StateOptions{.name = state}); }
 
+  // An inverted index of pairs (key, member), see stream/index_pairs.h.
+  auto index_by_key(const std::string& name = "index_by_key") const { return internal::IndexPairs::of(*this, name); }
+
   // How many values came since the start, under the key "all".
   auto count(StateOptions options = {}) const {
     return under_one_key_as_one().reduced(SaturatingSum{}, std::move(options), "count");
@@ -305,9 +309,11 @@ class Stream {
   template <bool, bool>
   friend struct internal::JoinStreams;
   friend struct internal::Repartition;
+  friend struct internal::IndexPairs;
   friend class JobBuilder;
 
-  static constexpr std::string_view kAll = "all";  // the one key of count() and reduce()
+  static constexpr std::string_view kAll = "all";                           // the one key of count() and reduce()
+  static constexpr bool kCopies = std::is_nothrow_copy_constructible_v<T>;  // without exceptions
   static constexpr internal::Graph::Traits kTraits{.direct = Chain::kDirect, .refuses = Chain::kRefuses};
   static constexpr internal::Graph::Traits kListed{.direct = false, .refuses = Chain::kRefuses};
 
@@ -327,13 +333,10 @@ class Stream {
   auto called(std::string operators) const { return Stream(graph_, origin_, chain_, std::move(operators)); }
 
   auto with_one() const {
-    return mapped([](const T& value) noexcept(
-                      std::is_nothrow_copy_constructible_v<T>) { return std::pair<T, int64_t>(value, 1); },
-                  nullptr);
+    return mapped([](const T& value) noexcept(kCopies) { return std::pair<T, int64_t>(value, 1); }, nullptr);
   }
   auto under_one_key() const {
-    return mapped([](const T& value) noexcept(
-                      std::is_nothrow_copy_constructible_v<T>) { return std::pair<std::string_view, T>(kAll, value); },
+    return mapped([](const T& value) noexcept(kCopies) { return std::pair<std::string_view, T>(kAll, value); },
                   nullptr);
   }
   auto under_one_key_as_one() const {

@@ -91,20 +91,9 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   VersionedTable& operator=(const VersionedTable&) = delete;
 
   [[nodiscard]] std::optional<std::string> read(std::string_view key, BatchId at) const override {
-    CHECK_GE(at.value(), forgotten_.value()) << "old values up to this batch were forgotten";
     const ByteSlot slot = table_.find(HashedKey::of(key));
-    if (slot == kNoByteSlot) return std::nullopt;
-    const Cell& cell = table_.value(slot);
-    const OldValue* replaced = nullptr;
-    uint64_t version = cell.bits >> kListBits;
-    for (auto undo = undo_.rbegin(); undo != undo_.rend() && undo->batch > at; ++undo) {
-      const uint64_t entry = version >> 1;
-      if (entry < undo->first_entry) continue;
-      replaced = &undo->entries[entry - undo->first_entry];
-      version = replaced->version;
-    }
-    if ((version & 1) == 0) return std::nullopt;
-    return text(replaced == nullptr ? cell.stored.get() : Stored::old(replaced->value));
+    const V* const value = slot == kNoByteSlot ? nullptr : value_at(slot, at);
+    return value == nullptr ? std::nullopt : std::optional(text(*value));
   }
 
   void forget_undo(BatchId applied) override {
@@ -255,6 +244,21 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   [[nodiscard]] bool live(ByteSlot slot) const { return table_.value(slot).live(); }
   [[nodiscard]] const V& value(ByteSlot slot) const { return table_.value(slot).stored.get(); }
   [[nodiscard]] std::string_view key(ByteSlot slot) const { return table_.key(slot); }
+  // As read(); none: there was no such key. Until the next batch or forget_undo().
+  [[nodiscard]] const V* value_at(ByteSlot slot, BatchId at) const {
+    CHECK_GE(at.value(), forgotten_.value()) << "old values up to this batch were forgotten";
+    const Cell& cell = table_.value(slot);
+    const OldValue* replaced = nullptr;
+    uint64_t version = cell.bits >> kListBits;
+    for (auto undo = undo_.rbegin(); undo != undo_.rend() && undo->batch > at; ++undo) {
+      const uint64_t entry = version >> 1;
+      if (entry < undo->first_entry) continue;
+      replaced = &undo->entries[entry - undo->first_entry];
+      version = replaced->version;
+    }
+    if ((version & 1) == 0) return nullptr;
+    return replaced == nullptr ? &cell.stored.get() : &Stored::old(replaced->value);
+  }
   void prefetch(const HashedKey& key) const { table_.prefetch(key.hash); }
   // The key's cell, live or dead; none: there is no such cell.
   [[nodiscard]] ByteSlot find(const HashedKey& key) const { return table_.find(key); }
@@ -296,6 +300,8 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     cell.stored.get() = std::move(value);
     note_rank(slot);
   }
+  // ...and the sink may lack it.
+  void unpublish(ByteSlot slot) { mark(slot, kUnpublished, unpublished_); }
 
   template <typename Function>
   void for_each_live(Function&& function) const {
@@ -304,6 +310,9 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
       if (table_.used(slot) && live(slot)) function(slot);
     }
   }
+  // All cells, dead ones too; and what is to be published, but for what an open publication has taken.
+  [[nodiscard]] const auto& cells() const { return table_; }
+  [[nodiscard]] std::span<const ByteSlot> unpublished() const { return unpublished_; }
 
   // For who keeps slots of live cells: element i is where slot i is now.
   virtual void slots_moved(std::span<const ByteSlot> /*moved*/) {}

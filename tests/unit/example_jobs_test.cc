@@ -6,6 +6,7 @@
 
 extern const millrace::JobDefinition millrace_job_alarm;
 extern const millrace::JobDefinition millrace_job_click_through;
+extern const millrace::JobDefinition millrace_job_inverted_index;
 extern const millrace::JobDefinition millrace_job_recent_words;
 extern const millrace::JobDefinition millrace_job_user_counts;
 extern const millrace::JobDefinition millrace_job_user_sessions;
@@ -133,6 +134,42 @@ std::string told(const std::string& key, const std::string& alarm, const std::st
   return R"({"key":")" + key + R"(","alarm":")" + alarm + R"(","level":)" + level + R"(,"time":"1970-01-01T00:)" +
          time + R"(Z"})";
 }
+TEST(InvertedIndex, has_the_documents_of_each_word_by_how_often_it_occurs) {
+  TestJob job(millrace_job_inverted_index);
+  job.push({.key = "sea", .value = "the sea the SEA"});
+  job.push({.key = "moon", .value = "the moon and the sea"}, 1);
+  job.push({.key = std::nullopt, .value = "whose?"}, 1);
+  job.push({.key = "gone", .value = std::nullopt}, 1);
+  job.run_batch();
+  job.checkpoint();
+  job.push({.key = "sun", .value = "the sun"});
+  job.push({.key = "moon", .value = "the moon"});
+  job.run_batch();
+  job.crash();
+  EXPECT_THAT(job.table(), ElementsAre(Pair("SEA", "1"), Pair("and", "1"), Pair("moon", "1"), Pair("sea", "2"),
+                                       Pair("sun", "1"), Pair("the", "3")));
+  EXPECT_THAT(job.docs("the", 10), ElementsAre(Pair("moon", 3), Pair("sea", 2), Pair("sun", 1)));
+  EXPECT_THAT(job.docs("the", 1, {{"moon", 3}}), ElementsAre(Pair("sea", 2)));
+  EXPECT_THAT(job.docs("whose?", 10), IsEmpty());
+  EXPECT_THAT(job.top(2), ElementsAre(Pair("the", "3"), Pair("sea", "2")));
+  ASSERT_EQ(job.dead_letters().size(), 1U);
+  EXPECT_THAT(job.dead_letters().front().reason, ::testing::StartsWith("the record has no key"));
+}
+
+TEST(InvertedIndex, takes_id_and_text_from_fields) {
+  TestJob job(millrace_job_inverted_index,
+              {.settings = {{"id", "name"}, {"field", "body"}, {"words", "unicode"}, {"stop-words", "english"}}});
+  job.push(R"({"name":"a","body":"The Sea!"})");
+  job.push(R"({"body":"sea, sea","name":"b"})");
+  job.push(R"({"body":"sea"})");
+  job.push(R"({"name":"","body":"sea"})");
+  job.run_batch();
+  EXPECT_THAT(job.docs("sea", 10), ElementsAre(Pair("b", 2), Pair("a", 1)));
+  EXPECT_THAT(job.table(), ElementsAre(Pair("sea", "2")));
+  EXPECT_EQ(job.dead_letters().size(), 2U);
+  EXPECT_THROW(TestJob(millrace_job_inverted_index, {.settings = {{"id", "name"}}}), std::invalid_argument);
+}
+
 TEST(Alarm, is_raised_once_and_cleared_once_whatever_is_lost) {
   TestJob job(millrace_job_alarm, {.settings = {{"raise", "100"}, {"clear", "90.5"}}});
   job.advance(seconds(10));

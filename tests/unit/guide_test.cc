@@ -239,6 +239,27 @@ TEST(ActiveUsers, go_after_half_an_hour) {
   EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"bob", "1"}}));
 }
 
+MILLRACE_JOB(pages_of_words, "the pages in which each word occurs; a record's key is its page") {
+  job.records()
+      .flat_map(millrace::emitting<std::pair<std::string, std::string>>([](const millrace::Record& record, auto& emit) {
+        auto word = [&](std::string_view each) { emit(std::pair(std::string(each), std::string(record.key))); };
+        return millrace::split_words(record.value, word);
+      }))
+      .index_by_key("pages")
+      .publish("pages");
+}
+
+TEST(PagesOfWords, are_ordered_by_how_often_the_word_occurs) {
+  millrace::testing::TestJob job(millrace_job_pages_of_words);
+  job.push({.key = "play", .value = "to be or not to be"});
+  job.push({.key = "song", .value = "let it be"});
+  job.run_batch();
+  EXPECT_EQ(job.get("be"), "2");  // pages
+  using Docs = std::vector<std::pair<std::string, int64_t>>;
+  EXPECT_EQ(job.docs("be", 10), (Docs{{"play", 2}, {"song", 1}}));
+  EXPECT_EQ(job.docs("be", 10, {{"play", 2}}), (Docs{{"song", 1}}));  // what stands behind it
+}
+
 MILLRACE_JOB(hot_words, "words of the last minute, each second anew") {
   job.lines().flat_map(millrace::split_words).window(60s, 1s).count_by_value().publish("counts").rank("top", 10);
 }

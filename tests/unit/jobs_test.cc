@@ -318,8 +318,8 @@ TEST(Registry, names_the_types_and_settings_there_are) {
   };
   EXPECT_EQ(error_of("wordcount", {}).code, ErrorCode::kNotFound);
   EXPECT_THAT(error_of("wordcount", {}).message,
-              HasSubstr("alarm, click_through, copy_lines, k_means, linear_regression, network_word_count, "
-                        "recent_words, score, two_sum, user_counts, user_sessions, word_count"));
+              HasSubstr("alarm, click_through, copy_lines, inverted_index, k_means, linear_regression, "
+                        "network_word_count, recent_words, score, two_sum, user_counts, user_sessions, word_count"));
   EXPECT_EQ(error_of("word_count", {{"fields", "x"}}).code, ErrorCode::kInvalid);
   EXPECT_THAT(error_of("word_count", {{"fields", "x"}}).message, HasSubstr("no setting 'fields'"));
   EXPECT_THAT(error_of("word_count", {{"fields", "x"}}).message, HasSubstr("rank=top"));

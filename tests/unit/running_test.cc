@@ -319,6 +319,56 @@ TEST(Running, a_state_that_stays_the_same_changes_nothing) {
   EXPECT_EQ(table->read("x", BatchId(3)), "true");
 }
 
+// Words are documents here, which the last line of a beginning replaces: with its letters in place of the former ones'.
+MILLRACE_TEST_JOB(letters_of_last_words) {
+  words_by_beginning(job)
+      .combine_by_key<std::string>([](const std::string& first) { return first; },
+                                   [](const std::string&, const std::string& last) { return last; })
+      .changes()
+      .flat_map(emitting<std::pair<std::string, Posting<std::string>>>(
+          [](const Change<std::string, std::string>& change, auto& emit) {
+            const auto add = [&](const std::optional<std::string>& word, int64_t count) {
+              for (const char letter : word.value_or(""))
+                emit(std::pair(std::string(1, letter), Posting{change.key, count}));
+            };
+            add(change.before, -1);
+            add(change.after, 1);
+          }))
+      .index_by_key("letters")
+      .publish("letters")
+      .rank("top", 5);
+}
+TEST(Running, an_index_follows_what_its_members_are_made_of) {
+  expect_model(letters_of_last_words, {.most_words = 4, .distinct = 300, .most_lines = 10}, [] {
+    return [last = std::map<std::string, std::string>()](const ModelBatch& batch) mutable {
+      for (const std::string& line : batch.lines) {
+        for (const std::string& word : words_of(line)) last[word.substr(0, 2)] = word;
+      }
+      Model<int64_t> members;
+      for (const auto& [beginning, word] : last) {
+        for (const char letter : std::set(word.begin(), word.end())) ++members[std::string(1, letter)];
+      }
+      return texts(members);
+    };
+  });
+}
+
+MILLRACE_TEST_JOB(numbers_of_words) {
+  job.lines()
+      .flat_map([](std::string_view line) { return words_of(std::string(line)); })
+      .map([](const std::string& word) { return std::pair(word.size(), std::pair(word, int64_t{word.back()})); })
+      .index_by_key()
+      .publish("sizes");
+}
+TEST(Running, keys_and_members_of_an_index_may_be_anything_that_is_a_key) {
+  TestJob job(numbers_of_words);
+  job.push("aa bb a\\ aa");
+  job.run_batch();
+  job.checkpoint();
+  job.crash();
+  EXPECT_THAT(job.docs("2", 10), ElementsAre(Pair("aa\t97", 2), Pair("a\\\\\t92", 1), Pair("bb\t98", 1)));
+}
+
 TEST(Running, refused_records_leave_nothing_in_a_list_of_pairs) {
   const JobDefinition definition{"test", "", [](JobBuilder& job) {
                                    job.lines()

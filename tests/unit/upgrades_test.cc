@@ -118,6 +118,14 @@ MILLRACE_TEST_JOB(zeros_in_window) {
   with_extra(job);
   words(job).window(600ms, 200ms).count("all").publish("counts");
 }
+MILLRACE_TEST_JOB(indexed) {
+  with_extra(job);
+  words(job)
+      .map([](const std::string& word) { return std::pair(word.substr(0, 2), word); })
+      .index_by_key("index")
+      .publish("counts")
+      .rank("top", 10);
+}
 MILLRACE_TEST_JOB(by_levels) {
   with_extra(job);
   const auto pairs = words(job).map([](const std::string& word) { return std::pair(word.substr(0, 2), word); });
@@ -162,6 +170,7 @@ void expect_to_go_on(const JobDefinition& definition) {
       ASSERT_EQ(upgraded.table(), job.table()) << "seed " << seed << ", batch " << number;
       if (random() % 2 == 0) upgraded.crash();
       ASSERT_EQ(upgraded.table(), job.table()) << "after a crash; seed " << seed << ", batch " << number;
+      ASSERT_EQ(upgraded.docs("w1", 100), job.docs("w1", 100)) << "seed " << seed << ", batch " << number;
     }
   }
 }
@@ -174,6 +183,9 @@ TEST(Upgrade, keeps_the_panes_of_windows) {
 }
 TEST(Upgrade, keeps_the_zeros_of_windows) {
   expect_to_go_on(zeros_in_window);
+}
+TEST(Upgrade, keeps_the_members_of_an_index) {
+  expect_to_go_on(indexed);
 }
 TEST(Upgrade, keeps_what_waits_in_a_join_and_what_stands_behind_it) {
   expect_to_go_on(by_levels);
