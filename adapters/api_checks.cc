@@ -45,6 +45,16 @@ Status check_top(const std::string& name, int32_t n, int64_t at_least) {
                        [&] { return check_number("at_least", at_least, 0, kAnyAmount); });
 }
 
+Status check_docs(const api::DocsRequest& request) {
+  return first_failure(
+      [&] { return check_name("the job name", request.name); },
+      [&] { return request.table.empty() ? Status() : check_name("the name of a table", request.table); },
+      [&] { return check_number("the length of the key in bytes", std::ssize(request.key), 0, kMaxKeyBytes); },
+      [&] { return check_number("the length of `after` in bytes", std::ssize(request.after), 0, kMaxKeyBytes); },
+      [&] { return check_number("limit", request.limit, 1, 1000); },
+      [&] { return check_number("at_least", request.at_least, 0, kAnyAmount); });
+}
+
 Status check_resume_from(const std::string& name, int64_t batch) {
   return first_failure([&] { return check_name("the job name", name); },
                        [&] { return check_number("the checkpoint's batch", batch, 1, kAnyAmount); });

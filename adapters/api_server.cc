@@ -172,6 +172,11 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
       service.top(name, n, at_least, table, std::move(done));
     });
   }
+  void docs(api::Docs& answer, const api::DocsRequest& request) override {
+    require(check_docs(request));
+    answer = ask<api::Docs>(options_.answer_timeout,
+                            [=](auto& service, auto done) { service.docs(request, std::move(done)); });
+  }
   void dead_letters(api::DeadLetters& answer, const std::string& name, const int32_t limit,
                     const int32_t from_partition, const int64_t from_offset, const std::string& from_topic) override {
     require(check_dead_letters(name, limit, from_partition, from_offset));

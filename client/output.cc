@@ -185,6 +185,18 @@ nlohmann::ordered_json json_of(const api::Values& values, bool with_found) {
   return object;
 }
 
+nlohmann::ordered_json json_of(const api::Docs& page, const std::string& word) {
+  nlohmann::ordered_json object = {{"as_of", json_of(page.as_of)},
+                                   {"batch", page.as_of.batch},
+                                   {"table", page.table},
+                                   {"word", word},
+                                   {"count", json_value(page.found ? page.value : "0")},
+                                   {"next", page.next_page}};
+  object["docs"] = nlohmann::ordered_json::array();
+  for (const api::Doc& doc : page.docs) object["docs"].push_back({{"doc", doc.member}, {"count", doc.count}});
+  return object;
+}
+
 nlohmann::ordered_json json_of(const api::DeadLetters& letters) {
   nlohmann::ordered_json object = {{"total", letters.total}};
   object["letters"] = nlohmann::ordered_json::array();

@@ -46,6 +46,7 @@ nlohmann::ordered_json json_of(const api::WorkerSummary& worker);
 nlohmann::ordered_json json_of(const api::Checkpoint& checkpoint);
 nlohmann::ordered_json json_of(const api::Lag& lag);
 nlohmann::ordered_json json_of(const api::Values& values, bool with_found);
+nlohmann::ordered_json json_of(const api::Docs& page, const std::string& word);
 nlohmann::ordered_json json_of(const api::DeadLetters& letters);
 
 std::string microseconds(int64_t us);       // 1234 -> "1.2ms"

@@ -1,4 +1,4 @@
-// get, top, dead-letters: the Query service.
+// get, top, docs, dead-letters: the Query service.
 #include <nlohmann/json.hpp>
 
 #include "client/connection.h"
@@ -16,6 +16,14 @@ struct GetArguments {
 struct TopArguments {
   std::string name;
   int32_t n = 10;
+};
+
+struct DocsArguments {
+  std::string name;
+  std::string word;
+  std::string table;
+  int32_t limit = 10;
+  std::string after;
 };
 
 struct DeadLetterArguments {
@@ -49,6 +57,27 @@ Status top(Session& session, const TopArguments& arguments) {
   } else {
     print_values(session.output(), *values);
   }
+  return {};
+}
+
+Status docs(Session& session, const DocsArguments& arguments) {
+  api::DocsRequest request;
+  request.name = arguments.name;
+  request.key = arguments.word;
+  request.table = arguments.table;
+  request.limit = arguments.limit;
+  request.after = arguments.after;
+  Connection connection(session);
+  const auto page =
+      connection.call<api::Docs>([&](auto& services, auto& answer) { services.query.docs(answer, request); });
+  if (!page) return std::unexpected(page.error());
+  const Output output = session.output();
+  if (output.json) {
+    print_json(output, json_of(*page, arguments.word));
+    return {};
+  }
+  for (const api::Doc& doc : page->docs) output.stream << output.shown(doc.member) << "\t" << doc.count << "\n";
+  if (!page->next_page.empty()) session.err << "more of them: --after " << page->next_page << "\n";
   return {};
 }
 
@@ -92,6 +121,19 @@ void add_query_commands(CLI::App& app, Session& session) {
                                 "  millrace top wc\n  millrace top wc -n 100", top);
   add_job_name(top_command, top_arguments->name);
   top_command->add_option("-n", top_arguments->n, "How many")->check(CLI::Range(1, 1000))->capture_default_str();
+
+  const auto [docs_command, docs_arguments] = add_command<DocsArguments>(
+      app, session, "docs", "Print the documents in which a word occurs most often, of a job that is an index",
+      "  millrace docs index sea\n  millrace docs index sea --limit 100 --after 3:moby-dick\n"
+      "  millrace --json docs index sea",
+      docs);
+  add_job_name(docs_command, docs_arguments->name);
+  docs_command->add_option("WORD", docs_arguments->word, "Word to look up")->required();
+  docs_command->add_option("--table", docs_arguments->table, "Of a job with several indexes: which one");
+  docs_command->add_option("--limit", docs_arguments->limit, "At most so many")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  docs_command->add_option("--after", docs_arguments->after, "The page behind one that said this");
 
   const auto [command, arguments] = add_command<DeadLetterArguments>(
       app, session, "dead-letters", "List the records that could not be processed, the oldest kept first",

@@ -186,6 +186,12 @@ void ControlService::top(std::string name, int32_t n, int64_t at_least, std::str
   (*job)->top(table, n, BatchId(at_least), std::move(done));
 }
 
+void ControlService::docs(api::DocsRequest request, Done<api::Docs> done) {
+  const Result<JobController*> job = find(request.name);
+  if (!job.has_value()) return done(std::unexpected(job.error()));
+  (*job)->docs(request, std::move(done));
+}
+
 void ControlService::dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                                   std::string from_topic, Done<api::DeadLetters> done) {
   const Result<JobController*> job = find(name);

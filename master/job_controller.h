@@ -160,6 +160,7 @@ class JobController {
            std::move_only_function<void(Result<api::Values>)> done);
   void top(const std::string& table, int32_t n, BatchId at_least,
            std::move_only_function<void(Result<api::Values>)> done);
+  void docs(const api::DocsRequest& request, std::move_only_function<void(Result<api::Docs>)> done);
 
  private:
   struct StatePartitionStatus {
@@ -266,6 +267,7 @@ class JobController {
   [[nodiscard]] api::Values values_of(size_t table, const QueryRouter::Answer& answer) const;
   [[nodiscard]] Result<size_t> find_table(const std::string& name, bool ranked) const;
   QueryRouter::Done answer_by(size_t table, std::move_only_function<void(Result<api::Values>)> done);
+  [[nodiscard]] api::Docs docs_of(const std::string& table, size_t limit, const QueryRouter::Answer& answer) const;
   [[nodiscard]] Member* find_member(ProcessId process);
 
   // Constant after construction.

@@ -32,6 +32,18 @@ void QueryRouter::top(size_t table, int32_t n, BatchId at_least, Done done) {
   add(std::move(pending));
 }
 
+void QueryRouter::docs(size_t table, std::string key, int32_t n, std::optional<wire::IndexMember> after,
+                       BatchId at_least, Done done) {
+  Pending pending;
+  pending.table = table;
+  pending.keys = {std::move(key)};
+  pending.members = n;
+  pending.after = std::move(after);
+  pending.at_least = at_least;
+  pending.done = std::move(done);
+  add(std::move(pending));
+}
+
 void QueryRouter::add(Pending pending) {
   if (pending_.size() >= kMaxPending) {
     pending.done(fail(ErrorCode::kUnavailable, "too many queries are waiting; try again later"));
@@ -72,6 +84,8 @@ void QueryRouter::ask(int64_t id, Pending& pending) {
     query.at = pending.at.value();
     query.top = pending.top;
     query.table = static_cast<int32_t>(pending.table);
+    query.members = pending.members;
+    if (pending.after) query.__set_after(*pending.after);
     for (size_t index : indices) query.keys.push_back(pending.keys[index]);
     parts_[query.id] = id;
     pending.parts[query.id] = std::move(indices);
@@ -102,8 +116,13 @@ void QueryRouter::on_reply(ProcessId, const wire::QueryReply& reply) {
     }
     return;
   }
-  if (!reply.problem.empty() || reply.entries.size() != indices.size() || reply.batch != pending.at.value()) {
+  const bool complete = pending.members > 0 ? !reply.entries.empty() : reply.entries.size() == indices.size();
+  if (!reply.problem.empty() || !complete || reply.batch != pending.at.value()) {
     pending.asked = false;
+    return;
+  }
+  if (pending.members > 0) {
+    finish(id, Answer{pending.at, reply.entries});
     return;
   }
   for (size_t i = 0; i < indices.size(); ++i) pending.entries[indices[i]] = reply.entries[i];

@@ -42,6 +42,10 @@ class QueryRouter {
   // The first n of the newest rank, not of a batch before `at_least` or before the last one answered.
   void top(size_t table, int32_t n, BatchId at_least, Done done);
 
+  // Of a key of an index: its value, and behind it the first n members behind `after`.
+  void docs(size_t table, std::string key, int32_t n, std::optional<wire::IndexMember> after, BatchId at_least,
+            Done done);
+
   void on_reply(ProcessId from, const wire::QueryReply& reply);
   // The applied batch rose.
   void on_applied();
@@ -55,6 +59,8 @@ class QueryRouter {
     size_t table = 0;               // of the job's plan
     std::vector<std::string> keys;  // empty: a rank
     int32_t top = 0;
+    int32_t members = 0;  // > 0: of the one key
+    std::optional<wire::IndexMember> after;
     BatchId at_least;
     MonotonicTime deadline;
     Done done;

@@ -232,6 +232,24 @@ service Control {
 
 struct Value { 1: string key, 2: string text, 3: bool found }
 struct Values { 1: AsOf as_of, 2: list<Value> values, 3: string table }
+// Of an index: some of the members of a key, by (count descending, member ascending as bytes).
+struct DocsRequest {
+  1: string name
+  2: binary key
+  3: string table        // empty: the first one that is an index
+  4: i32 limit = 10      // 1 to 1,000
+  5: string after        // `next_page` of the page before; empty: the first page
+  6: i64 at_least        // as for get()
+}
+struct Doc { 1: binary member, 2: i64 count }
+struct Docs {
+  1: AsOf as_of
+  2: string table
+  3: bool found          // there is such a key
+  4: string value        // of the key: the number of its members, unless the job shows something else
+  5: list<Doc> docs
+  6: string next_page    // for the next page, which is as of its own batch; empty: this is the last one
+}
 struct DeadLetter { 1: string topic, 2: i32 partition, 3: i64 offset, 4: string reason, 5: i64 timestamp_ms }
 struct DeadLetters { 1: i64 total, 2: list<DeadLetter> letters }
 
@@ -242,6 +260,7 @@ service Query {
   Values get(1: string name, 2: list<binary> keys, 3: i64 at_least, 4: string table) throws (1: Failure failure)
   // The highest n (1 to 1,000) of the newest rank, as of the batch in the answer.
   Values top(1: string name, 2: i32 n, 3: i64 at_least, 4: string table) throws (1: Failure failure)
+  Docs docs(1: DocsRequest request) throws (1: Failure failure)
   // The oldest kept, from the given offset of a partition on, in the order of the source's topics (`from_topic` empty:
   // the first of them) and their partitions.
   DeadLetters dead_letters(1: string name, 2: i32 limit, 3: i32 from_partition, 4: i64 from_offset, 5: string from_topic)

@@ -7,7 +7,7 @@
 
 namespace cpp millrace.wire
 
-const i32 kProtocol = 7
+const i32 kProtocol = 8
 
 enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
 
@@ -258,14 +258,17 @@ struct Trouble {         // for people: shown by describe until what is ""
 
 struct RestoreFailed { 1: string file, 2: string reason }   // a checkpoint file fails verification: take the one before
 
+struct IndexMember { 1: string member, 2: i64 count }
 struct Query {
   1: i64 id
   2: list<string> keys   // of state partitions that the receiver owns
   3: i64 at              // batch to answer as of; it waits for it
   4: i32 top             // > 0: instead of keys, the first n of the newest rank
   5: i32 table           // number in the job's plan
+  6: i32 members         // > 0: of one key of an index, so many of its members: entries of the reply behind the key's own
+  7: optional IndexMember after   // those behind this one
 }
-struct QueryEntry { 1: string key, 2: string text, 3: bool found }
+struct QueryEntry { 1: string key, 2: string text, 3: bool found, 4: i64 count }   // of a member: `key` and `count`
 struct QueryReply {
   1: i64 id
   2: i64 batch

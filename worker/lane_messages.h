@@ -118,6 +118,9 @@ struct LaneQuery {
   BatchId at;
   size_t table = 0;  // of the job's plan
   std::vector<Key> keys;
+  // Of an index: so many members of the one key, those behind `after`; 0: its value alone.
+  size_t members = 0;
+  std::optional<IndexMember> after = std::nullopt;
 };
 
 // --- lane -> executor --------------------------------------------------------------------------------------------
@@ -192,6 +195,7 @@ struct LaneAnswer {
   uint64_t id = 0;
   std::vector<std::pair<size_t, std::optional<std::string>>> values;  // by index in the wire query
   std::string problem;
+  std::vector<IndexMember> members;  // of an index, those asked for
 };
 
 // Implemented by the executor; called from the lane's loop on an object that posts to the executor's.

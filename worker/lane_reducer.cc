@@ -433,6 +433,7 @@ bool LaneReducer::try_answer(const LaneQuery& query) {
       const LaneActivity::Scope scope(deps_.activity, Kind::kShow, query.at, key.partition.value());
       const StateTable& table = slots_.at(key.partition).table->published(query.table);
       answer.values.emplace_back(key.index, table.read(key.key, query.at));
+      if (query.members > 0) answer.members = table.members(key.key, query.after, query.members, query.at);
     }
   }
   deps_.handler.on_answer(std::move(answer));

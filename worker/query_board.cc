@@ -21,7 +21,7 @@ void QueryBoard::reply(wire::QueryReply reply) {
   size_t bytes = 0;
   for (const wire::QueryEntry& entry : reply.entries) bytes += entry.key.size() + entry.text.size();
   if (bytes > kMaxReplyBytes) {
-    reply.problem = "the " + std::to_string(reply.entries.size()) + " keys have " + std::to_string(bytes) +
+    reply.problem = "the " + std::to_string(reply.entries.size()) + " entries have " + std::to_string(bytes) +
                     " bytes with their values, and an answer at most " + std::to_string(kMaxReplyBytes) +
                     "; ask for fewer";
     reply.final = true;
@@ -41,6 +41,10 @@ void QueryBoard::ask(const wire::Query& query) {
     return;
   }
   if (query.top > 0 && try_rank(open)) return;
+  if (query.members > 0 && query.keys.size() != 1) {
+    refuse(query.id, "members are those of one key");
+    return;
+  }
   if (open_.size() >= kMaxOpen) {
     refuse(query.id, "too many queries are under way; try again later");
     return;
@@ -70,6 +74,8 @@ void QueryBoard::ask_lanes(uint64_t id, Open& open, const wire::Query& query) {
     part.at = open.at;
     part.table = open.table;
     part.keys.push_back({i, partition, query.keys[i]});
+    part.members = static_cast<size_t>(std::max(0, query.members));
+    if (query.__isset.after) part.after.emplace(query.after.member, query.after.count);
   }
   open.lanes_waiting = by_lane.size();
   if (by_lane.empty()) {
@@ -120,6 +126,11 @@ void QueryBoard::on_answer(LaneAnswer answer) {
     wire::QueryEntry& entry = found->second.entries.at(index);
     entry.found = value.has_value();
     entry.text = value.value_or("");
+  }
+  for (IndexMember& each : answer.members) {
+    wire::QueryEntry& entry = found->second.entries.emplace_back();
+    entry.key = std::move(each.member);
+    entry.count = each.count;
   }
   if (--found->second.lanes_waiting == 0) end(answer.id, "");
 }

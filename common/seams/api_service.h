@@ -39,6 +39,7 @@ class ApiService {
   virtual void get(std::string name, std::vector<std::string> keys, int64_t at_least, std::string table,
                    Done<api::Values> done) = 0;
   virtual void top(std::string name, int32_t n, int64_t at_least, std::string table, Done<api::Values> done) = 0;
+  virtual void docs(api::DocsRequest request, Done<api::Docs> done) = 0;
   virtual void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                             std::string from_topic, Done<api::DeadLetters> done) = 0;
 };

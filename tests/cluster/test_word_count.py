@@ -124,6 +124,36 @@ def test_two_jobs_at_once_do_not_disturb_each_other(cluster, redis):
     assert not redis.client.keys("{one}:*")
 
 
+def test_the_documents_of_each_word_are_told_page_by_page_though_a_worker_is_killed(cluster, redis):
+    texts = {f"doc {n}": " ".join(["sea"] * (n % 3 + 1) + [f"w{n % 7}"]) for n in range(60)}
+    lines = [json.dumps({"name": name, "body": text}).encode() for name, text in texts.items()]
+    append(cluster, "log://documents", lines[:30])
+    cluster.submit("inverted_index", "index", "log://documents", redis.uri, "--set", "id=name", "--set", "field=body")
+    cluster.wait_for_records("index", 30)
+    cluster.workers[0].kill()
+    append(cluster, "log://documents", lines[30:])
+    wait_for("all documents", lambda: cluster.cli("get", "index", "sea", code=None).stdout == "sea\t60\n")
+
+    def pages(word):
+        found, after = [], ()
+        while True:
+            page = json.loads(cluster.cli("docs", "index", word, "--limit", "7", *after, "--json").stdout)
+            assert len(page["docs"]) <= 7
+            found += [(doc["doc"], doc["count"]) for doc in page["docs"]]
+            if not page["next"]:
+                assert page["count"] == len(found)
+                return found
+            after = ("--after", page["next"])
+
+    for word in ["sea", "w3"]:
+        counts = [(name, text.split().count(word)) for name, text in texts.items() if word in text.split()]
+        assert pages(word) == sorted(counts, key=lambda each: (-each[1], each[0]))
+    assert pages("nowhere") == []
+    first = cluster.cli("docs", "index", "sea", "--limit", "1")
+    assert (first.stdout, first.stderr) == ("doc 11\t3\n", "more of them: --after 3:doc%2011\n")
+    assert "is no cursor" in cluster.cli("docs", "index", "sea", "--after", "x", code=None).stderr
+
+
 def check_two_sum(cluster, redis, name, log):
     truth = oracle.fold(log, with_sums=True)
     cluster.wait_until_at_rest(name, truth.offsets)

@@ -250,6 +250,7 @@ TEST_F(ApiServerTest, RequestsThatCannotBeRightNeverReachTheMaster) {
   Client client(server_->port());
   api::JobSummary summary;
   api::Values values;
+  api::Docs docs;
   api::DeadLetters letters;
   api::AppendResult result;
   std::vector<std::function<void()>> calls = {
@@ -262,6 +263,7 @@ TEST_F(ApiServerTest, RequestsThatCannotBeRightNeverReachTheMaster) {
       [&] { client.query.top(values, "a", 1001, 0, ""); },
       [&] { client.query.dead_letters(letters, "a", 0, 0, 0, ""); },
       [&] { client.query.dead_letters(letters, "a", 1, -1, 0, ""); },
+      [&] { client.query.docs(docs, {}); },
       [&] { client.ingest.open_log("a/b", 1); },
       [&] { client.ingest.open_log("a", 0); },
       [&] { client.ingest.append(result, "a", -1, {"x"}, 0, 0); },

@@ -179,15 +179,15 @@ TEST_F(ClientTest, EveryCommandSucceedsWithTextAndWithOneJsonObject) {
       {"lag", "wc"},
       {"get", "wc", "the", "of"},
       {"top", "wc", "-n", "3"},
+      {"docs", "wc", "the", "--limit", "3", "--after", "2:b"},
       {"dead-letters", "wc"},
       {"watch", "wc", "--updates", "1"}};
-  for (const auto& command : commands) {
+  for (auto command : commands) {
     const Done plain = run(command);
     EXPECT_EQ(plain.code, 0) << command[0] << plain.err;
     EXPECT_FALSE(plain.out.empty()) << command[0];
-    auto with_json = command;
-    with_json.emplace_back("--json");
-    const Done json = run(with_json);
+    command.emplace_back("--json");
+    const Done json = run(command);
     EXPECT_EQ(json.code, 0) << command[0] << json.err;
     EXPECT_TRUE(nlohmann::json::parse(json.out).is_object()) << json.out;
   }

@@ -102,6 +102,20 @@ class FakeApiService : public ApiService {
     values.values.resize(n);
     answer(name, std::move(done), values);
   }
+  void docs(api::DocsRequest request, Done<api::Docs> done) override {
+    api::Docs docs;
+    docs.as_of.batch = request.at_least;
+    docs.table = request.table;
+    docs.found = true;
+    docs.value = "12";
+    for (int32_t i = 0; i < request.limit; ++i) {
+      api::Doc& doc = docs.docs.emplace_back();
+      doc.member = request.key + " " + std::to_string(i);
+      doc.count = request.limit - i;
+    }
+    docs.next_page = request.after + "+";
+    answer(request.name, std::move(done), docs);
+  }
   void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                     std::string from_topic, Done<api::DeadLetters> done) override {
     api::DeadLetters letters;

@@ -8,6 +8,7 @@
 #include "master/checkpoint_coordinator.h"
 #include "master/control_service.h"
 #include "master/cutter.h"
+#include "master/index_cursor.h"
 #include "master/ledger.h"
 #include "master/peer_cuts.h"
 #include "master/recovery.h"
@@ -446,6 +447,21 @@ TEST(Ledger, results_of_other_ranges_and_of_forgotten_batches_are_ignored) {
   EXPECT_EQ(ledger.find(BatchId(1)), nullptr);
   EXPECT_EQ(ledger.newest(), BatchId(1));
   EXPECT_TRUE(ledger.note_result(BatchId(1), result_of(0, 10, 99)));
+}
+
+TEST(IndexCursor, is_text_for_any_bytes_and_gives_them_back) {
+  wire::IndexMember last;
+  last.count = -3;
+  last.member = std::string("a/b:%\0\xff~", 8);
+  EXPECT_EQ(cursor_text(last), "-3:a%2Fb%3A%25%00%FF~");
+  last.member.clear();
+  for (int byte = 0; byte < 256; ++byte) last.member += static_cast<char>(byte);
+  const auto parsed = parse_cursor(cursor_text(last));
+  ASSERT_TRUE(parsed.has_value()) << parsed.error().message;
+  EXPECT_EQ(*parsed, last);
+  for (const char* wrong : {"", "3", ":a", "x:a", "3:%", "3:%4", "3:%4g", "99999999999999999999:a"}) {
+    EXPECT_FALSE(parse_cursor(wrong).has_value()) << wrong;
+  }
 }
 
 }  // namespace
