@@ -22,14 +22,14 @@
 
 namespace millrace::internal {
 
-// One record on its way through a chain.
+// One record on its way through a chain; the next one once its problem is taken.
 class RecordScope {
  public:
   void refuse(std::string reason) {
     if (!problem_) problem_ = std::move(reason);
   }
   [[nodiscard]] bool refused() const { return problem_.has_value(); }
-  [[nodiscard]] std::string take_problem() { return std::move(*problem_); }
+  [[nodiscard]] std::string take_problem() { return *std::exchange(problem_, std::nullopt); }
 
  private:
   RecordProblem problem_;

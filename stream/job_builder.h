@@ -27,15 +27,19 @@ class TextOf {
   TextOf& operator=(TextOf&&) = delete;
   ~TextOf() = default;
 
-  std::expected<std::string_view, std::string> operator()(const Record& record) noexcept {
-    if (!field_) return record.value;
-    std::string_view text;
-    std::string problem;
-    if (!field_->find(record.value, text, problem)) return std::unexpected(std::move(problem));
-    return text;
+  [[gnu::always_inline]] std::expected<std::string_view, std::string> operator()(const Record& record) noexcept {
+    if (!field_) [[likely]]
+      return record.value;
+    return find_field(record.value);
   }
 
  private:
+  [[gnu::noinline]] std::expected<std::string_view, std::string> find_field(std::string_view json) noexcept {
+    std::string_view text;
+    std::string problem;
+    if (!field_->find(json, text, problem)) return std::unexpected(std::move(problem));
+    return text;
+  }
   void open() {
     if (!name_.empty()) field_.emplace(name_);
   }

@@ -29,7 +29,7 @@ class PairCombiner {
  public:
   explicit PairCombiner(Merge merge) : merge_(std::move(merge)) {}
 
-  [[gnu::always_inline]] void add(std::string_view key, const Value& value) {
+  [[gnu::always_inline]] void add(std::string_view key, Value value) {
     if (key.size() > ByteKey::kInlineBytes) [[unlikely]] {
       add_long(key, value);
       return;
@@ -89,13 +89,13 @@ class PairCombiner {
   }
 
   // The queue first, since the order of first occurrence must hold; the key's bytes need not outlive this call.
-  [[gnu::noinline]] void add_long(std::string_view key, const Value& value) {
+  [[gnu::noinline]] void add_long(std::string_view key, Value value) {
     flush();
     insert(HashedKey::of(key), value);
   }
 
   // Flattened, since otherwise it depends on the rest of the job how fast this is.
-  [[gnu::noinline, gnu::flatten]] void insert(const HashedKey& key, const Value& value) {
+  [[gnu::noinline, gnu::flatten]] void insert(const HashedKey& key, Value value) {
     const auto [slot, inserted] = table_.find_or_insert(key, [this] {
       const std::vector<ByteSlot> moved = table_.rebuild();
       for (ByteSlot& kept : order_) kept = moved[kept];
@@ -197,6 +197,7 @@ class DirectPairs final : public PairEdge<Value, Merge, typename RouteOf<K>::typ
   void consume(Record record, OffsetRange range, int64_t max_record_bytes, RecordCursor& records,
                MapReport& report) override {
     int64_t emitted = 0;
+    RecordScope scope;
     while (records.next(record)) {
       if (!range.contains(record.offset)) continue;
       ++report.records;
@@ -204,7 +205,6 @@ class DirectPairs final : public PairEdge<Value, Merge, typename RouteOf<K>::typ
         report.add_dead_letter(record.offset, record.timestamp_ms, too_long(max_record_bytes));
         continue;
       }
-      RecordScope scope;
       chain_(record, scope, [this, &emitted](const auto& pair) __attribute__((always_inline)) {
         this->combiner().add(KeyText<K>::view(pair.first, buffer_), pair.second);
         ++emitted;

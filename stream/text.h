@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace millrace {
@@ -52,13 +53,7 @@ class TextSplitter {
       }
       if (last) blanks[size / 64] |= uint64_t{1} << (size % 64);  // The end of the text ends a word.
       const size_t words = last ? size / 64 + 1 : size / 64;
-      for (size_t block = 0; block < words; ++block) {
-        for (uint64_t left = blanks[block]; left != 0; left &= left - 1) {
-          const char* blank = at + block * 64 + std::countr_zero(left);
-          if (blank != begin_of_word) word(std::string_view(begin_of_word, blank));
-          begin_of_word = blank + 1;
-        }
-      }
+      begin_of_word = words_of(at, std::span(blanks.data(), words), begin_of_word, word);
       if (last) return std::nullopt;
     }
   }
@@ -66,6 +61,22 @@ class TextSplitter {
  private:
   static constexpr size_t kStrideWords = 64;
   static constexpr size_t kStride = kStrideWords * 64;
+
+  // Gives the words that end at the blanks of a stride, and the place where the next one begins. Not inlined: what
+  // surrounds it would leave its loop no registers.
+  template <typename Word>
+  [[gnu::noinline]] static const char* words_of(const char* stride, std::span<const uint64_t> blanks, const char* begin,
+                                                Word& word) {
+    for (const uint64_t block : blanks) {
+      for (uint64_t left = block; left != 0; left &= left - 1) {
+        const char* blank = stride + std::countr_zero(left);
+        if (blank != begin) word(std::string_view(begin, blank));
+        begin = blank + 1;
+      }
+      stride += 64;
+    }
+    return begin;
+  }
 
   Classifier classify_;
 };

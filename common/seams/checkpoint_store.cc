@@ -7,13 +7,9 @@ namespace millrace {
 void StateRun::add(StatePartition partition, std::string_view key, std::string_view value, bool removed) {
   entries_.push_back({arena_.size(), static_cast<uint32_t>(prefix_.size() + key.size()),
                       static_cast<uint32_t>(value.size()), partition, removed});
-  const size_t before = arena_.size();
-  const size_t after = before + prefix_.size() + key.size() + value.size();
-  arena_.resize_and_overwrite(after, [&](char* all, size_t /*the capacity, in GCC 12*/) {
-    char* to = all + before;
-    for (const std::string_view part : {std::string_view(prefix_), key, value}) to = std::ranges::copy(part, to).out;
-    return after;
-  });
+  if (!prefix_.empty()) arena_.append(prefix_);
+  arena_.append(key);
+  arena_.append(value);
 }
 
 void StateRun::reserve(size_t entries, size_t bytes) {
