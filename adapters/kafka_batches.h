@@ -38,6 +38,7 @@ class BatchWalk {
   // `arrived`: all records that have arrived, at the same address each time. What was good stays so in any state; but
   // for kGood a state stays.
   State advance(std::span<char> arrived);
+  [[nodiscard]] State state() const { return state_; }
 
   // Those that end behind `from`, one behind the other. The first one may begin before it.
   [[nodiscard]] std::span<const RecordBatchView> batches() const { return batches_; }
