@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/base/byte_order.h"
 #include "common/base/check.h"
 
 namespace millrace {
@@ -11,7 +10,6 @@ namespace {
 
 constexpr size_t kUsualHead = 512;  // a head of 90 bytes, and not too much of the records, which have to be copied
 constexpr size_t kSizeBytes = sizeof(int32_t);
-constexpr int32_t kShortestFrame = 5;
 
 std::string_view view_of(std::span<const char> bytes) {
   return {bytes.data(), bytes.size()};
@@ -42,17 +40,17 @@ FetchAnswer::State FetchAnswer::arrived(size_t bytes) {
 
 FetchAnswer::State FetchAnswer::read_head() {
   if (received_ < kSizeBytes) return State::kMore;
-  const auto frame_bytes = load_big<int32_t>(scratch_.data());
-  if (frame_bytes < kShortestFrame || static_cast<size_t>(frame_bytes) > most_bytes_) return State::kBroken;
+  const auto frame_bytes = frame_size(scratch_, most_bytes_);
+  if (!frame_bytes) return State::kBroken;
   const auto frame = std::span<const char>(scratch_).first(received_).subspan(kSizeBytes);
-  if (frame.size() > static_cast<size_t>(frame_bytes)) return State::kBroken;
-  auto head = parse_fetch_head(view_of(frame), static_cast<size_t>(frame_bytes), question_, correlation_);
+  if (frame.size() > *frame_bytes) return State::kBroken;
+  auto head = parse_fetch_head(view_of(frame), *frame_bytes, question_, correlation_);
   if (!head) {
     if (received_ == scratch_.size()) scratch_.resize(2 * scratch_.size());
     return head.error() == NoFetchHead::kMore ? State::kMore : State::kBroken;
   }
   head_ = std::move(*head);
-  buffer_ = std::make_shared<FetchBuffer>(blocks_, credit_, static_cast<size_t>(frame_bytes) - head_.records_at);
+  buffer_ = std::make_shared<FetchBuffer>(blocks_, credit_, *frame_bytes - head_.records_at);
   return begin_body(frame.subspan(head_.records_at));
 }
 

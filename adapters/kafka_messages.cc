@@ -121,6 +121,13 @@ DivergingEpoch read_diverging(WireReader& reader) {
 
 }  // namespace
 
+std::optional<size_t> frame_size(std::string_view begin, size_t most_bytes) {
+  constexpr int32_t kShortestFrame = 5;
+  const auto size = WireReader(begin).integer<int32_t>();
+  if (size < kShortestFrame || static_cast<size_t>(size) > most_bytes) return std::nullopt;
+  return static_cast<size_t>(size);
+}
+
 std::string versions_request(int32_t correlation, std::string_view client_id) {
   WireWriter writer = begin_request(kVersions, correlation, client_id);
   writer.compact_string("millrace");

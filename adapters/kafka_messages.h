@@ -54,6 +54,10 @@ struct KafkaTopicId {
   bool operator==(const KafkaTopicId&) const = default;
 };
 
+// What follows the first four bytes of a frame, which are `begin`'s. nullopt: too little for an answer, or more than
+// `most_bytes`.
+std::optional<size_t> frame_size(std::string_view begin, size_t most_bytes);
+
 // `client_id` of all requests: at most 32,767 bytes.
 std::string versions_request(int32_t correlation, std::string_view client_id);
 

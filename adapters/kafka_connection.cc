@@ -1,0 +1,111 @@
+#include "adapters/kafka_connection.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <utility>
+
+#include "adapters/kafka_messages.h"
+#include "common/base/check.h"
+
+namespace millrace {
+namespace {
+
+void set_option(int socket, int level, int option, int value) {
+  ::setsockopt(socket, level, option, &value, sizeof value);  // A wish: refused is fine.
+}
+
+std::unexpected<Error> broken_by(const std::string& peer, int error) {
+  return fail(ErrorCode::kUnavailable, peer + ": " + std::strerror(error));
+}
+
+// Who connects to a port of this machine where nobody listens may be given that port himself.
+bool is_connected_to_itself(int socket) {
+  sockaddr_storage own{};
+  sockaddr_storage peer{};
+  socklen_t own_size = sizeof own;
+  socklen_t peer_size = sizeof peer;
+  return ::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &own_size) == 0 &&
+         ::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &peer_size) == 0 && own_size == peer_size &&
+         std::memcmp(&own, &peer, own_size) == 0;
+}
+
+}  // namespace
+
+std::optional<SocketAddress> numeric_address(const std::string& host, uint16_t port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) return std::nullopt;
+  SocketAddress address;
+  std::memcpy(&address.address, found->ai_addr, found->ai_addrlen);
+  address.size = found->ai_addrlen;
+  address.text = host + ":" + std::to_string(port);
+  ::freeaddrinfo(found);
+  return address;
+}
+
+Result<KafkaConnection> KafkaConnection::begin(const SocketAddress& address, const Settings& settings) {
+  FileDescriptor socket(::socket(address.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return broken_by(address.text, errno);
+  set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  if (settings.keepalive) set_option(socket.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
+  if (settings.receive_buffer_bytes > 0) {
+    set_option(socket.get(), SOL_SOCKET, SO_RCVBUF, settings.receive_buffer_bytes);
+  }
+  const auto* const to = reinterpret_cast<const sockaddr*>(&address.address);
+  if (::connect(socket.get(), to, address.size) != 0 && errno != EINPROGRESS) return broken_by(address.text, errno);
+  return KafkaConnection(std::move(socket), address.text);
+}
+
+std::unexpected<Error> KafkaConnection::failed(int error) const {
+  return broken_by(peer_, error);
+}
+
+Status KafkaConnection::finish_connecting() {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(descriptor(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return failed(errno);
+  if (error == 0 && is_connected_to_itself(descriptor())) error = ECONNREFUSED;
+  if (error != 0) return failed(error);
+  return {};
+}
+
+Status KafkaConnection::send(std::string_view frame) {
+  const ssize_t sent = ::send(descriptor(), frame.data(), frame.size(), MSG_NOSIGNAL);
+  if (sent < 0) return failed(errno);
+  if (static_cast<size_t>(sent) < frame.size()) return failed(ENOBUFS);
+  return {};
+}
+
+Result<size_t> KafkaConnection::receive(std::span<char> room) {
+  CHECK(!room.empty());
+  const ssize_t got = ::recv(descriptor(), room.data(), room.size(), 0);
+  if (got > 0) return static_cast<size_t>(got);
+  if (got == 0) return fail(ErrorCode::kUnavailable, peer_ + ": it has closed the connection");
+  if (errno == EAGAIN || errno == EINTR) return 0;
+  return failed(errno);
+}
+
+void KafkaConnection::wake_at(size_t bytes) {
+  const int wanted = static_cast<int>(std::clamp<size_t>(bytes, 1, INT_MAX));
+  if (std::exchange(wakes_at_, wanted) != wanted) set_option(descriptor(), SOL_SOCKET, SO_RCVLOWAT, wanted);
+}
+
+FrameReceiver::State FrameReceiver::arrived(size_t bytes) {
+  received_ += bytes;
+  if (received_ < bytes_.size()) return State::kMore;
+  if (received_ > sizeof(int32_t)) return State::kWhole;
+  const auto size = frame_size(bytes_, most_bytes_);
+  if (!size) return State::kBroken;
+  bytes_.resize(sizeof(int32_t) + *size);
+  return State::kMore;
+}
+
+}  // namespace millrace
