@@ -4,9 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <cstring>
 #include <utility>
 
@@ -91,11 +89,6 @@ Result<size_t> KafkaConnection::receive(std::span<char> room) {
   if (got == 0) return fail(ErrorCode::kUnavailable, peer_ + ": it has closed the connection");
   if (errno == EAGAIN || errno == EINTR) return 0;
   return failed(errno);
-}
-
-void KafkaConnection::wake_at(size_t bytes) {
-  const int wanted = static_cast<int>(std::clamp<size_t>(bytes, 1, INT_MAX));
-  if (std::exchange(wakes_at_, wanted) != wanted) set_option(descriptor(), SOL_SOCKET, SO_RCVLOWAT, wanted);
 }
 
 FrameReceiver::State FrameReceiver::arrived(size_t bytes) {

@@ -45,16 +45,12 @@ class KafkaConnection {
   // How much was there, at most as much as there is room. 0: nothing now.
   Result<size_t> receive(std::span<char> room);
 
-  // The socket is to be readable when so much is there, or its end.
-  void wake_at(size_t bytes);
-
  private:
   KafkaConnection(FileDescriptor socket, std::string peer) : socket_(std::move(socket)), peer_(std::move(peer)) {}
   [[nodiscard]] std::unexpected<Error> failed(int error) const;
 
   FileDescriptor socket_;
   std::string peer_;
-  int wakes_at_ = 1;
 };
 
 class FrameReceiver {

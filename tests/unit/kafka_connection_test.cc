@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 
 #include "tests/unit/hex_bytes.h"
 
@@ -14,9 +13,9 @@ namespace {
 using testing::HasSubstr;
 using State = FrameReceiver::State;
 
-bool wait_for(int descriptor, short what, int timeout_ms = 10'000) {
+bool wait_for(int descriptor, short what) {
   pollfd wanted{descriptor, what, 0};
-  return ::poll(&wanted, 1, timeout_ms) == 1;
+  return ::poll(&wanted, 1, 10'000) == 1;
 }
 
 // Somebody who listens on this machine.
@@ -105,21 +104,6 @@ TEST(KafkaConnection, notices_its_end) {
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, ErrorCode::kUnavailable);
   EXPECT_THAT(got.error().message, HasSubstr("closed"));
-}
-
-TEST(KafkaConnection, wakes_when_so_much_is_there_as_is_wanted) {
-  const Listener listener;
-  KafkaConnection connection = connect_to(listener);
-  const FileDescriptor peer = listener.accept();
-  connection.wake_at(100);
-  write_to(peer, std::string(99, 'x'));
-  for (int there = 0; there < 99;) ASSERT_EQ(::ioctl(connection.descriptor(), FIONREAD, &there), 0);
-  EXPECT_FALSE(wait_for(connection.descriptor(), POLLIN, 0));
-  write_to(peer, "x");
-  EXPECT_TRUE(wait_for(connection.descriptor(), POLLIN));
-  connection.wake_at(1000);
-  connection.wake_at(1);
-  EXPECT_TRUE(wait_for(connection.descriptor(), POLLIN));
 }
 
 TEST(KafkaConnection, takes_numbers_for_addresses_and_no_names) {
