@@ -57,7 +57,7 @@ FetchBlocks::Block FetchBlocks::take(size_t bytes) {
 void FetchBlocks::give_back(Block block, size_t bytes) {
   if (!is_block(bytes)) return;
   const std::scoped_lock lock(mutex_);
-  if (idle_bytes_ + std::bit_ceil(bytes) > kMostIdle) return;
+  if (idle_bytes_ + std::bit_ceil(bytes) > most_idle_bytes_) return;
   idle_[size_index(bytes)].push_back(std::move(block));
   idle_bytes_ += std::bit_ceil(bytes);
 }

@@ -43,7 +43,9 @@ class FetchBlocks {
  public:
   static constexpr size_t kSmallest = 256 << 10;  // what is smaller is no block, and made anew
   static constexpr size_t kLargest = 4 << 20;     // what is larger, too
-  static constexpr size_t kMostIdle = 16 << 20;
+
+  // Kept for the next ones are at most `most_idle_bytes`: about what comes back at once when a batch is done.
+  explicit FetchBlocks(size_t most_idle_bytes = 64 << 20) : most_idle_bytes_(most_idle_bytes) {}
 
   struct Free {
     void operator()(char* memory) const;
@@ -63,6 +65,7 @@ class FetchBlocks {
   static_assert(kSmallest << (kSizes - 1) == kLargest);
   using Idle = std::array<std::vector<Block>, kSizes>;
 
+  const size_t most_idle_bytes_;
   std::mutex mutex_;
   Idle idle_;              // guarded by mutex_
   size_t idle_bytes_ = 0;  // guarded by mutex_
