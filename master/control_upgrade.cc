@@ -25,7 +25,7 @@ api::UpgradePlan plan_of_changes(const std::vector<StateChange>& changes, int32_
 }
 
 bool is_the_same(const wire::JobSpec& one, const wire::JobSpec& other) {
-  return one.type == other.type && one.settings == other.settings && one.plan == other.plan &&
+  return one.type == other.type && one.settings == other.settings && plan_from(one.plan) == plan_from(other.plan) &&
          one.library.empty() == other.library.empty() && one.library_hash == other.library_hash;
 }
 

@@ -13,7 +13,7 @@ namespace millrace::internal {
 
 class TableWithoutKeys : public StateTable {
  public:
-  [[nodiscard]] std::string layout() const override { return "the newest batch"; }
+  [[nodiscard]] std::string layout() const override { return std::string(kNewestBatch); }
   [[nodiscard]] std::optional<std::string> read(std::string_view, BatchId) const final { return std::nullopt; }
   // What other code has kept of a newest batch is nothing to this one.
   Status restore_from(const std::vector<StatePlan>&) final { return {}; }

@@ -174,7 +174,7 @@ Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec, 
   auto outputs = make_outputs(spec, *job);
   if (!outputs) return std::unexpected(outputs.error());
   make_work(Incarnation(head.incarnation), spec, std::move(*job), std::move(*sink), std::move(*outputs));
-  work_->lanes->open(!accepted_->log_probe.empty());
+  work_->lanes->open(!spec.topic_id.empty());  // else log_problem() has nothing to compare
   return {};
 }
 

@@ -12,6 +12,9 @@
 
 namespace millrace {
 
+// The layout of what holds what the newest batch brought and nothing older.
+inline constexpr std::string_view kNewestBatch = "the newest batch";
+
 // Something that a job keeps from batch to batch.
 struct StatePlan {
   std::string name;

@@ -9,6 +9,7 @@
 
 #include "common/base/byte_order.h"
 #include "common/base/check.h"
+#include "common/model/source_topics.h"
 
 namespace millrace {
 namespace {
@@ -32,7 +33,7 @@ size_t bytes_of(const std::vector<ShuffleBlock::Section>& sections) {
 
 std::unexpected<Error> corrupt(const ShuffleBlock& block, const std::string& problem) {
   return fail(ErrorCode::kCorrupt, "shuffle block of batch " + std::to_string(block.batch.value()) +
-                                       ", log partition " + std::to_string(block.source.value()) + ": " + problem);
+                                       ", log partition " + text_of(block.source) + ": " + problem);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "common/model/state_changes.h"
 
 #include <algorithm>
+#include <set>
 
 namespace millrace {
 namespace {
@@ -20,6 +21,23 @@ std::string in_words(StateFate fate) {
     case StateFate::kRefused: return "would begin empty";
   }
   return "unknown";
+}
+
+bool keeps_nothing(const StatePlan& state) {
+  return state.layout.ends_with(kNewestBatch);
+}
+
+// The states that keep what they were told of whose changes this one is made; those between that keep nothing pass on.
+std::set<std::string> sources_of(const std::vector<StatePlan>& states, const StatePlan& state) {
+  std::set<std::string> sources;
+  for (const std::string& source : state.of) {
+    if (const auto at = find(states, source); at && keeps_nothing(states[*at])) {
+      sources.merge(sources_of(states, states[*at]));
+    } else {
+      sources.insert(source);
+    }
+  }
+  return sources;
 }
 
 }  // namespace
@@ -55,7 +73,7 @@ std::vector<StateChange> changes_of_states(const std::vector<StatePlan>& stored,
         change.problem += (&former == &state.reads.front() ? "" : ", or ") + former;
       }
       if (!state.reads.empty()) change.problem += " only";
-    } else if (std::ranges::is_permutation(before.of, state.of)) {
+    } else if (keeps_nothing(state) || sources_of(stored, before) == sources_of(now, state)) {
       change.fate = is_same ? StateFate::kKept : StateFate::kMigrated;
     } else {
       change.problem =
@@ -70,8 +88,8 @@ std::vector<StateChange> changes_of_states(const std::vector<StatePlan>& stored,
   std::vector<std::string> problems(now.size());
   for (size_t is = 0; is < now.size(); ++is) {
     const StateFate fate = changes[is].fate;
-    if (fate == StateFate::kRefused) continue;
-    for (const std::string& source : now[is].of) {
+    if (fate == StateFate::kRefused || keeps_nothing(now[is])) continue;
+    for (const std::string& source : sources_of(now, now[is])) {
       const StateFate source_fate = fate_of(source);
       const bool go_on = fate != StateFate::kNew && source_fate == StateFate::kKept;
       const bool begin =

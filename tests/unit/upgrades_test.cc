@@ -95,6 +95,21 @@ TEST(StateChanges, of_a_state_and_of_what_is_made_of_its_changes_are_the_same) {
   EXPECT_EQ(refusal({a, b, of_both}, {b, a, {"both", "x", {"b", "a"}}}), "") << "the order of definitions is nothing";
 }
 
+TEST(StateChanges, of_what_holds_the_newest_batch_alone_are_free_and_hide_nothing) {
+  const StatePlan a = {"a", "x", {}};
+  const StatePlan migrated = {"a", "y", {}, {"x"}};
+  const StatePlan dealt = {"dealt", "none -> the newest batch", {"a"}};
+  const StatePlan b = {"b", "x", {"a"}};
+  const StatePlan b_of_dealt = {"b", "x", {"dealt"}};
+  EXPECT_THAT(fates({a}, {a, dealt}), ElementsAre("a kept", "dealt new"));
+  EXPECT_THAT(fates({a, dealt}, {migrated, dealt}), ElementsAre("a migrated", "dealt kept"));
+  EXPECT_THAT(fates({a, dealt}, {{"dealt", "none -> the newest batch", {}}}), ElementsAre("dealt kept", "a dropped"));
+  EXPECT_THAT(fates({a, b}, {a, dealt, b_of_dealt}), ElementsAre("a kept", "dealt new", "b kept"));
+  EXPECT_THAT(fates({a, dealt, b_of_dealt}, {a, b}), ElementsAre("a kept", "b kept", "dealt dropped"));
+  EXPECT_THAT(refusal({a}, {a, dealt, b_of_dealt}),
+              HasSubstr("state 'b' would begin empty, but 'a', of whose changes"));
+}
+
 // --- code that goes on -----------------------------------------------------------------------------------------------
 
 auto words(const JobBuilder& job) {
