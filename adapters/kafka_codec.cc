@@ -85,23 +85,32 @@ class GzipDecoder {
 
 class Lz4Decoder {
  public:
-  Lz4Decoder() { CHECK(!LZ4F_isError(LZ4F_createDecompressionContext(&context_, LZ4F_VERSION))); }
+  Lz4Decoder() { create(); }
   ~Lz4Decoder() { LZ4F_freeDecompressionContext(context_); }
   Lz4Decoder(const Lz4Decoder&) = delete;
   Lz4Decoder& operator=(const Lz4Decoder&) = delete;
 
-  void begin() { LZ4F_resetDecompressionContext(context_); }
+  // After a frame that did not end the context is of no use: its reset (1.9.4) keeps how much that one had left, and
+  // the next frame is refused for it.
+  void begin() {
+    if (ended_) return;
+    LZ4F_freeDecompressionContext(context_);
+    create();
+  }
 
   DecodeStep decode(std::string_view from, std::span<char> to) {
     DecodeStep step{from.size(), to.size()};
     const size_t status = LZ4F_decompress(context_, to.data(), &step.written, from.data(), &step.read, nullptr);
-    step.ended = status == 0;
+    step.ended = ended_ = status == 0;
     step.malformed = LZ4F_isError(status) != 0;
     return step;
   }
 
  private:
+  void create() { CHECK(!LZ4F_isError(LZ4F_createDecompressionContext(&context_, LZ4F_VERSION))); }
+
   LZ4F_dctx* context_ = nullptr;
+  bool ended_ = true;  // the last frame, or there was none
 };
 
 class ZstdDecoder {

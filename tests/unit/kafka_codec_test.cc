@@ -148,6 +148,23 @@ TEST(Unpacker, refuses_what_is_cut_off_or_goes_on_and_works_on) {
   }
 }
 
+TEST(Unpacker, forgets_a_stream_that_told_its_size_and_did_not_end) {
+  const std::string batch = lines(100);
+  const std::string_view body = std::string_view(batch).substr(RecordBatchView::kHeaderBytes);
+  Unpacker unpacker;
+  std::string out;
+  for (const auto& [codec, packed] : {std::pair(Compression::kLz4, lz4(body, true)),
+                                      {Compression::kZstd, zstd(body, true)},
+                                      {Compression::kGzip, gzip(body)}}) {
+    for (const size_t size : {packed.size() / 2, packed.size() - 1}) {
+      EXPECT_FALSE(unpacker.append(view_of(packed_batch(codec, batch, packed.substr(0, size))), out));
+      EXPECT_TRUE(unpacker.append(view_of(packed_batch(codec, batch)), out)) << static_cast<int>(codec);
+      EXPECT_TRUE(out == without_checksum(batch));
+      out.clear();
+    }
+  }
+}
+
 TEST(Unpacker, survives_every_flipped_bit) {
   const std::string batch = lines(20);
   const std::string_view body = std::string_view(batch).substr(RecordBatchView::kHeaderBytes);
