@@ -3,8 +3,6 @@
 #include <bit>
 #include <utility>
 
-#include "common/base/zeroed_memory.h"
-
 namespace millrace {
 namespace {
 
@@ -35,12 +33,8 @@ void ReadCredit::give_back(size_t bytes) {
   if (wanted_.exchange(false)) wake_();
 }
 
-void FetchBlocks::Free::operator()(char* memory) const {
-  free_zeroed(memory);
-}
-
 FetchBlocks::Block FetchBlocks::take(size_t bytes) {
-  if (!is_block(bytes)) return Block(static_cast<char*>(allocate_zeroed(bytes)));
+  if (!is_block(bytes)) return std::make_unique_for_overwrite<char[]>(bytes);
   {
     const std::scoped_lock lock(mutex_);
     std::vector<Block>& idle = idle_[size_index(bytes)];
@@ -51,7 +45,7 @@ FetchBlocks::Block FetchBlocks::take(size_t bytes) {
       return block;
     }
   }
-  return Block(static_cast<char*>(allocate_zeroed(std::bit_ceil(bytes))));
+  return std::make_unique_for_overwrite<char[]>(std::bit_ceil(bytes));
 }
 
 void FetchBlocks::give_back(Block block, size_t bytes) {

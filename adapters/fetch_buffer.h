@@ -47,10 +47,7 @@ class FetchBlocks {
   // Kept for the next ones are at most `most_idle_bytes`: about what comes back at once when a batch is done.
   explicit FetchBlocks(size_t most_idle_bytes = 64 << 20) : most_idle_bytes_(most_idle_bytes) {}
 
-  struct Free {
-    void operator()(char* memory) const;
-  };
-  using Block = std::unique_ptr<char, Free>;
+  using Block = std::unique_ptr<char[]>;
 
   // At least `bytes`.
   Block take(size_t bytes);
