@@ -3,9 +3,8 @@
 //
 // What stands in a batch behind its header, by codec:
 //   gzip     gzip streams, one behind the other
-//   snappy   one raw block, as librdkafka writes; or xerial, as Java writes: 82 'S' 'N' 'A' 'P' 'P' 'Y' 00, i32
-//   version,
-//            i32 oldest version that can read it, then blocks of {i32 size, raw block} to the end
+//   snappy   one raw block, as librdkafka writes; or xerial, as Java writes: 82 'S' 'N' 'A' 'P' 'P' 'Y' 00,
+//            i32 version, i32 oldest version that can read it, then blocks of {i32 size, raw block} to the end
 //   lz4      LZ4 frames
 //   zstd     Zstandard frames, mostly without the size of their content
 #pragma once

@@ -44,7 +44,7 @@ std::optional<SocketAddress> numeric_address(const std::string& host, uint16_t p
   SocketAddress address;
   std::memcpy(&address.address, found->ai_addr, found->ai_addrlen);
   address.size = found->ai_addrlen;
-  address.text = host + ":" + std::to_string(port);
+  address.text = (found->ai_family == AF_INET6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
   ::freeaddrinfo(found);
   return address;
 }
