@@ -42,15 +42,15 @@ FetchStep after_offset_out_of_range(const FetchFacts& facts) {
 }
 
 LeaderVerdict judge_absence(const LeaderFacts& facts) {
-  if (facts.since >= facts.topic_may_be_away) return LeaderVerdict::kGone;
-  return facts.since >= kBrokersLag ? LeaderVerdict::kNobody : LeaderVerdict::kAskAnother;
+  if (facts.same_for >= facts.topic_may_be_away) return LeaderVerdict::kGone;
+  return facts.same_for >= kBrokersLag ? LeaderVerdict::kNobody : LeaderVerdict::kAskAnother;
 }
 
 }  // namespace
 
 FetchStep next_step(int16_t error, const FetchFacts& facts) {
   switch (error) {
-    case kNone: return FetchStep::kUse;
+    case kNone: return facts.preferred_replica < 0 ? FetchStep::kUse : FetchStep::kFallBack;
     case kOffsetOutOfRange: return after_offset_out_of_range(facts);
     case kCorruptMessage: return facts.same_errors < kMostCorrupt ? FetchStep::kPause : FetchStep::kCorrupt;
     case kUnknownTopicOrPartition:
@@ -82,13 +82,14 @@ LeaderVerdict judge_leader(const KafkaMetadata& answer, const LeaderFacts& facts
   if (answer.error != kNone) return LeaderVerdict::kNobody;
   if (answer.topic == KafkaTopicId{}) return LeaderVerdict::kFallBack;
   if (facts.expected && answer.topic != *facts.expected) {
-    return facts.since >= kBrokersLag ? LeaderVerdict::kMadeAnew : LeaderVerdict::kAskAnother;
+    return facts.same_for >= kBrokersLag ? LeaderVerdict::kMadeAnew : LeaderVerdict::kAskAnother;
   }
   const auto partition = std::ranges::find(answer.partitions, facts.partition, &KafkaMetadata::Partition::id);
   if (partition == answer.partitions.end()) return judge_absence(facts);
   const auto leader = std::ranges::find(answer.brokers, partition->leader, &KafkaMetadata::Broker::id);
   if (partition->leader < 0 || leader == answer.brokers.end()) return LeaderVerdict::kNobody;
-  return partition->leader_epoch < facts.known_epoch ? LeaderVerdict::kAskAnother : LeaderVerdict::kUse;
+  if (partition->leader_epoch >= facts.known_epoch) return LeaderVerdict::kUse;
+  return facts.same_for >= kBrokersLag ? LeaderVerdict::kNobody : LeaderVerdict::kAskAnother;
 }
 
 }  // namespace millrace

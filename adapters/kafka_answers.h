@@ -17,7 +17,7 @@ enum class FetchStep {
   kAskWhoLeads,        // ask for metadata, pause, go on as judge_leader says
   kPause,              // pause, ask again
   kReconnect,          // ask again on a new connection
-  kFallBack,           // librdkafka may be able to read this
+  kFallBack,           // librdkafka may be able to read this, or from there
   kRefused,            // final, kInvalid: no permission
   kGone,               // final, kDataLost: the offset is not in the log any more
   kCorrupt,            // final, kCorrupt: the broker finds its own log damaged
@@ -26,7 +26,8 @@ enum class FetchStep {
 struct FetchFacts {
   bool sent_last_epoch = false;
   bool sent_leader_epoch = false;
-  int same_errors = 1;  // in a row, this one included
+  int same_errors = 1;             // in a row, this one included
+  int32_t preferred_replica = -1;  // that the answer named instead of records
 };
 
 // `error` of the whole answer or, if that is 0, of the partition.
@@ -46,7 +47,7 @@ struct LeaderFacts {
   LogPartition partition;
   std::optional<KafkaTopicId> expected;  // nullopt: the first answer's will be
   int32_t known_epoch = -1;              // of the leader that was used last
-  Duration since{};                      // for how long no verdict has been kUse
+  Duration same_for{};                   // for how long answers have said the same as this one; 0: it is the first
   Duration topic_may_be_away{};          // topic.metadata.propagation.max.ms
 };
 

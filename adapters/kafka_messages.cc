@@ -107,7 +107,7 @@ void read_partition_head(WireReader& reader, const FetchQuestion& question, Fetc
   head.partition_error = reader.integer<int16_t>();
   (void)reader.bytes(3 * sizeof(int64_t));  // high watermark, last stable offset, log start
   read_aborted(reader, head);
-  (void)reader.integer<int32_t>();  // preferred replica: none, since no rack was named
+  head.preferred_replica = reader.integer<int32_t>();
   head.records_bytes = reader.compact_size();
 }
 
@@ -198,7 +198,7 @@ std::string fetch_request(const FetchQuestion& question, int32_t correlation, st
   writer.integer(question.partition.value());
   writer.integer(question.leader_epoch);
   writer.integer(question.from.value());
-  writer.integer(question.last_epoch);
+  writer.integer(question.send_last_epoch ? question.last_epoch : -1);
   writer.integer(int64_t{-1});  // log start, which replicas tell
   writer.integer(question.max_bytes);
   writer.no_tags();

@@ -98,7 +98,8 @@ struct FetchQuestion {
   LogPartition partition;
   int32_t leader_epoch = -1;
   Offset from;
-  int32_t last_epoch = -1;
+  int32_t last_epoch = -1;      // of the record before `from`; -1: not known
+  bool send_last_epoch = true;  // no: to a leader that knows no epochs
   int32_t max_wait_ms = 0;
   int32_t min_bytes = 1;
   int32_t max_bytes = 0;
@@ -120,6 +121,7 @@ struct FetchHead {
   bool has_partition = false;
   int16_t partition_error = 0;
   std::vector<AbortedTransaction> aborted;  // in no promised order; some may lie outside of the records
+  int32_t preferred_replica = -1;           // where a broker with a rule of its own wants its records to be read
   size_t records_at = 0;
   size_t records_bytes = 0;
 };

@@ -99,6 +99,16 @@ TEST(FetchAnswer, verifies_what_has_arrived_before_the_rest_comes) {
   EXPECT_EQ(reader.answer->walk().next(), Offset(2));
 }
 
+TEST(FetchAnswer, is_of_a_log_that_was_cut_back_also_where_the_broker_was_not_asked_for_it) {
+  std::string records = batch_of(0, 10);
+  store_big(records.data() + 12, int32_t{2});  // the leader epoch
+  Reader reader;
+  const FetchQuestion question{.last_epoch = 3, .send_last_epoch = false};
+  reader.answer.emplace(question, kCorrelation, kMostBytes, reader.blocks, reader.credit);
+  EXPECT_EQ(reader.receive(frame_of(records), 4096), State::kWhole);
+  EXPECT_EQ(reader.answer->walk().state(), BatchWalk::State::kCutBack);
+}
+
 TEST(FetchAnswer, may_have_a_head_of_any_length) {
   const std::string frame = frame_of(batch_of(0, 10), 1000);
   for (const size_t most : {1UL, 100UL, frame.size()}) {

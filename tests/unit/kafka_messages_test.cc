@@ -151,6 +151,10 @@ TEST(KafkaMessages, asks_in_the_bytes_of_kafkas_own_client) {
             framed("0001 000d", from_hex("ffffffff 000001f4 00000001 00400000 01 00000000 ffffffff"
                                          "02 000102030405060708090a0b0c0d0e0f 02 00000002 00000003 00000000000003e8"
                                          "00000003 ffffffffffffffff 00400000 00 00 01 01 00")));
+  FetchQuestion without_epoch = question();
+  without_epoch.send_last_epoch = false;
+  EXPECT_EQ(fetch_request(without_epoch, kCorrelation, kClient),
+            with(fetch_request(question(), kCorrelation, kClient), 4 + 19 + 59, from_hex("ffffffff")));
   FetchQuestion uncommitted = question();
   uncommitted.committed = false;
   EXPECT_EQ(fetch_request(uncommitted, kCorrelation, kClient),
@@ -201,8 +205,11 @@ TEST(KafkaMessages, tell_where_the_records_of_an_answer_lie) {
   EXPECT_EQ(head->partition_error, 0);
   EXPECT_EQ(head->throttle_ms, 0);
   EXPECT_THAT(head->aborted, ElementsAre(AbortedTransaction{9, Offset(990)}));
+  EXPECT_EQ(head->preferred_replica, -1);
   EXPECT_EQ(head->records_at, kFetchHead.size());
   EXPECT_EQ(head->records_bytes, kRecords.size());
+  const auto elsewhere = head_of(with(frame, kFetchHead.size() - 5, from_hex("00000002")), frame.size());
+  EXPECT_EQ(elsewhere->preferred_replica, 2);
   const auto tail = parse_fetch_tail(kNoTags, *head);
   ASSERT_TRUE(tail);
   EXPECT_FALSE(tail->diverging);
