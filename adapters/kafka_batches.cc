@@ -44,8 +44,7 @@ BatchWalk::State BatchWalk::advance(std::span<char> arrived) {
     RecordBatchCursor cursor({rest.data(), rest.size()});
     RecordBatchView batch;
     if (!cursor.next(batch)) {
-      const Status status = cursor.status();
-      if (!status && !cursor.torn()) stop(State::kCorrupt, status.error().message);
+      if (!rest.empty() && !cursor.torn()) stop(State::kCorrupt, "its header is wrong");
       break;
     }
     take(batch, rest.first(batch.bytes().size()));
