@@ -72,10 +72,10 @@ TEST(Unpacker, knows_every_form_of_a_codec) {
   const std::string_view left = body.substr(0, 1000);
   const std::string_view right = body.substr(1000);
   const std::pair<Compression, std::string> forms[] = {
-      {Compression::kGzip, gzip(left) + gzip(right)},       {Compression::kSnappy, xerial(body)},
-      {Compression::kSnappy, xerial(body, 1000)},           {Compression::kLz4, lz4(body, true)},
-      {Compression::kLz4, lz4(left) + lz4(right)},          {Compression::kZstd, zstd(body, true)},
-      {Compression::kZstd, zstd(left) + zstd(right, true)},
+      {Compression::kGzip, gzip(left) + gzip(right)}, {Compression::kSnappy, xerial(body)},
+      {Compression::kSnappy, xerial(body, 1000)},     {Compression::kLz4, lz4(body, true)},
+      {Compression::kLz4, lz4(left) + lz4(right)},    {Compression::kLz4, lz4(body, false, LZ4F_blockLinked)},
+      {Compression::kZstd, zstd(body, true)},         {Compression::kZstd, zstd(left) + zstd(right, true)},
   };
   for (const auto& [codec, packed] : forms) {
     const auto again = unpacked(packed_batch(codec, batch, packed));

@@ -52,10 +52,12 @@ inline std::string xerial(std::string_view plain, size_t block_bytes = 32 << 10)
   return packed;
 }
 
-// With and without the size of the content in front.
-inline std::string lz4(std::string_view plain, bool with_size = false) {
+// With and without the size of the content in front; in blocks that stand alone, as Java's, or look back at earlier
+// ones.
+inline std::string lz4(std::string_view plain, bool with_size = false,
+                       LZ4F_blockMode_t blocks = LZ4F_blockIndependent) {
   LZ4F_preferences_t how{};
-  how.frameInfo.blockMode = LZ4F_blockIndependent;
+  how.frameInfo.blockMode = blocks;
   how.frameInfo.contentSize = with_size ? plain.size() : 0;
   std::string packed(LZ4F_compressFrameBound(plain.size(), &how), 0);
   packed.resize(LZ4F_compressFrame(packed.data(), packed.size(), plain.data(), plain.size(), &how));
