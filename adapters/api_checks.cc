@@ -18,6 +18,11 @@ Status check_number(const std::string& what, int64_t value, int64_t lowest, int6
   return fail(ErrorCode::kInvalid, what + " is " + std::to_string(value) + "; it must be " + range);
 }
 
+// Of those that a job publishes; empty: none is named.
+Status check_table(const std::string& table) {
+  return table.empty() ? Status() : check_name("the name of a table", table);
+}
+
 // The first failure of several checks.
 template <typename... Checks>
 Status first_failure(Checks&&... checks) {
@@ -28,9 +33,10 @@ Status first_failure(Checks&&... checks) {
 
 }  // namespace
 
-Status check_get(const std::string& name, const std::vector<std::string>& keys, int64_t at_least) {
+Status check_get(const std::string& name, const std::vector<std::string>& keys, int64_t at_least,
+                 const std::string& table) {
   return first_failure(
-      [&] { return check_name("the job name", name); },
+      [&] { return check_name("the job name", name); }, [&] { return check_table(table); },
       [&] { return check_number("the number of keys", static_cast<int64_t>(keys.size()), 1, kMaxKeys); },
       [&] {
         int64_t bytes = 0;
@@ -40,15 +46,15 @@ Status check_get(const std::string& name, const std::vector<std::string>& keys, 
       [&] { return check_number("at_least", at_least, 0, kAnyAmount); });
 }
 
-Status check_top(const std::string& name, int32_t n, int64_t at_least) {
-  return first_failure([&] { return check_name("the job name", name); }, [&] { return check_number("n", n, 1, 1000); },
+Status check_top(const std::string& name, int32_t n, int64_t at_least, const std::string& table) {
+  return first_failure([&] { return check_name("the job name", name); }, [&] { return check_table(table); },
+                       [&] { return check_number("n", n, 1, 1000); },
                        [&] { return check_number("at_least", at_least, 0, kAnyAmount); });
 }
 
 Status check_docs(const api::DocsRequest& request) {
   return first_failure(
-      [&] { return check_name("the job name", request.name); },
-      [&] { return request.table.empty() ? Status() : check_name("the name of a table", request.table); },
+      [&] { return check_name("the job name", request.name); }, [&] { return check_table(request.table); },
       [&] { return check_number("the length of the key in bytes", std::ssize(request.key), 0, kMaxKeyBytes); },
       [&] { return check_number("the length of `after` in bytes", std::ssize(request.after), 0, kMaxKeyBytes); },
       [&] { return check_number("limit", request.limit, 1, 1000); },

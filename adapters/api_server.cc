@@ -160,14 +160,14 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
   // Query
   void get(api::Values& answer, const std::string& name, const std::vector<std::string>& keys, const int64_t at_least,
            const std::string& table) override {
-    require(check_get(name, keys, at_least));
+    require(check_get(name, keys, at_least, table));
     answer = ask<api::Values>(options_.answer_timeout, [=](auto& service, auto done) {
       service.get(name, keys, at_least, table, std::move(done));
     });
   }
   void top(api::Values& answer, const std::string& name, const int32_t n, const int64_t at_least,
            const std::string& table) override {
-    require(check_top(name, n, at_least));
+    require(check_top(name, n, at_least, table));
     answer = ask<api::Values>(options_.answer_timeout, [=](auto& service, auto done) {
       service.top(name, n, at_least, table, std::move(done));
     });

@@ -4,18 +4,20 @@
 // {NAME}:fence is a hash:
 //   job          job id, 16 hex digits
 //   incarnation  of the job
-//   values, rank the suffixes of the job's keys, so that whoever takes the name over can remove them
-//   size         keys of the values' hash (and of a rank of all keys) after the last write: another number there says
-//                that somebody else took keys away or added some, as by DEL, FLUSH, eviction or HDEL
+//   tables       of the job, so that whoever takes the name over can remove their keys: "NAME:FORM:RANK ...". In its
+//                place `values` and `rank`, the suffixes of one table, as they were written before there were several
+//   size         keys of the first table's hash (and of its rank of all keys) after the last write: where there are
+//                more or fewer, somebody else added some or took them away, as by DEL, FLUSH, eviction or HDEL
+//   size:NAME    the same of another table
 //   p<N>         of state partition N: "incarnation generation open done attempt next"; `attempt` and `next` (chunk)
 //                let a chunk apply only after the one before it, whatever broke in between
-//   round        of the rank and status: "incarnation epoch generation batch"
+//   round        of the ranks and status: "incarnation epoch generation batch"
 //
 // Only the claim writes job and incarnation; where they are not those of the writer, the others write nothing.
 //
-// What is noticed of keys that were lost or changed by hand: the fence as a whole; values by their number; a rank of
-// the highest by its number and by `round`; the status is written anew in each round. Not noticed: a value that was
-// overwritten in place, until its key is next published.
+// What is noticed of keys that were lost or changed by hand: the fence as a whole; values by their number, table by
+// table; a rank of the highest by its number and by `round`; the status is written anew in each round. Not noticed: a
+// value that was overwritten in place, until its key is next published.
 //
 // Scripts answer a code, or the id of the other job that the keys belong to.
 #pragma once
@@ -33,12 +35,14 @@ enum Code : long long {
   kUnowned = 7,      // there are keys of this name, but no fence
 };
 
-// KEYS fence, values [, rank]
+// KEYS fence, then of each table its hash [, its rank of all keys]
 // ARGV 1 job, 2 incarnation, 3 field of the partition, 4 generation, 5 since, 6 batch, 7 full, 8 attempt, 9 chunk,
-//      10 last, 11 number of HSET arguments, 12 number of ZADD arguments; then the arguments of HSET (key, text),
+//      10 last, 11 number of tables, then the field of the size of each; then of each: 1 if it has a rank of all keys,
+//      number of HSET arguments, of ZADD arguments, of keys to remove; then of each the arguments of HSET (key, text),
 //      of ZADD (score, key), and the keys to remove
 inline constexpr char kPublish[] = R"lua(
-local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation', ARGV[3], 'size')
+local tables = tonumber(ARGV[11])
+local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation', ARGV[3], unpack(ARGV, 12, 11 + tables))
 local job, field = stored[1], stored[3]
 local full, chunk, batch = ARGV[7] == '1', tonumber(ARGV[9]), tonumber(ARGV[6])
 local incarnation, generation = tonumber(ARGV[2]), tonumber(ARGV[4])
@@ -57,9 +61,15 @@ if field then
   end
 end
 if held_generation > generation then return 2 end
-local held = redis.call('HLEN', KEYS[2])
-local size = tonumber(stored[4])
-if held ~= size or (KEYS[3] and redis.call('ZCARD', KEYS[3]) ~= size) then return 3 end
+local hashes, ranks, key, held = {}, {}, 2, 0
+for t = 1, tables do
+  local size = tonumber(stored[3 + t])
+  hashes[t], key = KEYS[key], key + 1
+  if ARGV[8 + tables + 4 * t] == '1' then ranks[t], key = KEYS[key], key + 1 end
+  local keys = redis.call('HLEN', hashes[t])
+  if keys ~= size or (ranks[t] and redis.call('ZCARD', ranks[t]) ~= size) then return 3 end
+  held = held + keys
+end
 local same = field and held_incarnation == incarnation and held_generation == generation
 if same and done >= batch then return 1 end
 if same and open > batch then return 2 end
@@ -71,29 +81,37 @@ local answer = 0
 if chunk == 0 then
   if full and field and held > 0 then answer = 5 end
 end
-local at = 12
-local values, scores = tonumber(ARGV[11]), tonumber(ARGV[12])
-if values > 0 then redis.call('HSET', KEYS[2], unpack(ARGV, at + 1, at + values)) end
-at = at + values
-if scores > 0 then redis.call('ZADD', KEYS[3], unpack(ARGV, at + 1, at + scores)) end
-at = at + scores
-if #ARGV > at then
-  redis.call('HDEL', KEYS[2], unpack(ARGV, at + 1, #ARGV))
-  if KEYS[3] then redis.call('ZREM', KEYS[3], unpack(ARGV, at + 1, #ARGV)) end
-end
 if ARGV[10] == '1' then before = ARGV[6] .. ' ' .. ARGV[8] .. ' ' end
-redis.call('HSET', KEYS[1], ARGV[3], prefix .. before .. string.format('%.0f', chunk + 1),
-           'size', redis.call('HLEN', KEYS[2]))
+local notes = {ARGV[3], prefix .. before .. string.format('%.0f', chunk + 1)}
+local at = 11 + 5 * tables
+for t = 1, tables do
+  local said = 8 + tables + 4 * t
+  local values, scores, gone = tonumber(ARGV[said + 1]), tonumber(ARGV[said + 2]), tonumber(ARGV[said + 3])
+  if values > 0 then redis.call('HSET', hashes[t], unpack(ARGV, at + 1, at + values)) end
+  at = at + values
+  if scores > 0 then redis.call('ZADD', ranks[t], unpack(ARGV, at + 1, at + scores)) end
+  at = at + scores
+  if gone > 0 then
+    redis.call('HDEL', hashes[t], unpack(ARGV, at + 1, at + gone))
+    if ranks[t] then redis.call('ZREM', ranks[t], unpack(ARGV, at + 1, at + gone)) end
+  end
+  at = at + gone
+  notes[1 + 2 * t] = ARGV[11 + t]
+  notes[2 + 2 * t] = redis.call('HLEN', hashes[t])
+end
+redis.call('HSET', KEYS[1], unpack(notes))
 return answer
 )lua";
 
-// KEYS fence, status, values [, rank]
-// ARGV 1 job, 2 incarnation, 3 epoch, 4 generation, 5 batch, 6 mode of the rank (keep, replace, change),
-//      7 for change: the `round` that it builds on, 8 and the size that the rank has then,
-//      9 number of HSET arguments, 10 number of ZADD arguments, 11 number of state partitions; then the arguments of
-//      HSET (field, text), of ZADD (score, key), and the keys to remove from the rank
+// KEYS fence, status, then the hash of each table, then the ranks that are written here
+// ARGV 1 job, 2 incarnation, 3 epoch, 4 generation, 5 batch, 6 the `round` that the ranks' differences build on, or
+//      "": they are whole, 7 number of HSET arguments, 8 number of state partitions, 9 number of tables, then the field
+//      of the size of each; then the number of ranks, then of each: the size that it has in that round, number of ZADD
+//      arguments, of keys to remove; then the arguments of HSET (field, text), then of each rank those of ZADD (score,
+//      key) and the keys to remove
 inline constexpr char kEndRound[] = R"lua(
-local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation', 'round', 'size')
+local tables = tonumber(ARGV[9])
+local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation', 'round', unpack(ARGV, 10, 9 + tables))
 local job, round = stored[1], stored[3]
 local incarnation, batch = tonumber(ARGV[2]), tonumber(ARGV[5])
 if not job then return 3 end
@@ -109,56 +127,83 @@ if round then
     position = position + 1
   end
 end
-if redis.call('HLEN', KEYS[3]) ~= tonumber(stored[4]) then return 3 end
-for p = 0, tonumber(ARGV[11]) - 1 do
+for t = 1, tables do
+  if redis.call('HLEN', KEYS[2 + t]) ~= tonumber(stored[3 + t]) then return 3 end
+end
+for p = 0, tonumber(ARGV[8]) - 1 do
   local field = redis.call('HGET', KEYS[1], string.format('p%.0f', p))
   if not field then return 3 end
   local i, done = string.match(field, '^(%d+) %d+ %d+ (%d+) ')
   if tonumber(i) ~= incarnation or tonumber(done) < batch then return 3 end
 end
-if ARGV[6] == 'change' and (round ~= ARGV[7] or redis.call('ZCARD', KEYS[4]) ~= tonumber(ARGV[8])) then return 6 end
+local ranks, said, whole = tonumber(ARGV[10 + tables]), 11 + tables, ARGV[6] == ''
+if not whole and ranks > 0 then
+  if round ~= ARGV[6] then return 6 end
+  for r = 1, ranks do
+    if redis.call('ZCARD', KEYS[2 + tables + r]) ~= tonumber(ARGV[said + 3 * (r - 1)]) then return 6 end
+  end
+end
 redis.call('HSET', KEYS[1], 'round', ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4] .. ' ' .. ARGV[5])
 redis.call('DEL', KEYS[2])
 local function slices(command, key, first, last)
   for i = first, last, 4000 do redis.call(command, key, unpack(ARGV, i, math.min(i + 3999, last))) end
 end
-local status, scores = tonumber(ARGV[9]), tonumber(ARGV[10])
-slices('HSET', KEYS[2], 12, 11 + status)
-if ARGV[6] == 'replace' then redis.call('DEL', KEYS[4]) end
-if ARGV[6] ~= 'keep' then
-  slices('ZADD', KEYS[4], 12 + status, 11 + status + scores)
-  slices('ZREM', KEYS[4], 12 + status + scores, #ARGV)
+local at = said + 3 * ranks
+slices('HSET', KEYS[2], at, at + tonumber(ARGV[7]) - 1)
+at = at + tonumber(ARGV[7])
+for r = 1, ranks do
+  local key = KEYS[2 + tables + r]
+  local scores, gone = tonumber(ARGV[said + 3 * r - 2]), tonumber(ARGV[said + 3 * r - 1])
+  if whole then redis.call('DEL', key) end
+  slices('ZADD', key, at, at + scores - 1)
+  slices('ZREM', key, at + scores, at + scores + gone - 1)
+  at = at + scores + gone
 end
 return 0
 )lua";
 
 // A claim of the job's own keys keeps what is there, but where a part of it is lost: all goes then, so that every
-// partition is asked for all its values. The status says whose values they are that have lost their fence.
+// partition is asked for all its values. So it is where a key is of another type, as of a table that has the name of a
+// former rank. The status says whose values they are that have lost their fence.
 //
-// KEYS fence, status, values, then the other keys that the name may hold
-// ARGV 1 job, 2 incarnation, 3 take over, 4 the job id that was seen in the fence, or "", 5 suffix of values,
-//      6 suffix of rank, 7 the fourth key is a rank of all keys
+// KEYS fence, status, then the hash of each table, then its rank of all keys or the fence if it has none, then all
+//      other keys that the name may hold, last of all those that only the tables in the fence have
+// ARGV 1 job, 2 incarnation, 3 take over, 4 the job id that was seen in the fence, or "", 5 the tables that were seen
+//      there, or "", 6 the job's tables, 7 number of keys before those of the fence's tables only, 8 number of tables,
+//      then of each the field of its size, and the field that it has in the fence, or ""
 inline constexpr char kClaim[] = R"lua(
-local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation', 'size')
-local job, size = stored[1], tonumber(stored[3])
-if (job or '') ~= ARGV[4] then return 4 end
+local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation', 'tables')
+local job, tables, own_keys = stored[1], tonumber(ARGV[8]), tonumber(ARGV[7])
+if (job or '') ~= ARGV[4] or (stored[3] or '') ~= ARGV[5] then return 4 end
+local sizes = {}
+for t = 1, tables do sizes[t] = 0 end
 if job == ARGV[1] then
   if tonumber(stored[2]) > tonumber(ARGV[2]) then return 2 end
-  local whole = redis.call('HLEN', KEYS[3]) == size
-  if ARGV[7] == '1' and redis.call('ZCARD', KEYS[4]) ~= size then whole = false end
+  local whole = true
+  for t = 1, tables do
+    local field, rank = ARGV[8 + 2 * t], KEYS[2 + tables + t]
+    if field ~= '' then sizes[t] = tonumber(redis.call('HGET', KEYS[1], field)) end
+    if redis.pcall('HLEN', KEYS[2 + t]) ~= sizes[t] then whole = false end
+    if rank ~= KEYS[1] and redis.pcall('ZCARD', rank) ~= sizes[t] then whole = false end
+  end
   if not whole then
     redis.call('UNLINK', unpack(KEYS))
-    size = 0
+    for t = 1, tables do sizes[t] = 0 end
+  elseif #KEYS > own_keys then
+    redis.call('UNLINK', unpack(KEYS, own_keys + 1))
   end
-else
-  size = 0
-  if redis.call('EXISTS', unpack(KEYS)) > 0 then
-    local own = not job and redis.pcall('HGET', KEYS[2], 'job_id') == ARGV[1]
-    if ARGV[3] ~= '1' and not own then return job or 7 end
-    redis.call('UNLINK', unpack(KEYS))
-  end
+elseif redis.call('EXISTS', unpack(KEYS)) > 0 then
+  local own = not job and redis.pcall('HGET', KEYS[2], 'job_id') == ARGV[1]
+  if ARGV[3] ~= '1' and not own then return job or 7 end
+  redis.call('UNLINK', unpack(KEYS))
 end
-redis.call('HSET', KEYS[1], 'job', ARGV[1], 'incarnation', ARGV[2], 'values', ARGV[5], 'rank', ARGV[6], 'size', size)
+local notes = {'job', ARGV[1], 'incarnation', ARGV[2], 'tables', ARGV[6]}
+for t = 1, tables do
+  notes[5 + 2 * t] = ARGV[7 + 2 * t]
+  notes[6 + 2 * t] = sizes[t]
+end
+redis.call('HSET', KEYS[1], unpack(notes))  -- first: once a script has written, memory is not refused to it any more
+redis.call('HDEL', KEYS[1], 'values', 'rank')
 return 0
 )lua";
 

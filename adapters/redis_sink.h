@@ -1,7 +1,7 @@
 // RedisSink: results in Redis, under keys that share the hash tag {NAME}:
-//   {NAME}:counts   hash: every key's text (the suffix is the job's layout)
-//   {NAME}:top      sorted set: the rank. Exactly the entries of RoundEnd::ranks, or, with TablePlan::rank_all, every
-//                   key, written with its value. Redis orders equal scores by the members' bytes, ascending; so
+//   {NAME}:counts   hash of each published table: every key's text (the suffixes are those of the job's tables)
+//   {NAME}:top      sorted set: a table's rank. Exactly the entries of RoundEnd::ranks, or, with TablePlan::rank_all,
+//                   every key, written with its value. Redis orders equal scores by the members' bytes, ascending; so
 //                   ZREVRANGE shows ties from the greatest bytes down, while of equal scores at the rank's end
 //                   those with the smaller bytes have the places.
 //   {NAME}:status   hash: as of which batch, and the totals

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <deque>
+#include <span>
 #include <unordered_set>
 #include <utility>
 
@@ -22,8 +24,40 @@ std::string key_of(const SinkIdentity& identity, const std::string& suffix) {
   return "{" + identity.job_name + "}:" + suffix;
 }
 
-bool has_rank_of_all(const SinkIdentity& identity) {
-  return identity.layout.front().rank_all && !identity.layout.front().rank.empty();
+bool has_rank_of_all(const TablePlan& table) {
+  return table.rank_all && !table.rank.empty();
+}
+
+// The field of the fence with the number of the table's keys.
+std::string size_field(const SinkLayout& layout, size_t table) {
+  return table == 0 ? "size" : "size:" + layout[table].name;
+}
+
+constexpr std::array<std::string_view, 3> kForms = {"hash", "strings", "index"};
+
+// As the fence keeps it: "NAME:FORM:RANK ..."
+std::string text_of(const SinkLayout& layout) {
+  std::string text;
+  for (const TablePlan& table : layout) {
+    const std::string_view form = kForms.at(static_cast<size_t>(table.form));
+    text += (text.empty() ? "" : " ") + table.name + ":" + std::string(form) + ":" + table.rank;
+  }
+  return text;
+}
+SinkLayout layout_from(std::string_view text) {
+  SinkLayout layout;
+  while (!text.empty()) {
+    const std::string_view one = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(one.size() + 1, text.size()));
+    const size_t first = std::min(one.find(':'), one.size());
+    const size_t second = std::min(one.find(':', first + 1), one.size());
+    TablePlan& table = layout.emplace_back();
+    table.name = one.substr(0, first);
+    const auto form = std::ranges::find(kForms, one.substr(std::min(first + 1, second), second - first - 1));
+    if (form != kForms.end()) table.form = static_cast<TableForm>(form - kForms.begin());
+    table.rank = one.substr(std::min(second + 1, one.size()));
+  }
+  return layout;
 }
 
 std::string format_score(double score) {
@@ -64,7 +98,7 @@ struct RedisWriter::Attempt {
   const SinkIdentity& identity;
   const Publication& publication;
   uint64_t number;
-  const std::vector<SinkEntry>* entries;  // what the chunks are cut from
+  const std::vector<SinkEntry>* entries;  // what the chunks are cut from, of whatever table
   int64_t chunks = 0;                     // sent so far
 };
 
@@ -99,23 +133,46 @@ Error RedisWriter::describe_other_job(const std::string& job_name, const std::st
                                   "; choose another --name, remove them, or submit with --take-over"};
 }
 
-// All keys that the name may hold, by this job's layout and by the one stored with it: the fence, the status, the
-// values and the rank of this job first.
-Result<std::vector<std::string>> RedisWriter::keys_of_name(const SinkIdentity& identity, std::string& stored_job) {
+// What the name may hold, by this job's tables and by those that the fence names.
+struct RedisWriter::Holding {
+  std::string job;     // in the fence, or ""
+  std::string tables;  // as the fence has them, or ""
+  SinkLayout former;
+  // The fence, the status, each table's hash, its rank of all keys (or the fence once more), all other ranks, and from
+  // `own` on what only the former tables have.
+  std::vector<std::string> keys;
+  size_t own = 0;
+};
+
+Result<RedisWriter::Holding> RedisWriter::find_holding(const SinkIdentity& identity) {
   const std::string fence = key_of(identity, "fence");
-  Result<RedisReply> reply = connection_.call(std::array<std::string_view, 5>{"HMGET", fence, "job", "values", "rank"});
+  Result<RedisReply> reply =
+      connection_.call(std::array<std::string_view, 6>{"HMGET", fence, "job", "tables", "values", "rank"});
   if (!reply) return std::unexpected(reply.error());
-  if ((*reply)->type != REDIS_REPLY_ARRAY || (*reply)->elements != 3) {
+  if ((*reply)->type != REDIS_REPLY_ARRAY || (*reply)->elements != 4) {
     return fail(ErrorCode::kInternal, place_ + " gave an unexpected answer to HMGET");
   }
-  stored_job = text_of(*(*reply)->element[0]);
-  std::vector<std::string> keys = {fence, key_of(identity, "status"), key_of(identity, identity.layout.front().name)};
-  for (const std::string& suffix :
-       {identity.layout.front().rank, text_of(*(*reply)->element[1]), text_of(*(*reply)->element[2])}) {
-    const std::string key = key_of(identity, suffix);
-    if (!suffix.empty() && std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
+  Holding holding;
+  holding.job = text_of(*(*reply)->element[0]);
+  holding.tables = text_of(*(*reply)->element[1]);
+  holding.former = layout_from(holding.tables);
+  const std::string values = text_of(*(*reply)->element[2]);
+  if (holding.former.empty() && !values.empty()) {
+    holding.former.push_back({.name = values, .rank = text_of(*(*reply)->element[3])});
   }
-  return keys;
+  holding.keys = {fence, key_of(identity, "status")};
+  for (const TablePlan& table : identity.layout) holding.keys.push_back(key_of(identity, table.name));
+  for (const TablePlan& table : identity.layout) {
+    holding.keys.push_back(has_rank_of_all(table) ? key_of(identity, table.rank) : fence);
+  }
+  const auto add = [&](const std::string& suffix) {
+    const std::string key = key_of(identity, suffix);
+    if (!suffix.empty() && std::ranges::find(holding.keys, key) == holding.keys.end()) holding.keys.push_back(key);
+  };
+  for (const TablePlan& table : identity.layout) add(table.rank);
+  holding.own = holding.keys.size();
+  for (const TablePlan& table : holding.former) add(table.name), add(table.rank);
+  return holding;
 }
 
 Result<long long> RedisWriter::receive_code(const std::string& job_name) {
@@ -143,13 +200,19 @@ Status RedisWriter::claim(const SinkIdentity& identity, bool take_over) {
 }
 
 Status RedisWriter::claim_once(const SinkIdentity& identity, bool take_over, bool& again) {
-  std::string stored_job;
-  const Result<std::vector<std::string>> keys = keys_of_name(identity, stored_job);
-  if (!keys) return std::unexpected(keys.error());
+  const Result<Holding> holding = find_holding(identity);
+  if (!holding) return std::unexpected(holding.error());
   Arguments arguments(connection_.script(kClaimScript));
-  arguments.keys(*keys).add(to_string(identity.job)).add(identity.incarnation.value()).add(take_over ? 1 : 0);
-  arguments.add(stored_job).add(identity.layout.front().name).add(identity.layout.front().rank);
-  arguments.add(has_rank_of_all(identity) ? 1 : 0);
+  arguments.keys(holding->keys).add(to_string(identity.job)).add(identity.incarnation.value()).add(take_over ? 1 : 0);
+  arguments.add(holding->job).add(holding->tables).add(text_of(identity.layout));
+  arguments.add(static_cast<int64_t>(holding->own)).add(static_cast<int64_t>(identity.layout.size()));
+  for (size_t table = 0; table < identity.layout.size(); ++table) {
+    const auto before = std::ranges::find(holding->former, identity.layout[table].name, &TablePlan::name);
+    arguments.add(size_field(identity.layout, table));
+    arguments.add(before == holding->former.end()
+                      ? ""
+                      : size_field(holding->former, static_cast<size_t>(before - holding->former.begin())));
+  }
   connection_.append(arguments.views());
   const Result<long long> code = receive_code(identity.job_name);
   if (!code) return std::unexpected(code.error());
@@ -164,11 +227,10 @@ Status RedisWriter::claim_once(const SinkIdentity& identity, bool take_over, boo
 
 Status RedisWriter::purge(const SinkIdentity& identity) {
   const Result<long long> purged = with_connection<long long>([&]() -> Result<long long> {
-    std::string stored_job;
-    const Result<std::vector<std::string>> keys = keys_of_name(identity, stored_job);
-    if (!keys) return std::unexpected(keys.error());
+    const Result<Holding> holding = find_holding(identity);
+    if (!holding) return std::unexpected(holding.error());
     Arguments arguments(connection_.script(kPurgeScript));
-    arguments.keys(*keys).add(to_string(identity.job));
+    arguments.keys(holding->keys).add(to_string(identity.job));
     connection_.append(arguments.views());
     return receive_code(identity.job_name);
   });
@@ -233,49 +295,74 @@ Result<PublishOutcome> RedisWriter::send_entries(Attempt& attempt) {
 void RedisWriter::append_chunk(Attempt& attempt, size_t begin, size_t end, bool last) {
   const SinkIdentity& identity = attempt.identity;
   const Publication& publication = attempt.publication;
-  const bool rank_all = has_rank_of_all(identity);
-  const auto first = attempt.entries->begin() + static_cast<std::ptrdiff_t>(begin);
-  const auto after = attempt.entries->begin() + static_cast<std::ptrdiff_t>(end);
-  const auto present = std::count_if(first, after, [](const SinkEntry& entry) { return !entry.removed; });
+  const std::span<const SinkEntry> entries = std::span(*attempt.entries).subspan(begin, end - begin);
+  struct Count {
+    int64_t present = 0;
+    int64_t removed = 0;
+  };
+  std::vector<Count> counts(identity.layout.size());
+  for (const SinkEntry& entry : entries) ++(entry.removed ? counts[entry.table].removed : counts[entry.table].present);
 
-  std::vector<std::string> keys = {key_of(identity, "fence"), key_of(identity, identity.layout.front().name)};
-  if (rank_all) keys.push_back(key_of(identity, identity.layout.front().rank));
+  std::vector<std::string> keys = {key_of(identity, "fence")};
+  for (const TablePlan& table : identity.layout) {
+    keys.push_back(key_of(identity, table.name));
+    if (has_rank_of_all(table)) keys.push_back(key_of(identity, table.rank));
+  }
   Arguments header(connection_.script(kPublishScript));
   header.keys(keys).add(to_string(identity.job)).add(identity.incarnation.value());
   header.add("p" + std::to_string(publication.partition.value())).add(publication.generation.value());
   header.add(publication.since.value()).add(publication.batch.value()).add(publication.full ? 1 : 0);
   header.add(static_cast<int64_t>(attempt.number)).add(attempt.chunks++).add(last ? 1 : 0);
-  header.add(2 * present).add(rank_all ? 2 * present : 0);
+  header.add(static_cast<int64_t>(identity.layout.size()));
+  for (size_t table = 0; table < identity.layout.size(); ++table) header.add(size_field(identity.layout, table));
+  for (size_t table = 0; table < identity.layout.size(); ++table) {
+    const bool rank_all = has_rank_of_all(identity.layout[table]);
+    const Count& count = counts[table];
+    header.add(rank_all ? 1 : 0).add(2 * count.present).add(rank_all ? 2 * count.present : 0).add(count.removed);
+  }
 
   std::vector<std::string_view> arguments = header.views();
-  std::vector<std::string> scores;
-  scores.reserve(static_cast<size_t>(present));
-  for (auto entry = first; entry != after; ++entry) {
-    if (entry->removed) continue;
-    arguments.push_back(entry->key);
-    arguments.push_back(entry->text);
-  }
-  for (auto entry = first; rank_all && entry != after; ++entry) {
-    if (entry->removed) continue;
-    scores.push_back(format_score(entry->score));
-    arguments.push_back(scores.back());
-    arguments.push_back(entry->key);
-  }
-  for (auto entry = first; entry != after; ++entry) {
-    if (entry->removed) arguments.push_back(entry->key);
+  std::deque<std::string> scores;
+  for (size_t table = 0; table < identity.layout.size(); ++table) {
+    if (counts[table].present + counts[table].removed == 0) continue;
+    const auto each = [&](bool removed, const auto& add) {
+      for (const SinkEntry& entry : entries) {
+        if (entry.table == table && entry.removed == removed) add(entry);
+      }
+    };
+    each(false, [&](const SinkEntry& entry) {
+      arguments.push_back(entry.key);
+      arguments.push_back(entry.text);
+    });
+    if (has_rank_of_all(identity.layout[table])) {
+      each(false, [&](const SinkEntry& entry) {
+        arguments.push_back(scores.emplace_back(format_score(entry.score)));
+        arguments.push_back(entry.key);
+      });
+    }
+    each(true, [&](const SinkEntry& entry) { arguments.push_back(entry.key); });
   }
   connection_.append(arguments);
 }
 
 // What the sink holds of the partition and the state does not: removals for it.
 Result<std::vector<SinkEntry>> RedisWriter::find_leftovers(const Attempt& attempt) {
-  std::unordered_set<std::string_view> held;
+  std::vector<std::unordered_set<std::string_view>> held(attempt.identity.layout.size());  // by table
   for (const SinkEntry& entry : attempt.publication.entries) {
-    if (!entry.removed) held.insert(entry.key);
+    if (!entry.removed) held[entry.table].insert(entry.key);
   }
   std::vector<SinkEntry> leftovers;
+  for (uint32_t table = 0; table < held.size(); ++table) {
+    const Status found = find_leftovers_of(table, held[table], attempt, leftovers);
+    if (!found) return std::unexpected(found.error());
+  }
+  return leftovers;
+}
+
+Status RedisWriter::find_leftovers_of(uint32_t table, const std::unordered_set<std::string_view>& held,
+                                      const Attempt& attempt, std::vector<SinkEntry>& leftovers) {
   std::unordered_set<std::string> seen;
-  const std::string values = key_of(attempt.identity, attempt.identity.layout.front().name);
+  const std::string values = key_of(attempt.identity, attempt.identity.layout[table].name);
   std::string cursor = "0";
   do {
     Result<RedisReply> reply =
@@ -289,58 +376,51 @@ Result<std::vector<SinkEntry>> RedisWriter::find_leftovers(const Attempt& attemp
     for (size_t index = 0; index + 1 < pairs.elements; index += 2) {
       std::string key = text_of(*pairs.element[index]);
       if (options_.partition_of(key) != attempt.publication.partition || held.contains(key)) continue;
-      if (seen.insert(key).second) leftovers.push_back({.key = std::move(key), .removed = true});
+      if (seen.insert(key).second) leftovers.push_back({.key = std::move(key), .removed = true, .table = table});
     }
   } while (cursor != "0");
-  return leftovers;
+  return {};
 }
 
 Result<PublishOutcome> RedisWriter::end_round(const SinkIdentity& identity, const RoundEnd& end) {
   return with_connection<PublishOutcome>([&]() -> Result<PublishOutcome> {
     bool rank_unknown = false;
     Result<PublishOutcome> outcome = end_round_once(identity, end, !ranks_.contains(identity.job), rank_unknown);
-    if (rank_unknown) outcome = end_round_once(identity, end, /*whole_rank=*/true, rank_unknown);
+    if (rank_unknown) outcome = end_round_once(identity, end, /*whole_ranks=*/true, rank_unknown);
     return outcome;
   });
 }
 
-Result<PublishOutcome> RedisWriter::end_round_once(const SinkIdentity& identity, const RoundEnd& end, bool whole_rank,
+Result<PublishOutcome> RedisWriter::end_round_once(const SinkIdentity& identity, const RoundEnd& end, bool whole_ranks,
                                                    bool& rank_unknown) {
-  const auto rank = end.ranks.find(0);
-  const bool has_rank = rank != end.ranks.end() && identity.layout.front().rank_of_rounds();
-  const WrittenRank& written = ranks_[identity.job];
-  WrittenRank next;
+  WrittenRanks none;
+  WrittenRanks& written = whole_ranks ? none : ranks_[identity.job];
+  WrittenRanks next;
   for (const int64_t part :
        {int64_t{identity.incarnation.value()}, end.epoch.value(), end.generation.value(), end.batch.value()}) {
     next.round += (next.round.empty() ? "" : " ") + std::to_string(part);
   }
-  std::vector<std::string> scores;
-  std::vector<std::string> gone;
-  for (size_t index = 0; has_rank && index < rank->second.size(); ++index) {
-    const SinkEntry& entry = rank->second[index];
-    next.scores[entry.key] = entry.score;
-    const auto old = written.scores.find(entry.key);
-    if (!whole_rank && old != written.scores.end() && old->second == entry.score) continue;
-    scores.push_back(format_score(entry.score));
-    scores.push_back(entry.key);
-  }
-  for (const auto& [key, score] : written.scores) {
-    if (has_rank && !whole_rank && !next.scores.contains(key)) gone.push_back(key);
+  std::vector<std::string> keys = {key_of(identity, "fence"), key_of(identity, "status")};
+  for (const TablePlan& table : identity.layout) keys.push_back(key_of(identity, table.name));
+  std::vector<std::string> counts;   // of each rank: what it holds, what changes in it, and goes
+  std::vector<std::string> changes;  // of all ranks
+  for (const auto& [table, rank] : end.ranks) {
+    const TablePlan& plan = identity.layout[table];
+    if (!plan.rank_of_rounds()) continue;
+    keys.push_back(key_of(identity, plan.rank));
+    add_rank(rank, written.scores[plan.rank], next.scores[plan.rank], counts, changes);
   }
 
-  std::vector<std::string> keys = {key_of(identity, "fence"), key_of(identity, "status"),
-                                   key_of(identity, identity.layout.front().name)};
-  if (has_rank) keys.push_back(key_of(identity, identity.layout.front().rank));
   Arguments arguments(connection_.script(kEndRoundScript));
   arguments.keys(keys).add(to_string(identity.job)).add(identity.incarnation.value()).add(end.epoch.value());
-  arguments.add(end.generation.value()).add(end.batch.value());
-  arguments.add(!has_rank ? "keep" : whole_rank ? "replace" : "change");
-  arguments.add(written.round).add(static_cast<int64_t>(written.scores.size()));
-  arguments.add(static_cast<int64_t>(2 * end.status.size())).add(static_cast<int64_t>(scores.size()));
-  arguments.add(end.state_partitions);
+  arguments.add(end.generation.value()).add(end.batch.value()).add(written.round);
+  arguments.add(static_cast<int64_t>(2 * end.status.size())).add(end.state_partitions);
+  arguments.add(static_cast<int64_t>(identity.layout.size()));
+  for (size_t table = 0; table < identity.layout.size(); ++table) arguments.add(size_field(identity.layout, table));
+  arguments.add(static_cast<int64_t>(next.scores.size()));
+  for (std::string& text : counts) arguments.add(std::move(text));
   for (const auto& [field, text] : end.status) arguments.add(field).add(text);
-  for (std::string& text : scores) arguments.add(std::move(text));
-  for (std::string& key : gone) arguments.add(std::move(key));
+  for (std::string& text : changes) arguments.add(std::move(text));
   connection_.append(arguments.views());
 
   const Result<long long> code = receive_code(identity.job_name);
@@ -349,8 +429,28 @@ Result<PublishOutcome> RedisWriter::end_round_once(const SinkIdentity& identity,
   rank_unknown = *code == Code::kRankUnknown;
   if (*code == Code::kFencedOut) return PublishOutcome::kFenced;
   if (*code == Code::kLost) return PublishOutcome::kDataLost;
-  if (*code == Code::kApplied && has_rank) ranks_[identity.job] = std::move(next);
+  if (*code == Code::kApplied && !next.scores.empty()) ranks_[identity.job] = std::move(next);
   return PublishOutcome::kDone;
+}
+
+// What changes in a rank from `written` on: scores that are others, and keys that go. `next`: what it is then.
+void RedisWriter::add_rank(const std::vector<SinkEntry>& rank, const Scores& written, Scores& next,
+                           std::vector<std::string>& counts, std::vector<std::string>& changes) {
+  const size_t before = changes.size();
+  for (const SinkEntry& entry : rank) {
+    next[entry.key] = entry.score;
+    const auto old = written.find(entry.key);
+    if (old != written.end() && old->second == entry.score) continue;
+    changes.push_back(format_score(entry.score));
+    changes.push_back(entry.key);
+  }
+  const size_t scores = changes.size() - before;
+  for (const auto& [key, score] : written) {
+    if (!next.contains(key)) changes.push_back(key);
+  }
+  for (const size_t count : {written.size(), scores, changes.size() - before - scores}) {
+    counts.push_back(std::to_string(count));
+  }
 }
 
 }  // namespace millrace

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "adapters/redis_connection.h"
@@ -27,16 +29,18 @@ class RedisWriter {
 
  private:
   struct Attempt;
-  // The rank that this process has written last, to send only what changed.
-  struct WrittenRank {
+  struct Holding;
+  using Scores = std::map<std::string, double>;
+  // The ranks that this process has written last, to send only what changed; no round: none.
+  struct WrittenRanks {
     std::string round;
-    std::map<std::string, double> scores;
+    std::map<std::string, Scores> scores;  // by rank, since an upgrade gives tables other numbers
   };
 
   // Runs `step` with a connection; once more where the connection proved broken or the scripts are unknown.
   template <typename T, typename Step>
   Result<T> with_connection(Step step);
-  Result<std::vector<std::string>> keys_of_name(const SinkIdentity& identity, std::string& stored_job);
+  Result<Holding> find_holding(const SinkIdentity& identity);
   Status claim_once(const SinkIdentity& identity, bool take_over, bool& again);
   Result<PublishOutcome> publish_once(const SinkIdentity& identity, const Publication& publication);
   void append_chunk(Attempt& attempt, size_t begin, size_t end, bool last);
@@ -44,8 +48,12 @@ class RedisWriter {
   Result<long long> receive_code(const std::string& job_name);
   Result<PublishOutcome> send_entries(Attempt& attempt);
   Result<std::vector<SinkEntry>> find_leftovers(const Attempt& attempt);
-  Result<PublishOutcome> end_round_once(const SinkIdentity& identity, const RoundEnd& end, bool whole_rank,
+  Status find_leftovers_of(uint32_t table, const std::unordered_set<std::string_view>& held, const Attempt& attempt,
+                           std::vector<SinkEntry>& leftovers);
+  Result<PublishOutcome> end_round_once(const SinkIdentity& identity, const RoundEnd& end, bool whole_ranks,
                                         bool& rank_unknown);
+  static void add_rank(const std::vector<SinkEntry>& rank, const Scores& written, Scores& next,
+                       std::vector<std::string>& counts, std::vector<std::string>& changes);
   [[nodiscard]] Error describe_other_job(const std::string& job_name, const std::string& job) const;
 
   // Constant after construction.
@@ -54,7 +62,7 @@ class RedisWriter {
 
   RedisConnection connection_;
   uint64_t attempts_ = 0;
-  std::map<JobId, WrittenRank> ranks_;
+  std::map<JobId, WrittenRanks> ranks_;
 };
 
 }  // namespace millrace

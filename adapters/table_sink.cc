@@ -7,16 +7,20 @@
 namespace millrace {
 
 void ResultTable::publish(const SinkIdentity& identity, Publication publication) {
-  has_rank_ = !identity.layout.front().rank.empty();
+  for (size_t table = tables_.size(); table < identity.layout.size(); ++table) {
+    tables_.push_back({identity.layout[table], {}, {}});
+  }
   open_.push_back(std::move(publication));
 }
 
 void ResultTable::end_round(RoundEnd end) {
   // A round that was given up is in these too: what it brought is older, and overwritten by what follows.
   for (Publication& publication : open_) {
-    Values& values = values_[publication.partition];
-    if (publication.full) values.clear();
+    for (Table& table : tables_) {
+      if (publication.full) table.values[publication.partition].clear();
+    }
     for (SinkEntry& entry : publication.entries) {
+      Values& values = tables_[entry.table].values[publication.partition];
       if (entry.removed) {
         values.erase(entry.key);
       } else {
@@ -25,7 +29,7 @@ void ResultTable::end_round(RoundEnd end) {
     }
   }
   open_.clear();
-  if (const auto rank = end.ranks.find(0); rank != end.ranks.end()) rank_ = std::move(rank->second);
+  for (auto& [table, rank] : end.ranks) tables_[table].rank = std::move(rank);
   status_ = std::move(end.status);
   if (changed_) changed_();
 }
@@ -47,12 +51,28 @@ std::map<std::string, Offset> ResultTable::offsets() const {
   return offsets;
 }
 
-std::vector<const ResultTable::Entry*> ResultTable::entries() const {
+const ResultTable::Table& ResultTable::find(const std::string& name) const {
+  static const Table kNone;
+  const auto found =
+      std::ranges::find_if(tables_, [&name](const Table& table) { return name.empty() || table.plan.name == name; });
+  return found == tables_.end() ? kNone : *found;
+}
+
+bool ResultTable::has_rank(const std::string& table) const {
+  return !find(table).plan.rank.empty();
+}
+
+const std::vector<SinkEntry>& ResultTable::rank(const std::string& table) const {
+  return find(table).rank;
+}
+
+std::vector<const ResultTable::Entry*> ResultTable::entries(const std::string& table) const {
+  const auto& by_partition = find(table).values;
   size_t size = 0;
-  for (const auto& [partition, values] : values_) size += values.size();
+  for (const auto& [partition, values] : by_partition) size += values.size();
   std::vector<const Entry*> all;
   all.reserve(size);
-  for (const auto& [partition, values] : values_) {
+  for (const auto& [partition, values] : by_partition) {
     for (const Entry& entry : values) all.push_back(&entry);
   }
   return all;

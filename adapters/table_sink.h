@@ -1,5 +1,6 @@
 // TableSink: a Sink that keeps the results for somebody in the same process: a ResultTable, which holds every key's
-// value as of the newest complete round. It may pass everything on to another sink, whose answers are then its own.
+// value of each published table as of the newest complete round. It may pass everything on to another sink, whose
+// answers are then its own.
 //
 // There is no fence: who publishes and who reads live and end together.
 #pragma once
@@ -31,25 +32,30 @@ class ResultTable {
   // After each round.
   void on_round(std::function<void()> changed) { changed_ = std::move(changed); }
 
-  [[nodiscard]] bool has_rank() const { return has_rank_; }
+  // Tables are named; "": the first one. Before anything was published there is none.
+  [[nodiscard]] bool has_rank(const std::string& table) const;
   // As of the newest complete round: the highest of the rank, and all fields of the job's status.
-  [[nodiscard]] const std::vector<SinkEntry>& rank() const { return rank_; }
+  [[nodiscard]] const std::vector<SinkEntry>& rank(const std::string& table) const;
   [[nodiscard]] const std::map<std::string, std::string>& status() const { return status_; }
   // Of the status: the next offset of each log partition, by SourceTopics::label(). Empty before the first round.
   [[nodiscard]] std::map<std::string, Offset> offsets() const;
   // Every key, in no order. Valid until the next round ends.
-  [[nodiscard]] std::vector<const Entry*> entries() const;
+  [[nodiscard]] std::vector<const Entry*> entries(const std::string& table) const;
 
  private:
   friend class TableSink;
+  struct Table {
+    TablePlan plan;
+    std::map<StatePartition, Values> values;
+    std::vector<SinkEntry> rank;
+  };
+  [[nodiscard]] const Table& find(const std::string& name) const;
   void publish(const SinkIdentity& identity, Publication publication);
   void end_round(RoundEnd end);
 
   std::function<void()> changed_;
-  bool has_rank_ = false;
-  std::map<StatePartition, Values> values_;
+  std::vector<Table> tables_;
   std::vector<Publication> open_;  // of rounds that have not ended, in the order of their arrival
-  std::vector<SinkEntry> rank_;
   std::map<std::string, std::string> status_;
 };
 

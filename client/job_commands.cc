@@ -205,6 +205,11 @@ void print_summary(const Output& output, const api::JobDescription& description)
   }
   print_field(output, "source", output.shown(description.source));
   print_field(output, "sink", output.shown(description.sink));
+  if (description.tables.size() > 1) {
+    for (const auto& table : description.tables) {
+      print_field(output, "table", table.name + (table.rank.empty() ? "" : ", with the rank " + table.rank));
+    }
+  }
   print_field(output, "batch interval", duration_text_ms(description.batch_interval_ms));
   print_field(output, "checkpoint interval", duration_text_ms(description.checkpoint_interval_ms));
   print_field(output, "state partitions", number(description.state_partitions));

@@ -36,7 +36,7 @@ struct LocalRunState {
   int64_t dead_letters = 0;
   int64_t late = 0;          // records that came too late for some window by event time
   double done_of_known = 0;  // of the records that are known to come, those that were counted, from 0 to 1
-  bool has_rank = false;
+  bool has_rank = false;     // of the table that was asked for
   std::vector<std::pair<std::string, std::string>> top;  // key and value, the highest first
 };
 
@@ -56,13 +56,15 @@ class LocalRun {
   // append() takes no more, and who waits there returns.
   virtual void refuse_input() = 0;
 
-  virtual LocalRunState state(size_t top) = 0;
+  // With the highest of a table; "": the job's first one.
+  virtual LocalRunState state(const std::string& table, size_t top) = 0;
   virtual std::vector<BadRecord> bad_records(int32_t limit) = 0;
 
   // Ends the work; from then on there is nothing but the values. Nobody may wait in append() any more.
   virtual void end() = 0;
-  // Every key with its value: the highest first where the job has a rank, else by key. After end() only.
-  virtual void for_each_value(const std::function<void(const std::string& key, const std::string& value)>& use) = 0;
+  // Every key of the table with its value: the highest first where it has a rank, else by key. After end() only.
+  virtual void for_each_value(const std::string& table,
+                              const std::function<void(const std::string& key, const std::string& value)>& use) = 0;
 };
 
 // kInvalid: the job, a setting or a URI is wrong.

@@ -105,6 +105,11 @@ nlohmann::ordered_json json_of(const api::JobDescription& description) {
   if (!description.receiver.empty()) object["receiver"] = description.receiver;
   if (!description.outputs.empty()) object["outputs"] = description.outputs;
   object["sink"] = description.sink;
+  if (description.tables.size() > 1) {
+    for (const auto& table : description.tables) {
+      object["tables"].push_back({{"name", table.name}, {"rank", table.rank}, {"rank_size", table.rank_size}});
+    }
+  }
   object["batch_interval_ms"] = description.batch_interval_ms;
   object["checkpoint_interval_ms"] = description.checkpoint_interval_ms;
   object["settings"] = description.settings;
@@ -176,6 +181,7 @@ nlohmann::ordered_json json_of(const api::Lag& lag) {
 
 nlohmann::ordered_json json_of(const api::Values& values, bool with_found) {
   nlohmann::ordered_json object = {{"as_of", json_of(values.as_of)}, {"batch", values.as_of.batch}};
+  if (!values.table.empty()) object["table"] = values.table;
   object["values"] = nlohmann::ordered_json::array();
   for (const api::Value& value : values.values) {
     nlohmann::ordered_json entry = {{"word", value.key}, {"count", json_value(value.found ? value.text : "0")}};

@@ -11,11 +11,13 @@ namespace {
 struct GetArguments {
   std::string name;
   std::vector<std::string> words;
+  std::string table;
 };
 
 struct TopArguments {
   std::string name;
   int32_t n = 10;
+  std::string table;
 };
 
 struct DocsArguments {
@@ -36,8 +38,9 @@ struct DeadLetterArguments {
 
 Status get(Session& session, const GetArguments& arguments) {
   Connection connection(session);
-  const auto values = connection.call<api::Values>(
-      [&](auto& services, auto& answer) { services.query.get(answer, arguments.name, arguments.words, 0, ""); });
+  const auto values = connection.call<api::Values>([&](auto& services, auto& answer) {
+    services.query.get(answer, arguments.name, arguments.words, 0, arguments.table);
+  });
   if (!values) return std::unexpected(values.error());
   if (session.json) {
     print_json(session.output(), json_of(*values, true));
@@ -49,8 +52,9 @@ Status get(Session& session, const GetArguments& arguments) {
 
 Status top(Session& session, const TopArguments& arguments) {
   Connection connection(session);
-  const auto values = connection.call<api::Values>(
-      [&](auto& services, auto& answer) { services.query.top(answer, arguments.name, arguments.n, 0, ""); });
+  const auto values = connection.call<api::Values>([&](auto& services, auto& answer) {
+    services.query.top(answer, arguments.name, arguments.n, 0, arguments.table);
+  });
   if (!values) return std::unexpected(values.error());
   if (session.json) {
     print_json(session.output(), json_of(*values, false));
@@ -115,12 +119,15 @@ void add_query_commands(CLI::App& app, Session& session) {
                                 get);
   add_job_name(get_command, get_arguments->name);
   get_command->add_option("WORD", get_arguments->words, "Words to look up")->required();
+  get_command->add_option("--table", get_arguments->table, "One of those that the job publishes; if none, its first");
 
   const auto [top_command, top_arguments] =
       add_command<TopArguments>(app, session, "top", "Print the words with the highest counts",
                                 "  millrace top wc\n  millrace top wc -n 100", top);
   add_job_name(top_command, top_arguments->name);
   top_command->add_option("-n", top_arguments->n, "How many")->check(CLI::Range(1, 1000))->capture_default_str();
+  top_command->add_option("--table", top_arguments->table,
+                          "One of those that the job publishes; if none, its first with a rank");
 
   const auto [docs_command, docs_arguments] = add_command<DocsArguments>(
       app, session, "docs", "Print the documents in which a word occurs most often, of a job that is an index",

@@ -16,6 +16,7 @@
 #include "client/output.h"
 #include "client/screen.h"
 #include "common/base/text.h"
+#include "common/model/job_plan.h"
 
 namespace millrace::client {
 namespace {
@@ -36,6 +37,7 @@ struct RunArguments {
   std::string sink = "none:";
   std::string logs;
   std::string until;
+  std::string table;
   int32_t lanes = static_cast<int32_t>(std::clamp(std::thread::hardware_concurrency(), 1U, 64U));
   int32_t n = 10;
 };
@@ -106,19 +108,25 @@ class Progress {
   const Clock::time_point begin_ = Clock::now();
 };
 
-void print_values(const Output& output, const LocalRunState& state, LocalRun& run) {
-  if (!output.json) {
-    run.for_each_value([&output](const std::string& key, const std::string& value) {
-      output.stream << output.shown(key) << "\t" << output.shown(value) << "\n";
-    });
-    return;
-  }
+// Of several tables each value says which one it is of.
+void print_values(const Output& output, const std::vector<std::string>& tables, const LocalRunState& state,
+                  LocalRun& run) {
   nlohmann::ordered_json object = {{"records", state.records}, {"dead_letters", state.dead_letters}};
   object["values"] = nlohmann::ordered_json::array();
-  run.for_each_value([&object](const std::string& key, const std::string& value) {
-    object["values"].push_back({{"word", key}, {"count", json_value(value)}});
-  });
-  print_json(output, object);
+  for (const std::string& table : tables) {
+    const std::string prefix = tables.size() == 1 ? "" : table + "\t";
+    run.for_each_value(table, [&](const std::string& key, const std::string& value) {
+      if (!output.json) {
+        output.stream << prefix << output.shown(key) << "\t" << output.shown(value) << "\n";
+        return;
+      }
+      auto& entry = object["values"].emplace_back();
+      if (tables.size() > 1) entry["table"] = table;
+      entry["word"] = key;
+      entry["count"] = json_value(value);
+    });
+  }
+  if (output.json) print_json(output, object);
 }
 
 void tell_bad_records(std::ostream& err, int64_t all, const std::vector<BadRecord>& shown) {
@@ -148,6 +156,7 @@ class Watcher {
 
   Status run(LocalRunSpec spec) {
     const api::JobPlan plan = plan_of(session_, spec.request);
+    if (Status chosen = choose_tables(plan); !chosen) return chosen;
     by_time_ = plan.needs_time && plan.event_delay_ms < 0;  // event time ends with the input
     // Lines of outputs and a live table would stand in each other's way.
     const auto is_shown = [&spec](const api::OutputPlan& output) {
@@ -169,10 +178,25 @@ class Watcher {
     return fail(ErrorCode::kInvalid, "standard output takes no more");
   }
 
+  // What is printed, and what is shown live: of several, the first one that has a rank. What is wrong with a job that
+  // has no plan the run says.
+  Status choose_tables(const api::JobPlan& plan) {
+    const std::vector<TablePlan> tables = plan_from(plan).tables;
+    if (tables.empty()) return {};
+    const Result<size_t> named = find_table(tables, arguments_.table, /*ranked=*/false, "the job");
+    if (!named) return fail(ErrorCode::kInvalid, named.error().message);
+    live_table_ = tables[find_table(tables, arguments_.table, /*ranked=*/true, "the job").value_or(*named)].name;
+    tables_.clear();
+    for (const TablePlan& table : tables) {
+      if (arguments_.table.empty() || table.name == arguments_.table) tables_.push_back(table.name);
+    }
+    return {};
+  }
+
   Status watch() {
     for (int looks = 0;; ++looks) {
       const bool interrupted = interrupts_.wait(kLookAgainAfter);
-      const LocalRunState state = run_->state(static_cast<size_t>(arguments_.n));
+      const LocalRunState state = run_->state(live_table_, static_cast<size_t>(arguments_.n));
       if (const auto unread = pump_->failure()) return std::unexpected(*unread);
       if (!state.failure.empty()) return fail(ErrorCode::kIo, state.failure);
       if (live_ && (state.finished || interrupted || looks % kDrawEvery == 0)) draw(state);
@@ -210,7 +234,7 @@ class Watcher {
     run_->end();
     // Nobody but the output can mean it now, and so does a reader of the results who leaves.
     std::signal(SIGPIPE, SIG_DFL);
-    if (prints) print_values(output_, state, *run_);
+    if (prints) print_values(output_, tables_, state, *run_);
     if (output_.terminal) output_.stream.flush();  // what follows stands below it
     if (by_time_ && state.finished) {
       session_.err << "millrace: this job goes by time: shown is what it held at its last slide, and what came after "
@@ -246,6 +270,8 @@ class Watcher {
   std::string told_;
   int64_t records_when_told_ = 0;
   bool by_time_ = false;
+  std::vector<std::string> tables_ = {""};  // that are printed; "": the first one
+  std::string live_table_;
   std::unique_ptr<LocalRun> run_;
   std::optional<InputPump> pump_;  // ends before what it feeds
 };
@@ -288,6 +314,10 @@ void add_run_command(CLI::App& app, Session& session) {
                    "latest: end where the topic or log ended at the start, or with the files that are there")
       ->check(CLI::IsMember({"latest"}));
   command->add_option("--logs", arguments->logs, "Folder of the embedded logs, for log://NAME: DATA_DIR/logs");
+  command->add_option(
+      "--table", arguments->table,
+      "The table to print. Of a job with several ones each line begins with the table's name if none is "
+      "given, and on a terminal the first one with a rank is shown");
   command->add_option("-n", arguments->n, "How many of the highest are shown on a terminal")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

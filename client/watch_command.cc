@@ -19,6 +19,7 @@ namespace {
 struct WatchArguments {
   std::string name;
   int32_t n = 10;
+  std::string table;
   int64_t updates = 0;
 };
 
@@ -75,7 +76,7 @@ Status watch(Session& session, const WatchArguments& arguments) {
   int64_t updates = 0;
   while (true) {
     const auto values = connection.call<api::Values>([&](auto& services, auto& answer) {
-      services.query.top(answer, arguments.name, arguments.n, view.at_least(), "");
+      services.query.top(answer, arguments.name, arguments.n, view.at_least(), arguments.table);
     });
     if (values) {
       reached = true;
@@ -118,6 +119,8 @@ void add_watch_command(CLI::App& app, Session& session) {
       "  millrace watch wc\n  millrace watch wc -n 3 | cat\n  millrace --json watch wc --updates 5", watch);
   add_job_name(command, arguments->name);
   command->add_option("-n", arguments->n, "How many")->check(CLI::Range(1, 1000))->capture_default_str();
+  command->add_option("--table", arguments->table,
+                      "One of those that the job publishes; if none, its first with a rank");
   command->add_option("--updates", arguments->updates, "End after so many updates; 0: never")
       ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
 }

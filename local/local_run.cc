@@ -72,9 +72,9 @@ class LocalRunOnCluster final : public client::LocalRun {
   void end_input() override { input_->end({}); }
   void refuse_input() override { input_->close(); }
 
-  LocalRunState state(size_t top) override {
+  LocalRunState state(const std::string& table, size_t top) override {
     LocalRunState state;
-    cluster_->run([&] { fill_state(state, top); });
+    cluster_->run([&] { fill_state(table, state, top); });
     return state;
   }
 
@@ -97,10 +97,11 @@ class LocalRunOnCluster final : public client::LocalRun {
   }
 
   // As a rank orders: ties by bytes.
-  void for_each_value(const std::function<void(const std::string&, const std::string&)>& use) override {
+  void for_each_value(const std::string& table,
+                      const std::function<void(const std::string&, const std::string&)>& use) override {
     CHECK(cluster_ == nullptr);
-    std::vector<const ResultTable::Entry*> entries = table_->entries();
-    std::ranges::sort(entries, [by_score = table_->has_rank()](const auto* left, const auto* right) {
+    std::vector<const ResultTable::Entry*> entries = table_->entries(table);
+    std::ranges::sort(entries, [by_score = table_->has_rank(table)](const auto* left, const auto* right) {
       if (by_score && left->second.score != right->second.score) return left->second.score > right->second.score;
       return left->first < right->first;
     });
@@ -141,7 +142,7 @@ class LocalRunOnCluster final : public client::LocalRun {
     return spec_.until_latest ? bounds_->first() : std::nullopt;
   }
 
-  void fill_state(LocalRunState& state, size_t top) {
+  void fill_state(const std::string& table, LocalRunState& state, size_t top) {
     const JobController* job = cluster_->find_job(spec_.request.name);
     const api::JobSummary summary = job == nullptr ? api::JobSummary() : job->summary();
     state.problem = summary.problem;
@@ -151,8 +152,8 @@ class LocalRunOnCluster final : public client::LocalRun {
     state.records = status_number("records");
     state.dead_letters = status_number("dead_letters");
     state.late = summary.late;
-    state.has_rank = table_->has_rank();
-    for (const SinkEntry& entry : table_->rank()) {
+    state.has_rank = table_->has_rank(table);
+    for (const SinkEntry& entry : table_->rank(table)) {
       if (state.top.size() == top) break;
       state.top.emplace_back(entry.key, entry.text);
     }

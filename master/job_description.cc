@@ -125,6 +125,7 @@ api::JobDescription JobController::describe() const {
     const auto uri = parse_uri(place);
     description.outputs[name] = uri.has_value() ? uri->masked() : "";
   }
+  description.tables = plan_as<api::JobPlan>({.tables = layout_}).tables;
   description.batch_interval_ms = record_.spec.batch_interval_us / 1000;
   description.checkpoint_interval_ms = record_.spec.checkpoint_interval_us / 1000;
   description.settings = record_.spec.settings;
@@ -210,7 +211,7 @@ void JobController::lag(std::move_only_function<void(Result<api::Lag>)> done) {
 api::Values JobController::values_of(size_t table, const QueryRouter::Answer& answer) const {
   api::Values values;
   values.as_of = as_of(answer.batch);
-  values.table = layout_[table].name;
+  if (layout_.size() > 1) values.table = layout_[table].name;
   for (const wire::QueryEntry& entry : answer.entries) {
     api::Value value;
     value.key = entry.key;
@@ -226,19 +227,7 @@ Result<size_t> JobController::find_table(const std::string& name, bool ranked) c
   if (!needs_executors() && phase_ != Phase::kLoading) {
     return fail(ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it");
   }
-  std::string names;
-  for (size_t table = 0; table < layout_.size(); ++table) {
-    const TablePlan& plan = layout_[table];
-    names += (names.empty() ? "" : ", ") + plan.name;
-    if (name.empty() ? ranked && plan.rank.empty() : name != plan.name) continue;
-    if (ranked && plan.rank.empty()) {
-      return fail(ErrorCode::kInvalid, "table '" + name + "' of job '" + record_.spec.name + "' has no rank");
-    }
-    return table;
-  }
-  if (name.empty()) return fail(ErrorCode::kInvalid, "jobs of type " + record_.spec.type + " have no rank");
-  return fail(ErrorCode::kNotFound,
-              "job '" + record_.spec.name + "' has no table '" + name + "'; it publishes " + names);
+  return millrace::find_table(layout_, name, ranked, "job '" + record_.spec.name + "'");
 }
 
 void JobController::get(const std::string& table, std::vector<std::string> keys, BatchId at_least,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "common/model/job_plan.h"
 #include "common/model/output_lines.h"
 #include "common/model/shuffle_block.h"
 #include "common/model/source_topics.h"
@@ -27,6 +28,12 @@ TestJob::TestJob(const JobDefinition& definition, Options options)
 }
 
 void TestJob::open_outputs() {
+  plans_ = job_->tables();
+  const auto is_of_former = [this](const auto& table) {
+    return std::ranges::find(plans_, table.first, &TablePlan::name) == plans_.end();
+  };
+  std::erase_if(sink_, is_of_former);
+  for (const TablePlan& plan : plans_) sink_[plan.name];
   outputs_ = job_->outputs();
   functions_.clear();
   for (size_t i = 0; i < outputs_.size(); ++i) {
@@ -219,9 +226,11 @@ void TestJob::apply_levels(Batch& batch, Sections sections, bool again) {
 }
 
 void TestJob::forget_published(StatePartition partition) {
-  std::erase_if(sink_, [&](const auto& entry) {
-    return state_partition_of(entry.first, options_.state_partitions) == partition;
-  });
+  for (auto& [name, table] : sink_) {
+    std::erase_if(table, [&](const auto& entry) {
+      return state_partition_of(entry.first, options_.state_partitions) == partition;
+    });
+  }
 }
 
 void TestJob::publish(bool everything) {
@@ -230,10 +239,11 @@ void TestJob::publish(bool everything) {
     const bool all = everything || table.must_publish_all();
     if (all) forget_published(StatePartition(p));
     for (SinkEntry& entry : table.take_unpublished(all)) {
+      auto& shown = sink_[plans_[entry.table].name];
       if (entry.removed) {
-        sink_.erase(entry.key);
+        shown.erase(entry.key);
       } else {
-        sink_[entry.key] = std::move(entry.text);
+        shown[entry.key] = std::move(entry.text);
       }
     }
     table.settle_publication(true);
@@ -283,27 +293,41 @@ void TestJob::upgrade(const JobDefinition& definition, std::map<std::string, std
   publish(true);
 }
 
-std::optional<std::string> TestJob::get(std::string_view key) const {
-  const StatePartition partition = state_partition_of(key, options_.state_partitions);
-  return tables_[static_cast<size_t>(partition.value())]->read(key, newest_.batch);
+size_t TestJob::number_of(const std::string& table, bool ranked) const {
+  const Result<size_t> number = find_table(plans_, table, ranked, "the job");
+  if (!number) throw std::invalid_argument(number.error().message);
+  return *number;
 }
 
-std::vector<std::pair<std::string, int64_t>> TestJob::docs(
-    std::string_view key, size_t limit, const std::optional<std::pair<std::string, int64_t>>& after) const {
+const std::map<std::string, std::string>& TestJob::table(const std::string& name) const {
+  return sink_.at(plans_[number_of(name, false)].name);
+}
+
+StateTable& TestJob::published_of(std::string_view key, const std::string& table) const {
   const StatePartition partition = state_partition_of(key, options_.state_partitions);
+  return tables_[static_cast<size_t>(partition.value())]->published(number_of(table, false));
+}
+
+std::optional<std::string> TestJob::get(std::string_view key, const std::string& table) const {
+  return published_of(key, table).read(key, newest_.batch);
+}
+
+std::vector<std::pair<std::string, int64_t>> TestJob::docs(std::string_view key, size_t limit,
+                                                           const std::optional<std::pair<std::string, int64_t>>& after,
+                                                           const std::string& table) const {
   std::optional<IndexMember> cursor;
   if (after) cursor.emplace(after->first, after->second);
   std::vector<std::pair<std::string, int64_t>> docs;
-  for (IndexMember& each :
-       tables_[static_cast<size_t>(partition.value())]->members(key, cursor, limit, newest_.batch)) {
+  for (IndexMember& each : published_of(key, table).members(key, cursor, limit, newest_.batch)) {
     docs.emplace_back(std::move(each.member), each.count);
   }
   return docs;
 }
 
-std::vector<std::pair<std::string, std::string>> TestJob::top(size_t n) {
+std::vector<std::pair<std::string, std::string>> TestJob::top(size_t n, const std::string& table) {
+  const size_t number = number_of(table, true);
   std::vector<SinkEntry> all;
-  for (const auto& table : tables_) std::ranges::move(table->top(n), std::back_inserter(all));
+  for (const auto& states : tables_) std::ranges::move(states->published(number).top(n), std::back_inserter(all));
   std::ranges::sort(all, [](const SinkEntry& a, const SinkEntry& b) {
     return a.score != b.score ? a.score > b.score : a.key < b.key;
   });

@@ -90,15 +90,17 @@ class TestJob {
   // that would refuse it.
   void upgrade(const JobDefinition& definition, std::map<std::string, std::string> settings = {});
 
-  // The published table as a reader of the sink sees it: what was published so far, key by key.
-  [[nodiscard]] const std::map<std::string, std::string>& table() const { return sink_; }
+  // A published table as a reader of the sink sees it: what was published so far, key by key. Where none is named here
+  // and below it is the first one; of a rank, the first one that has one.
+  [[nodiscard]] const std::map<std::string, std::string>& table(const std::string& name = "") const;
   // A key as `millrace get` answers it.
-  [[nodiscard]] std::optional<std::string> get(std::string_view key) const;
+  [[nodiscard]] std::optional<std::string> get(std::string_view key, const std::string& table = "") const;
   // The members of a key of an index with their counts, by these, as `millrace docs` answers it.
   [[nodiscard]] std::vector<std::pair<std::string, int64_t>> docs(
-      std::string_view key, size_t limit, const std::optional<std::pair<std::string, int64_t>>& after = {}) const;
+      std::string_view key, size_t limit, const std::optional<std::pair<std::string, int64_t>>& after = {},
+      const std::string& table = "") const;
   // The first n of the rank, as `millrace top` answers it.
-  [[nodiscard]] std::vector<std::pair<std::string, std::string>> top(size_t n);
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> top(size_t n, const std::string& table = "");
   // The lines that write(name) has appended, part by part.
   [[nodiscard]] std::vector<std::string> lines(const std::string& name) const;
   [[nodiscard]] const std::vector<TestLetter>& dead_letters() const { return letters_; }
@@ -130,6 +132,8 @@ class TestJob {
   static std::vector<std::string> pieces(const Range& range, size_t records);
   void run(std::chrono::microseconds time, bool tick);
   void open_outputs();
+  [[nodiscard]] size_t number_of(const std::string& table, bool ranked) const;
+  [[nodiscard]] StateTable& published_of(std::string_view key, const std::string& table) const;
   void make_tables();
   void restore(const std::vector<StateRun>& checkpoints);
   void apply(Batch& batch, bool again);
@@ -155,7 +159,8 @@ class TestJob {
   bool ended_ = false;
   int64_t records_ = 0;
   int64_t late_records_ = 0;
-  std::map<std::string, std::string> sink_;
+  std::vector<TablePlan> plans_;
+  std::map<std::string, std::map<std::string, std::string>> sink_;  // by table
   std::vector<OutputPlan> outputs_;
   std::vector<std::unique_ptr<BatchFunction>> functions_;                      // by output; null: it has lines
   std::map<std::pair<std::string, int32_t>, std::vector<std::string>> lines_;  // by output and part

@@ -128,9 +128,6 @@ const Migration* Graph::migration_of(StateId state, const std::string& layout) c
 }
 
 void Graph::publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show) {
-  if (!tables_.empty() && tables_.front().state != state) {
-    throw JobError("the job publishes two tables, which is not possible yet; publish one of them");
-  }
   for (const PublishedTable& table : tables_) {
     if (table.state != state) continue;
     throw JobError("the table is published twice, as '" + table.plan.name + "' and '" + name + "'; keep one of them");

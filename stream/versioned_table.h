@@ -456,8 +456,8 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     return {};  // Of a table that cannot be published, see Table::publish().
   }
   [[nodiscard]] SinkEntry sink_entry(ByteSlot slot) const {
-    if (!live(slot)) return {.key = std::string(key(slot)), .text = {}, .removed = true, .member = {}};
-    return {.key = std::string(key(slot)), .text = text(value(slot)), .score = score(value(slot)), .member = {}};
+    if (!live(slot)) return {.key = std::string(key(slot)), .text = {}, .removed = true};
+    return {.key = std::string(key(slot)), .text = text(value(slot)), .score = score(value(slot))};
   }
   [[nodiscard]] std::vector<SinkEntry> sink_entries(std::span<const ByteSlot> slots) const {
     std::vector<SinkEntry> entries;

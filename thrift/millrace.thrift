@@ -136,6 +136,7 @@ struct JobDescription {
   13: i32 version                   // of the job's code, plan and settings
   14: map<string, string> outputs   // where it appends, by the output's name
   15: string watermark_held_by      // of a job by event time: what its watermark waits for, empty: it has none
+  16: list<TablePlan> tables        // that it publishes
 }
 
 struct WorkerSummary {
@@ -254,7 +255,7 @@ struct DeadLetter { 1: string topic, 2: i32 partition, 3: i64 offset, 4: string 
 struct DeadLetters { 1: i64 total, 2: list<DeadLetter> letters }
 
 // `table`: of those that the job publishes; empty: the first one, for `top` the first one with a rank. NOT_FOUND lists
-// them.
+// them. In Values it is empty where there is only one.
 service Query {
   // As of the job's applied batch, not before `at_least` (0: any) of the present incarnation; waits for it up to 10 s.
   Values get(1: string name, 2: list<binary> keys, 3: i64 at_least, 4: string table) throws (1: Failure failure)

@@ -38,4 +38,20 @@ Status check_tables(const std::vector<TablePlan>& tables) {
   return {};
 }
 
+Result<size_t> find_table(const std::vector<TablePlan>& tables, const std::string& name, bool ranked,
+                          const std::string& job) {
+  std::string names;
+  for (size_t number = 0; number < tables.size(); ++number) {
+    const TablePlan& table = tables[number];
+    names += (names.empty() ? "" : ", ") + table.name;
+    if (name.empty() ? ranked && table.rank.empty() : name != table.name) continue;
+    if (ranked && table.rank.empty()) {
+      return fail(ErrorCode::kInvalid, "table '" + name + "' of " + job + " has no rank");
+    }
+    return number;
+  }
+  if (name.empty()) return fail(ErrorCode::kInvalid, job + " has no rank");
+  return fail(ErrorCode::kNotFound, job + " has no table '" + name + "'; it publishes " + names);
+}
+
 }  // namespace millrace

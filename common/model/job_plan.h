@@ -71,6 +71,11 @@ struct JobPlan {
 // kInvalid: names of tables and ranks that cannot stand side by side in a sink, with its own notes; or no tables.
 Status check_tables(const std::vector<TablePlan>& tables);
 
+// The number of the table that a reader of `job` ("job 'x'") means by a name; "": the first one, or the first one with
+// a rank. kNotFound lists their names; kInvalid: what was to be ranked has no rank.
+Result<size_t> find_table(const std::vector<TablePlan>& tables, const std::string& name, bool ranked,
+                          const std::string& job);
+
 // From and to what the Thrift compiler made of StatePlan and JobPlan in either file of thrift/.
 template <typename Generated>
 std::vector<StatePlan> states_from(const std::vector<Generated>& said) {

@@ -44,8 +44,7 @@ struct SinkEntry {
   std::string text;
   double score = 0;
   bool removed = false;
-  size_t table = 0;    // of the layout
-  std::string member;  // of an index: what the key lists; empty: the entry is the key's own value
+  uint32_t table = 0;  // of the layout
 };
 
 // The values of one state partition at batch `batch`: of keys that changed since `since`, or of all keys.

@@ -145,9 +145,9 @@ class Redis:
     def status(self, name):
         return {key.decode(): value.decode() for key, value in self.client.hgetall(f"{{{name}}}:status").items()}
 
-    def top(self, name):
+    def top(self, name, suffix="top"):
         """[(word, count)] highest first, ties by bytes."""
-        pairs = self.client.zrange(f"{{{name}}}:top", 0, -1, withscores=True)
+        pairs = self.client.zrange(f"{{{name}}}:{suffix}", 0, -1, withscores=True)
         return sorted(((word, int(score)) for word, score in pairs), key=lambda pair: (-pair[1], pair[0]))
 
 

@@ -1,6 +1,8 @@
 """What `cmake --install` gives is all that a project outside the tree needs: the one in template/, built and tested."""
 
+import collections
 import glob
+import itertools
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import xml.etree.ElementTree
 
 import pytest
 
+from harness import as_json, prose
 from processes import ROOT, wait_for
 from test_word_count import append
 
@@ -53,7 +56,7 @@ MILLRACE_JOB(hanging, "a job that stands still") {
 }
 """
 
-# The template's job with a state more, and one that keeps something else under the same name.
+# The template's job with a second table, and one that keeps something else under the same name.
 CHANGED = """
 #include <string>
 #include <millrace/job.h>
@@ -63,8 +66,9 @@ MILLRACE_JOB(long_words, "how often each long word of a text occurs, and how man
   const auto words = job.lines()
                          .flat_map(millrace::split_words)
                          .filter([least](std::string_view word) noexcept { return word.size() >= least; });
-  words.map([](std::string_view word) { return std::to_string(word.size()); }).count_by_value("lengths");
+  const auto lengths = words.map([](std::string_view word) { return std::to_string(word.size()); }).count_by_value("lengths");
   words.count_by_value().publish("counts").rank("top", 100);
+  lengths.publish("lengths").rank("commonest", 3);
 }
 
 MILLRACE_JOB(longest_lines, "the longest line of each first word") {
@@ -212,6 +216,54 @@ def test_a_library_runs_on_a_cluster_through_kills_of_all_its_processes(project,
     assert open_cluster.describe("mine").summary.type == "long_words"
 
 
+def check_both_tables(cluster, redis, lines):
+    """Both tables of `mine` and their ranks in Redis are those of `lines`."""
+    cluster.cli("lag", "mine", "--until-zero", "60s")
+    words = collections.Counter(word for line in lines for word in line.split())
+    lengths = collections.Counter()
+    for word, count in words.items():
+        lengths[str(len(word)).encode()] += count
+    for table, rank, size, truth in [("counts", "top", 100, words), ("lengths", "commonest", 3, lengths)]:
+        assert redis.texts("mine", table) == {key: str(count).encode() for key, count in truth.items()}
+        assert redis.top("mine", rank) == sorted(truth.items(), key=lambda pair: (-pair[1], pair[0]))[:size]
+    return words, [(length.decode(), count) for length, count in redis.top("mine", "commonest")]
+
+
+def test_a_job_of_two_tables_is_exact_in_both_through_the_kill_of_a_worker(project, open_cluster, redis):
+    lines = list(itertools.islice(prose(7), 20_000))
+    append(open_cluster, "log://text", lines[:10_000])
+    open_cluster.submit(str(project / "build/libchanged.so"), "mine", "log://text", redis.uri, "--job", "long_words", "--set", "least=1")
+    open_cluster.wait_for_records("mine", 1)
+    open_cluster.workers[0].kill()
+    append(open_cluster, "log://text", lines[10_000:])
+    check_both_tables(open_cluster, redis, lines)
+    open_cluster.workers[0].start()
+    open_cluster.workers[1].kill()
+    lines += [b"and more"] * 10
+    append(open_cluster, "log://text", lines[20_000:])
+    words, commonest = check_both_tables(open_cluster, redis, lines)
+
+    first, count = commonest[0]
+    assert counts(open_cluster, "mine", "more", first) == f"more\t{words[b'more']}\n{first}\t0\n"
+    assert counts(open_cluster, "mine", first, "more", "--table", "lengths") == f"{first}\t{count}\nmore\t0\n"
+    assert open_cluster.cli("top", "mine", "-n", "2", "--table", "lengths").stdout == "".join(f"{key}\t{count}\n" for key, count in commonest[:2])
+    shown = as_json(open_cluster.cli("--json", "watch", "mine", "-n", "3", "--updates", "1", "--table", "lengths"))
+    assert (shown["table"], [(value["word"], value["count"]) for value in shown["values"]]) == ("lengths", commonest)
+    assert as_json(open_cluster.cli("--json", "top", "mine"))["table"] == "counts"
+    refused = open_cluster.cli("get", "mine", "more", "--table", "commonest", code=1).stderr
+    assert refused == "millrace: job 'mine' has no table 'commonest'; it publishes counts, lengths\n"
+    assert [table["name"] for table in as_json(open_cluster.cli("--json", "describe", "mine"))["tables"]] == ["counts", "lengths"]
+    assert "lengths, with the rank commonest\n" in open_cluster.cli("describe", "mine").stdout
+
+
+def test_what_is_shown_of_a_job_of_one_table_does_not_speak_of_tables(project, open_cluster):
+    append(open_cluster, "log://text", [b"streams"])
+    open_cluster.submit(str(project / "build/libchanged.so"), "one", "log://text", "none:", "--job", "shown_words")
+    open_cluster.cli("lag", "one", "--until-zero", "30s")
+    assert list(as_json(open_cluster.cli("--json", "get", "one", "streams"))) == ["as_of", "batch", "values"]
+    assert "table" not in open_cluster.cli("describe", "one").stdout + open_cluster.cli("--json", "describe", "one").stdout
+
+
 def test_a_library_that_crashes_in_workers_harms_no_other_job(project, open_cluster):
     append(open_cluster, "log://text", [b"a b a"])
     open_cluster.submit("word_count", "good", "log://text", "none:")
@@ -308,9 +360,20 @@ def test_a_library_is_drawn_as_it_is_put_together(project):
     assert "output lines\nlines of text\nin 100 parts" in titles, titles
 
 
+def run_library(library, *more):
+    command = [os.path.join(ROOT, "build/release/bin/millrace"), "run", str(library), *more]
+    return subprocess.run(command, input="b\nab\nb\n", capture_output=True, text=True, timeout=60)
+
+
 def test_a_library_runs_in_one_process(project):
-    done = subprocess.run(
-        [os.path.join(ROOT, "build/release/bin/millrace"), "run", str(project / "build/libcrashing.so"), "--source", "-"],
-        input="b\na\nb\n", capture_output=True, text=True, timeout=60,
-    )
-    assert (done.returncode, done.stdout) == (0, "a\t1\nb\t2\n"), done.stderr
+    done = run_library(project / "build/libcrashing.so", "--source", "-")
+    assert (done.returncode, done.stdout) == (0, "ab\t1\nb\t2\n"), done.stderr
+
+
+def test_a_run_prints_all_tables_of_a_job_or_one(project):
+    options = [project / "build/libchanged.so", "--job", "long_words", "--set", "least=1"]
+    assert run_library(*options).stdout == "counts\tb\t2\ncounts\tab\t1\nlengths\t1\t2\nlengths\t2\t1\n"
+    assert run_library(*options, "--table", "lengths").stdout == "1\t2\n2\t1\n"
+    refused = run_library(*options, "--table", "words")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "the job has no table 'words'; it publishes counts, lengths" in refused.stderr

@@ -43,10 +43,10 @@ void append(LocalRun& run, const std::vector<std::string_view>& lines) {
 template <typename Condition>
 LocalRunState wait_until(LocalRun& run, Condition condition) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  LocalRunState state = run.state(3);
+  LocalRunState state = run.state("", 3);
   while (!condition(state) && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    state = run.state(3);
+    state = run.state("", 3);
   }
   EXPECT_TRUE(condition(state)) << state.records << " records, " << state.failure << state.problem;
   return state;
@@ -55,7 +55,7 @@ LocalRunState wait_until(LocalRun& run, Condition condition) {
 std::vector<std::pair<std::string, std::string>> end(LocalRun& run) {
   run.end();
   std::vector<std::pair<std::string, std::string>> values;
-  run.for_each_value([&](const std::string& key, const std::string& value) { values.emplace_back(key, value); });
+  run.for_each_value("", [&](const std::string& key, const std::string& value) { values.emplace_back(key, value); });
   return values;
 }
 
@@ -119,9 +119,9 @@ TEST(LocalRunTest, AJobThatFailsSaysWhy) {
 TEST(LocalRunTest, WithoutInputItIsFinishedWhenThatEnds) {
   auto run = start_local_run(spec_of("two_sum"));
   ASSERT_TRUE(run) << run.error();
-  EXPECT_FALSE((*run)->state(1).finished);
+  EXPECT_FALSE((*run)->state("", 1).finished);
   (*run)->end_input();
-  EXPECT_TRUE((*run)->state(1).finished);
+  EXPECT_TRUE((*run)->state("", 1).finished);
   EXPECT_THAT(end(**run), testing::IsEmpty());
 }
 

@@ -89,7 +89,7 @@ class TableSinkTest : public testing::Test {
   }
   [[nodiscard]] std::string values() const {
     std::map<std::string, std::string> values;
-    for (const auto* entry : table_->entries()) values[entry->first] = entry->second.text;
+    for (const auto* entry : table_->entries("")) values[entry->first] = entry->second.text;
     std::string text;
     for (const auto& [key, value] : values) text += key + "=" + value + " ";
     return text;
@@ -110,8 +110,8 @@ TEST_F(TableSinkTest, TheTableIsThatOfTheNewestCompleteRound) {
   end_round(sink, 1, "0:7,1:23");
   EXPECT_EQ(values(), "a=1 b=1 ");
   EXPECT_THAT(table_->offsets(), ElementsAre(Pair("0", Offset(7)), Pair("1", Offset(23))));
-  EXPECT_TRUE(table_->has_rank());
-  EXPECT_EQ(table_->rank().at(0).key, "a");
+  EXPECT_TRUE(table_->has_rank(""));
+  EXPECT_EQ(table_->rank("").at(0).key, "a");
   EXPECT_EQ(publish(sink, 2, {{"a", "2", 2}, {"b", "", 0, true}}), PublishOutcome::kDone);
   EXPECT_EQ(values(), "a=1 b=1 ");
   end_round(sink, 2, "0:8,1:23");
@@ -127,6 +127,22 @@ TEST_F(TableSinkTest, AFullPublicationReplacesThePartition) {
   EXPECT_EQ(values(), "c=1 ");
 }
 
+TEST_F(TableSinkTest, EachTableHasItsOwnValuesAndRank) {
+  identity_.layout.push_back({.name = "sums", .rank = {}});
+  TableSink sink(loop_, table_, nullptr);
+  publish(sink, 1, {{.key = "a", .text = "1", .score = 1}, {.key = "b", .text = "7", .score = 7, .table = 1}}, true);
+  end_round(sink, 1, "0:1");
+  EXPECT_EQ(values(), "a=1 ");
+  ASSERT_THAT(table_->entries("sums"), testing::SizeIs(1));
+  EXPECT_EQ(table_->entries("sums").front()->second.text, "7");
+  EXPECT_TRUE(table_->has_rank("counts"));
+  EXPECT_FALSE(table_->has_rank("sums"));
+  EXPECT_THAT(table_->rank("sums"), IsEmpty());
+  publish(sink, 2, {}, true);
+  end_round(sink, 2, "0:2");
+  EXPECT_THAT(table_->entries("sums"), IsEmpty());
+}
+
 TEST_F(TableSinkTest, WhatAnotherSinkRefusesIsNotInTheTable) {
   auto server = std::make_shared<FakeSinkServer>([](const std::string&) { return StatePartition(0); });
   server->timing.latency = [] { return std::chrono::milliseconds(1); };
@@ -136,7 +152,7 @@ TEST_F(TableSinkTest, WhatAnotherSinkRefusesIsNotInTheTable) {
   EXPECT_EQ(publish(sink, 2, {{"b", "1", 1}}, true), PublishOutcome::kDone);
   end_round(sink, 2, "0:1");
   EXPECT_EQ(values(), "b=1 ");
-  EXPECT_EQ(server->find("words")->values.at("b"), "1");
+  EXPECT_EQ(server->find("words")->table().values.at("b"), "1");
 }
 
 TEST(BoundedLogTest, ItEndsWhereItEndedWhenItWasFirstDescribed) {

@@ -232,6 +232,37 @@ TEST_F(RedisSinkTest, TakingOverRemovesTheKeysOfAnotherLayoutToo) {
   EXPECT_EQ(redis.keys(), std::set<std::string>{"{words}:fence"});
 }
 
+TEST_F(RedisSinkTest, TakingOverRemovesAllTablesOfAnotherJob) {
+  RedisServer redis;
+  auto sink = connect(redis.uri());
+  Publication all = publication(0, 1, 0, 1, {{"a", "1"}});
+  for (const uint32_t table : {1U, 2U}) all.entries.push_back({.key = "b", .text = "2", .score = 2, .table = table});
+  ASSERT_TRUE(claim(*sink, three_tables(5)));
+  ASSERT_EQ(publish(*sink, three_tables(5), all), "done");
+  ASSERT_EQ(redis.keys().size(), 5u) << "the fence, three tables and a rank of all keys";
+  ASSERT_TRUE(claim(*sink, words_job(6), /*take_over=*/true));
+  EXPECT_EQ(redis.keys(), std::set<std::string>{"{words}:fence"});
+}
+
+// As it was written while a job had one table.
+TEST_F(RedisSinkTest, AFenceOfOneTableIsTakenOverAsItIs) {
+  RedisServer redis;
+  auto sink = connect(redis.uri());
+  redis.command({"HSET", "{words}:fence", "job", to_string(words_job(5).job), "incarnation", "1", "values", "counts",
+                 "rank", "top", "size", "1", "p0", "1 1 3 3 17 1"});
+  redis.command({"HSET", "{words}:counts", "a", "1"});
+  redis.command({"ZADD", "{words}:top", "1", "a"});
+  EXPECT_EQ(publish(*sink, words_job(5), publication(0, 1, 3, 4, {{"b", "2"}})), "done");
+  ASSERT_TRUE(claim(*sink, words_job(5)));
+  EXPECT_EQ(redis.hash("{words}:counts"), (Hash{{"a", "1"}, {"b", "2"}}));
+  redis.command({"HDEL", "{words}:fence", "tables"});
+  redis.command({"HSET", "{words}:fence", "values", "counts", "rank", "top"});
+  SinkIdentity sums = words_job(6);
+  sums.layout = {{.name = "sums", .rank = {}}};
+  ASSERT_TRUE(claim(*sink, sums, /*take_over=*/true));
+  EXPECT_EQ(redis.keys(), std::set<std::string>{"{words}:fence"});
+}
+
 TEST_F(RedisSinkTest, ARankThatSomebodyChangedByHandIsMended) {
   RedisServer redis;
   auto sink = connect(redis.uri());

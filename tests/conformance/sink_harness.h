@@ -38,13 +38,15 @@ inline std::string name_of(PublishOutcome outcome) {
 class SinkServer {
  public:
   virtual ~SinkServer() = default;
-  virtual std::unique_ptr<Sink> connect() = 0;  // another process' sink
-  virtual Hash values() = 0;                    // of job "words", as all below
-  virtual Rank rank() = 0;
+  virtual std::unique_ptr<Sink> connect() = 0;                                      // another process' sink
+  virtual Hash values_of(const std::string& table) = 0;                             // of job "words", as all below
+  virtual Rank rank_of(const std::string& table, const std::string& its_rank) = 0;  // where there is one
+  Hash values() { return values_of("counts"); }
+  Rank rank() { return rank_of("counts", "top"); }
   virtual Hash status() = 0;
   virtual bool holds_anything() = 0;
   virtual void lose_all_data() = 0;
-  virtual void lose_values() = 0;  // somebody deletes this key only
+  virtual void lose_values(const std::string& table) = 0;  // somebody deletes this key only
   virtual void lose_fence() = 0;
   virtual void set_away(bool away) = 0;  // the data are lost with it or not
   virtual void put_foreign_value() = 0;
@@ -57,12 +59,16 @@ class FakeSinkWorld : public SinkServer {
     server_->timing.latency = [] { return std::chrono::milliseconds(1); };
   }
   std::unique_ptr<Sink> connect() override { return std::make_unique<FakeSink>(loop_, server_); }
-  Hash values() override { return server_->find("words") ? server_->find("words")->values : Hash(); }
-  Rank rank() override { return server_->find("words") ? server_->find("words")->rank : Rank(); }
+  Hash values_of(const std::string& table) override {
+    return server_->find("words") ? server_->find("words")->table(table).values : Hash();
+  }
+  Rank rank_of(const std::string& table, const std::string&) override {
+    return server_->find("words") ? server_->find("words")->table(table).rank : Rank();
+  }
   Hash status() override { return server_->find("words") ? server_->find("words")->status : Hash(); }
   bool holds_anything() override { return server_->find("words") != nullptr; }
   void lose_all_data() override { server_->lose_all_data(); }
-  void lose_values() override { server_->lose_values("words"); }
+  void lose_values(const std::string& table) override { server_->lose_values("words", table); }
   void lose_fence() override { server_->lose_fence("words"); }
   void set_away(bool away) override {
     server_->failure.reset();
@@ -89,15 +95,17 @@ inline RedisSinkOptions redis_options() {
 class RedisWorld : public SinkServer {
  public:
   std::unique_ptr<Sink> connect() override { return RedisSink::open(loop_, redis.uri(), redis_options()).value(); }
-  Hash values() override { return redis.hash("{words}:counts"); }
-  Rank rank() override { return redis.sorted_set("{words}:top"); }
+  Hash values_of(const std::string& table) override { return redis.hash("{words}:" + table); }
+  Rank rank_of(const std::string&, const std::string& its_rank) override {
+    return redis.sorted_set("{words}:" + its_rank);
+  }
   Hash status() override { return redis.hash("{words}:status"); }
   bool holds_anything() override { return !redis.keys().empty(); }
   void lose_all_data() override {
     redis.kill();
     redis.start();
   }
-  void lose_values() override { redis.command({"DEL", "{words}:counts"}); }
+  void lose_values(const std::string& table) override { redis.command({"DEL", "{words}:" + table}); }
   void lose_fence() override { redis.command({"DEL", "{words}:fence"}); }
   void set_away(bool away) override {
     if (away) {
@@ -122,15 +130,31 @@ inline SinkIdentity words_job(uint64_t job = 7, int incarnation = 1) {
           .layout = {{.name = "counts", .rank = "top", .rank_size = 10}}};
 }
 
+// With a second table, whose rank holds every key, and a third without one.
+inline SinkIdentity three_tables(uint64_t job = 7, int incarnation = 1) {
+  SinkIdentity identity = words_job(job, incarnation);
+  identity.layout.push_back({.name = "pairs", .rank = "best", .rank_all = true, .rank_size = 10});
+  identity.layout.push_back({.name = "plain", .rank = {}});
+  return identity;
+}
+
+// The same with what changed in a table.
+inline Publication with(Publication made, uint32_t table, const Hash& values,
+                        const std::vector<std::string>& removed = {}) {
+  for (const auto& [key, text] : values) {
+    made.entries.push_back({.key = key, .text = text, .score = std::stod(text), .table = table});
+  }
+  for (const std::string& key : removed) made.entries.push_back({.key = key, .removed = true, .table = table});
+  return made;
+}
+
 inline Publication publication(int partition, int generation, int since, int batch, const Hash& values,
                                const std::vector<std::string>& removed = {}) {
-  Publication made{.partition = StatePartition(partition),
-                   .generation = Generation(generation),
-                   .since = BatchId(since),
-                   .batch = BatchId(batch)};
-  for (const auto& [key, text] : values) made.entries.push_back({.key = key, .text = text, .score = std::stod(text)});
-  for (const std::string& key : removed) made.entries.push_back({.key = key, .removed = true});
-  return made;
+  return with({.partition = StatePartition(partition),
+               .generation = Generation(generation),
+               .since = BatchId(since),
+               .batch = BatchId(batch)},
+              0, values, removed);
 }
 
 inline Publication full(Publication made) {

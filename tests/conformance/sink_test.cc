@@ -269,7 +269,7 @@ TEST_P(SinkTest, LostValuesAreNoticedByEverybodyAndAClaimMakesRoomForAll) {
   claim_words();
   EXPECT_EQ(publish(*sink_, words_job(), full(publication(0, 1, 0, 1, {{"a", "1"}}))), "done");
   EXPECT_EQ(publish(*sink_, words_job(), full(publication(1, 1, 0, 1, {{"z", "1"}}))), "done");
-  server_->lose_values();
+  server_->lose_values("counts");
   EXPECT_EQ(publish(*sink_, words_job(), publication(0, 1, 1, 2, {{"a", "2"}})), "data lost");
   EXPECT_EQ(publish(*sink_, words_job(), publication(1, 1, 1, 2, {})), "data lost");
   EXPECT_EQ(publish(*sink_, words_job(), full(publication(0, 1, 0, 2, {{"a", "2"}}))), "data lost");
@@ -396,6 +396,104 @@ TEST_P(SinkTest, ACrashInAPublicationLeavesItToTheNextOwner) {
   sink_.reset();
   EXPECT_EQ(publish(*other_, words_job(), publication(0, 2, 1, 3, values)), "done");
   EXPECT_EQ(server_->values(), values);
+}
+
+TEST_P(SinkTest, TablesOfOneJobDoNotMix) {
+  const SinkIdentity identity = three_tables();
+  ASSERT_TRUE(claim(*sink_, identity));
+  const Publication first = with(publication(0, 1, 0, 1, {{"a", "1"}}), 1, {{"a", "2"}, {"b", "3"}});
+  EXPECT_EQ(publish(*sink_, identity, first), "done");
+  EXPECT_EQ(server_->values_of("counts"), (Hash{{"a", "1"}}));
+  EXPECT_EQ(server_->values_of("pairs"), (Hash{{"a", "2"}, {"b", "3"}}));
+  EXPECT_EQ(server_->rank_of("pairs", "best"), (Rank{{"a", 2}, {"b", 3}}));
+  EXPECT_EQ(publish(*sink_, identity, with(publication(0, 1, 1, 2, {{"b", "5"}}), 1, {}, {"a"})), "done");
+  EXPECT_EQ(server_->rank_of("pairs", "best"), (Rank{{"b", 3}}));
+  const Publication all = full(with(with(publication(0, 2, 0, 3, {{"b", "6"}}), 1, {{"a", "7"}}), 2, {{"c", "8"}}));
+  EXPECT_EQ(publish(*other_, identity, all), "done");
+  EXPECT_EQ(server_->values_of("counts"), (Hash{{"b", "6"}})) << "what is left over goes, table by table";
+  EXPECT_EQ(server_->values_of("pairs"), (Hash{{"a", "7"}}));
+  EXPECT_EQ(server_->rank_of("pairs", "best"), (Rank{{"a", 7}}));
+  EXPECT_EQ(server_->values_of("plain"), (Hash{{"c", "8"}}));
+}
+
+TEST_P(SinkTest, RanksOfSeveralTablesAreWrittenInOneStep) {
+  SinkIdentity identity = three_tables();
+  identity.layout[1].rank_all = false;
+  ASSERT_TRUE(claim(*sink_, identity));
+  for (int batch = 1; batch <= 3; ++batch) {
+    EXPECT_EQ(publish(*sink_, identity, publication(0, 1, batch - 1, batch, {})), "done");
+    RoundEnd end = of_partitions(1, round_end(1, 1, batch, {{"a", 1}, {"of " + std::to_string(batch), batch}}));
+    end.ranks[1] = {{.key = "x", .text = "", .score = 7.0 * batch}, {.key = "y", .text = "", .score = 1}};
+    EXPECT_EQ(end_round(*sink_, identity, end), "done");
+    const auto now = static_cast<double>(batch);
+    EXPECT_EQ(server_->rank(), (Rank{{"a", 1}, {"of " + std::to_string(batch), now}}));
+    EXPECT_EQ(server_->rank_of("pairs", "best"), (Rank{{"x", 7 * now}, {"y", 1}}));
+  }
+}
+
+TEST_P(SinkTest, ALargePublicationOfSeveralTablesArrivesWholeOrIsTheNextOwners) {
+  ASSERT_TRUE(claim(*sink_, three_tables()));
+  Hash counts;
+  Hash pairs;
+  for (int key = 0; key < 1000; ++key) counts["k" + std::to_string(key)] = std::to_string(key);
+  for (int key = 0; key < 700; ++key) pairs["p" + std::to_string(key)] = std::to_string(key);
+  EXPECT_EQ(publish(*sink_, three_tables(), with(publication(0, 2, 0, 1, counts), 1, pairs)), "done");
+  EXPECT_EQ(server_->values_of("counts"), counts);
+  EXPECT_EQ(publish(*other_, three_tables(), with(publication(0, 1, 1, 2, {}), 1, {{"p0", "9"}})), "fenced");
+  EXPECT_EQ(server_->values_of("pairs"), pairs);
+}
+
+TEST_P(SinkTest, TheLossOfAnyTableIsNoticedAndMended) {
+  for (const std::string lost : {"counts", "pairs", "plain"}) {
+    const SinkIdentity identity = three_tables();
+    ASSERT_TRUE(claim(*sink_, identity));
+    Publication all = with(with(publication(0, 1, 0, 1, {{"a", "1"}}), 1, {{"b", "2"}}), 2, {{"c", "3"}});
+    ASSERT_EQ(publish(*sink_, identity, full(all)), "done");
+    server_->lose_values(lost);
+    EXPECT_EQ(publish(*sink_, identity, publication(0, 1, 1, 2, {})), "data lost") << lost;
+    EXPECT_EQ(end_round(*sink_, identity, of_partitions(1, round_end(1, 1, 1, {}))), "data lost") << lost;
+    ASSERT_TRUE(claim(*other_, identity));
+    for (const auto& table : identity.layout) EXPECT_EQ(server_->values_of(table.name), Hash()) << "all is lost then";
+    all.batch = BatchId(2);
+    EXPECT_EQ(publish(*sink_, identity, full(all)), "done");
+    EXPECT_EQ(server_->values_of("pairs"), (Hash{{"b", "2"}}));
+    EXPECT_TRUE(purge(*sink_, identity));
+    EXPECT_FALSE(server_->holds_anything());
+  }
+}
+
+TEST_P(SinkTest, AJobWithOtherTablesKeepsThoseThatItStillHas) {
+  ASSERT_TRUE(claim(*sink_, three_tables()));
+  const Publication all = with(with(publication(0, 1, 0, 1, {{"a", "1"}}), 1, {{"b", "2"}}), 2, {{"c", "3"}});
+  ASSERT_EQ(publish(*sink_, three_tables(), all), "done");
+  SinkIdentity next = three_tables(7, 2);
+  next.layout = {next.layout[2], {.name = "new", .rank = {}}};
+  ASSERT_TRUE(claim(*other_, next));
+  EXPECT_EQ(server_->values_of("plain"), (Hash{{"c", "3"}})) << "it is the first one now";
+  EXPECT_EQ(server_->values_of("counts"), Hash());
+  EXPECT_EQ(server_->values_of("pairs"), Hash());
+  EXPECT_EQ(publish(*other_, next, full(with(publication(0, 2, 0, 2, {{"c", "4"}}), 1, {{"n", "1"}}))), "done");
+  EXPECT_EQ(server_->values_of("plain"), (Hash{{"c", "4"}}));
+  EXPECT_EQ(server_->values_of("new"), (Hash{{"n", "1"}}));
+  EXPECT_TRUE(purge(*other_, next));
+  EXPECT_FALSE(server_->holds_anything());
+}
+
+// In Redis these are keys of other types.
+TEST_P(SinkTest, TablesAndRanksMaySwapTheirNames) {
+  ASSERT_TRUE(claim(*sink_, three_tables()));
+  ASSERT_EQ(publish(*sink_, three_tables(), with(publication(0, 1, 0, 1, {{"a", "1"}}), 1, {{"b", "2"}})), "done");
+  ASSERT_EQ(end_round(*sink_, three_tables(), of_partitions(1, round_end(1, 1, 1, {{"a", 1}}))), "done");
+  SinkIdentity next = words_job(7, 2);
+  next.layout = {{.name = "top", .rank = "counts", .rank_size = 10},
+                 {.name = "best", .rank = "pairs", .rank_all = true, .rank_size = 10}};
+  ASSERT_TRUE(claim(*sink_, next));
+  EXPECT_EQ(publish(*sink_, next, full(with(publication(0, 2, 0, 2, {{"a", "3"}}), 1, {{"b", "4"}}))), "done");
+  EXPECT_EQ(end_round(*sink_, next, of_partitions(1, round_end(2, 2, 2, {{"a", 3}}))), "done");
+  EXPECT_EQ(server_->values_of("top"), (Hash{{"a", "3"}}));
+  EXPECT_EQ(server_->rank_of("top", "counts"), (Rank{{"a", 3}}));
+  EXPECT_EQ(server_->values_of("best"), (Hash{{"b", "4"}}));
+  EXPECT_EQ(server_->rank_of("best", "pairs"), (Rank{{"b", 4}}));
 }
 
 }  // namespace

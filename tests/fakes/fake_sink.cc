@@ -22,28 +22,32 @@ const FakeSinkServer::Keys* FakeSinkServer::find(const std::string& job_name) co
 }
 
 void FakeSinkServer::put_foreign(const std::string& job_name, const std::string& key, const std::string& text) {
-  jobs_[job_name].values[key] = text;
+  jobs_[job_name].tables["counts"].values[key] = text;
 }
 
-void FakeSinkServer::lose_values(const std::string& job_name) {
+void FakeSinkServer::lose_values(const std::string& job_name, const std::string& table) {
   const auto keys = jobs_.find(job_name);
   if (keys == jobs_.end()) return;
-  keys->second.values.clear();
+  keys->second.tables[table].values.clear();
   record({.what = What::kDataLoss});
 }
 
 void FakeSinkServer::lose_fence(const std::string& job_name) {
   const auto keys = jobs_.find(job_name);
   if (keys == jobs_.end()) return;
-  keys->second = {.values = std::move(keys->second.values),
-                  .rank = std::move(keys->second.rank),
-                  .status = std::move(keys->second.status)};
-  if (keys->second.values.empty() && keys->second.rank.empty() && keys->second.status.empty()) jobs_.erase(keys);
+  const auto is_empty = [](const auto& table) { return table.second.values.empty() && table.second.rank.empty(); };
+  std::erase_if(keys->second.tables, is_empty);
+  for (auto& [name, table] : keys->second.tables) table.size = 0;
+  keys->second = {.tables = std::move(keys->second.tables), .status = std::move(keys->second.status)};
+  if (keys->second.tables.empty() && keys->second.status.empty()) jobs_.erase(keys);
   record({.what = What::kDataLoss});
 }
 
 bool FakeSinkServer::is_whole(const Keys& keys, const SinkLayout& layout) {
-  return keys.values.size() == keys.size && (!layout.front().rank_all || keys.rank.size() == keys.size);
+  return std::ranges::all_of(layout, [&keys](const TablePlan& plan) {
+    const Table& table = keys.table(plan.name);
+    return table.values.size() == table.size && (!plan.rank_all || table.rank.size() == table.size);
+  });
 }
 
 Status FakeSinkServer::claim(const SinkIdentity& identity, bool take_over) {
@@ -66,6 +70,9 @@ Status FakeSinkServer::claim(const SinkIdentity& identity, bool take_over) {
   Keys& keys = jobs_[identity.job_name];
   keys.job = identity.job;
   keys.incarnation = identity.incarnation;
+  std::erase_if(keys.tables, [&identity](const auto& table) {
+    return std::ranges::find(identity.layout, table.first, &TablePlan::name) == identity.layout.end();
+  });
   record(
       {.what = What::kClaim, .job_name = identity.job_name, .job = identity.job, .incarnation = identity.incarnation});
   return {};
@@ -144,38 +151,47 @@ Result<PublishOutcome> FakeSinkServer::apply(const SinkIdentity& identity, const
               .partition = publication.partition,
               .generation = publication.generation,
               .batch = publication.batch};
-  if (chunk.number == 0 && publication.full) remove_leftovers(publication, keys, identity);
+  for (size_t number = 0; number < identity.layout.size() && chunk.number == 0 && publication.full; ++number) {
+    remove_leftovers(publication, number, keys, identity);
+  }
   for (size_t index = chunk.begin; index < chunk.end; ++index) {
     const SinkEntry& entry = publication.entries[index];
+    const TablePlan& plan = identity.layout[entry.table];
+    Table& table = keys.tables[plan.name];
     event.what = entry.removed ? What::kRemoved : What::kValue;
     event.key = entry.key;
     event.text = entry.text;
+    event.table = plan.name;
     if (entry.removed) {
-      keys.values.erase(entry.key);
-      if (identity.layout.front().rank_all) keys.rank.erase(entry.key);
+      table.values.erase(entry.key);
+      if (plan.rank_all) table.rank.erase(entry.key);
     } else {
-      keys.values[entry.key] = entry.text;
-      if (identity.layout.front().rank_all) keys.rank[entry.key] = entry.score;
+      table.values[entry.key] = entry.text;
+      if (plan.rank_all) table.rank[entry.key] = entry.score;
     }
     record(event);
   }
-  keys.size = keys.values.size();
+  for (auto& [name, table] : keys.tables) table.size = table.values.size();
   if (chunk.last) {
     fence.done = publication.batch;
     event.what = What::kDone;
     event.key.clear();
     event.text.clear();
+    event.table.clear();
     record(event);
   }
   return PublishOutcome::kDone;
 }
 
-void FakeSinkServer::remove_leftovers(const Publication& publication, Keys& keys, const SinkIdentity& identity) {
+void FakeSinkServer::remove_leftovers(const Publication& publication, size_t number, Keys& keys,
+                                      const SinkIdentity& identity) {
+  const TablePlan& plan = identity.layout[number];
+  Table& table = keys.tables[plan.name];
   std::set<std::string> held;
   for (const SinkEntry& entry : publication.entries) {
-    if (!entry.removed) held.insert(entry.key);
+    if (entry.table == number && !entry.removed) held.insert(entry.key);
   }
-  for (auto value = keys.values.begin(); value != keys.values.end();) {
+  for (auto value = table.values.begin(); value != table.values.end();) {
     if (held.contains(value->first) || partition_of_(value->first) != publication.partition) {
       ++value;
       continue;
@@ -187,9 +203,10 @@ void FakeSinkServer::remove_leftovers(const Publication& publication, Keys& keys
             .partition = publication.partition,
             .generation = publication.generation,
             .batch = publication.batch,
-            .key = value->first});
-    if (identity.layout.front().rank_all) keys.rank.erase(value->first);
-    value = keys.values.erase(value);
+            .key = value->first,
+            .table = plan.name});
+    if (plan.rank_all) table.rank.erase(value->first);
+    value = table.values.erase(value);
   }
 }
 
@@ -208,9 +225,12 @@ Result<PublishOutcome> FakeSinkServer::end_round(const SinkIdentity& identity, c
   }
   keys.round = round;
   keys.status = end.status;
-  if (const auto rank = end.ranks.find(0); rank != end.ranks.end() && identity.layout.front().rank_of_rounds()) {
-    keys.rank.clear();
-    for (const SinkEntry& entry : rank->second) keys.rank[entry.key] = entry.score;
+  for (const auto& [number, rank] : end.ranks) {
+    const TablePlan& plan = identity.layout[number];
+    if (!plan.rank_of_rounds()) continue;
+    Table& table = keys.tables[plan.name];
+    table.rank.clear();
+    for (const SinkEntry& entry : rank) table.rank[entry.key] = entry.score;
   }
   record({.what = What::kRound,
           .job_name = identity.job_name,

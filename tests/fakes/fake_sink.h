@@ -37,16 +37,26 @@ class FakeSinkServer {
     BatchId batch;
     auto operator<=>(const Round&) const = default;
   };
+  struct Table {
+    std::map<std::string, std::string> values;
+    std::map<std::string, double> rank;
+    size_t size = 0;  // of `values` after the last write
+  };
   // Everything under {NAME}:.
   struct Keys {
     JobId job;
     Incarnation incarnation;
     std::map<StatePartition, Fence> fences;
     std::optional<Round> round;
-    std::map<std::string, std::string> values;
-    std::map<std::string, double> rank;
+    std::map<std::string, Table> tables;
     std::map<std::string, std::string> status;
-    size_t size = 0;  // of `values` after the last write
+
+    // Empty: there is none.
+    [[nodiscard]] const Table& table(const std::string& name = "counts") const {
+      static const Table kNone;
+      const auto found = tables.find(name);
+      return found == tables.end() ? kNone : found->second;
+    }
   };
   enum class What { kValue, kRemoved, kDone, kRound, kClaim, kPurge, kDataLoss };
   struct Event {
@@ -59,6 +69,7 @@ class FakeSinkServer {
     BatchId batch;
     std::string key;   // kValue, kRemoved
     std::string text;  // kValue
+    std::string table;
   };
 
   // One piece of a publication, as it goes over the wire.
@@ -92,7 +103,7 @@ class FakeSinkServer {
   // What a test does by hand: a foreign value under a name that no job has claimed.
   void put_foreign(const std::string& job_name, const std::string& key, const std::string& text);
   // What happens to single keys of a job: deleted by hand, or evicted.
-  void lose_values(const std::string& job_name);
+  void lose_values(const std::string& job_name, const std::string& table = "counts");
   void lose_fence(const std::string& job_name);
 
   // Requests of FakeSink.
@@ -109,7 +120,7 @@ class FakeSinkServer {
   std::optional<Result<PublishOutcome>> refuse(const SinkIdentity& identity, const Publication& publication,
                                                const Chunk& chunk) const;
   void record(Event event);
-  void remove_leftovers(const Publication& publication, Keys& keys, const SinkIdentity& identity);
+  void remove_leftovers(const Publication& publication, size_t number, Keys& keys, const SinkIdentity& identity);
 
   const std::function<StatePartition(const std::string& key)> partition_of_;
   std::map<std::string, Keys> jobs_;

@@ -50,9 +50,14 @@ struct ChainWords {
 }  // namespace
 
 Result<std::shared_ptr<const Job>> make_chain_job(const JobContext& context) {
-  static constexpr JobDefinition kChain{
-      kChainJob, "words as functions, composed",
-      [](JobBuilder& job) { job.records().flat_map(ChainWords()).reduce_by_key(MergeChain()).publish("counts"); }};
+  static constexpr JobDefinition kChain{kChainJob, "words as functions, composed", [](JobBuilder& job) {
+                                          const auto words = job.records().flat_map(ChainWords());
+                                          words.reduce_by_key(MergeChain()).publish("counts");
+                                          words.map([](const ChainWords::Output& word) { return word.first; })
+                                              .count_by_value()
+                                              .publish(kChainCounts)
+                                              .rank("top", 1000);
+                                        }};
   return make_job(kChain, context);
 }
 

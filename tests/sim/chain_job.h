@@ -1,6 +1,7 @@
 // A job for tests whose merge is associative but not commutative, so that the order of merging shows: each word is a
 // function x -> factor * x + summand modulo 2^64, composed with one more for each place where it occurs. Its result
-// depends on how the batches were cut (the records of one are merged log by log), which real jobs must not.
+// depends on how the batches were cut (the records of one are merged log by log), which real jobs must not. Beside that
+// it publishes a second table, with a rank.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@ namespace millrace {
 
 inline constexpr char kChainJob[] = "chain";
 inline constexpr std::string_view kSecondTopic = "more";  // of a source of two
+inline constexpr char kChainCounts[] = "words";           // its second table: how often each word came
 
 // One more occurrence, at this place.
 inline void chain_step(uint64_t& factor, uint64_t& summand, bool second_topic, int32_t partition, int64_t offset) {

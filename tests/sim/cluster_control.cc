@@ -237,12 +237,14 @@ void SimCluster::client_asks(const std::string& name) {
   for (int i = 0; i < 3; ++i) words.push_back("w" + std::to_string(random.below(1 + random.below(42))));
   if (types_[name] == kLevelJob) words.push_back(level_key(static_cast<int64_t>(1 + random.below(20))));
   if (types_[name] == kFadingCountsJob) words.push_back(std::to_string(1 + random.below(20)));
+  const std::string table = types_[name] == kChainJob && random.chance(0.5) ? kChainCounts : "";
   const int64_t floor = oracle_.newest_answered(name, false);
-  master_->service->get(name, std::move(words), 0, "", [this, name, floor, ticket](const Result<api::Values>& values) {
-    if (!values.has_value()) return;
-    ++counts_.answers;
-    oracle_.on_values(name, *values, floor);
-  });
+  master_->service->get(name, std::move(words), 0, table,
+                        [this, name, floor, ticket](const Result<api::Values>& values) {
+                          if (!values.has_value()) return;
+                          ++counts_.answers;
+                          oracle_.on_values(name, *values, floor);
+                        });
 }
 
 // --- the end -----------------------------------------------------------------------------------------------------

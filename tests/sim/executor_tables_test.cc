@@ -122,7 +122,7 @@ TEST_F(ExecutorTest, KeysThatWereRemovedBetweenTheLastPublicationAndTheCheckpoin
   plan.publish = true;
   run_through(1, plan);
   ASSERT_TRUE(wait([&] { return master_->published.size() == kStatePartitions; }));
-  EXPECT_EQ(sink_->find("words")->values.at("b"), "2");
+  EXPECT_EQ(sink_->find("words")->table().values.at("b"), "2");
   append("c");
   plan = cut();
   plan.checkpoint = true;
@@ -140,7 +140,7 @@ TEST_F(ExecutorTest, KeysThatWereRemovedBetweenTheLastPublicationAndTheCheckpoin
     return std::ranges::all_of(master_->published, [](const auto& entry) { return entry.second == 3; });
   };
   ASSERT_TRUE(wait(done));
-  EXPECT_THAT(sink_->find("words")->values,
+  EXPECT_THAT(sink_->find("words")->table().values,
               testing::ElementsAre(testing::Pair("a", "2"), testing::Pair("c", "2"), testing::Pair("d", "2")));
 }
 
@@ -163,7 +163,7 @@ TEST_F(ExecutorTest, ATableThatNoLongerKnowsWhatItRemovedPublishesAllItsKeys) {
              std::ranges::all_of(master_->published, [&](const auto& entry) { return entry.second == batch; });
     }));
   }
-  EXPECT_THAT(sink_->find("words")->values, testing::ElementsAre(testing::Pair("a", "4")));
+  EXPECT_THAT(sink_->find("words")->table().values, testing::ElementsAre(testing::Pair("a", "4")));
 }
 
 TEST_F(ExecutorTest, TellsTheNewestBatchThatChangedAnything) {

@@ -71,9 +71,9 @@ TEST_F(ExecutorTest, APublicationRoundBringsValuesRankAndStatusToTheSink) {
   ASSERT_TRUE(wait([&] { return master_->ended_round == 1; }));
   const FakeSinkServer::Keys* keys = sink_->find("words");
   ASSERT_NE(keys, nullptr);
-  EXPECT_EQ(keys->values.at("a"), "4");
-  EXPECT_EQ(keys->values.at("b"), "2");
-  EXPECT_EQ(keys->rank.at("a"), 4);
+  EXPECT_EQ(keys->table().values.at("a"), "4");
+  EXPECT_EQ(keys->table().values.at("b"), "2");
+  EXPECT_EQ(keys->table().rank.at("a"), 4);
   EXPECT_EQ(keys->status.at("records"), "2");
 
   wire::Query query;
@@ -155,8 +155,8 @@ TEST_F(ExecutorTest, ASinkThatLostItsDataGetsAllKeysInTheNextRound) {
   run_through(3, plan);
   ASSERT_TRUE(wait(
       [&] { return std::ranges::all_of(master_->published, [](const auto& entry) { return entry.second == 3; }); }));
-  EXPECT_EQ(sink_->find("words")->values.at("a"), "4");
-  EXPECT_EQ(sink_->find("words")->values.at("b"), "2");
+  EXPECT_EQ(sink_->find("words")->table().values.at("a"), "4");
+  EXPECT_EQ(sink_->find("words")->table().values.at("b"), "2");
 }
 
 TEST_F(ExecutorTest, NothingIsPublishedWhileTheLeaseHasLapsed) {
@@ -175,7 +175,7 @@ TEST_F(ExecutorTest, NothingIsPublishedWhileTheLeaseHasLapsed) {
   world_.run_for(seconds(2));
   sink_->failure.reset();
   world_.run_for(seconds(5));
-  EXPECT_EQ(sink_->find("words")->values.size(), 0u);
+  EXPECT_EQ(sink_->find("words")->table().values.size(), 0u);
   world_.heal();
   ASSERT_TRUE(wait([&] { return master_->published.size() == kStatePartitions; }));
   ASSERT_TRUE(wait([&] { return master_->trouble.what.empty(); }));

@@ -147,7 +147,7 @@ class LevelTable final : public StateTable {
     const auto add = [&](const std::string& key) {
       const auto found = now_.find(key);
       const bool gone = found == now_.end();
-      entries.push_back({.key = key, .text = gone ? "" : found->second.text(), .removed = gone, .member = {}});
+      entries.push_back({.key = key, .text = gone ? "" : found->second.text(), .removed = gone});
     };
     if (all) {
       for (const auto& [key, value] : now_) add(key);

@@ -26,7 +26,9 @@ uint64_t place_hash(uint64_t partition, uint64_t offset, uint64_t position) {
   return h ^ (h >> 31);
 }
 
-std::string text_of(const std::string& type, const Oracle::Sums& sums) {
+// Of a table of the job; all but a chain have one.
+std::string text_of(const std::string& type, const std::string& table, const Oracle::Sums& sums) {
+  if (type == kChainJob && table == kChainCounts) return std::to_string(sums.count);
   if (type == "two_sum") return std::to_string(sums.count) + " " + std::to_string(sums.sum);
   if (type == kChainJob) return std::to_string(sums.factor) + " " + std::to_string(sums.summand);
   if (type == kLevelJob) return LevelValue{sums.count, sums.sum}.text();
@@ -95,15 +97,6 @@ void Oracle::on_durable(const std::string& key, const std::string& value) {
     const auto job = jobs_.find(JobId(parse_hex(key.substr(11, 16))));
     const auto record = decode_record<wire::AssignmentRecord>(value);
     if (job != jobs_.end() && record) on_assignment(job->second, *record);
-  }
-}
-
-void Oracle::on_assignment(const Job& job, const wire::AssignmentRecord& record) {
-  if (job.spec.plan.levels <= 1) return;
-  for (const wire::StateOwner& owner : record.states) {
-    if (owner.generation == record.states.front().generation) continue;
-    breach(job, "assignment " + std::to_string(record.generation) + " gives state partition " +
-                    std::to_string(owner.partition) + " another generation than the first");
   }
 }
 
@@ -182,19 +175,6 @@ void Oracle::on_batch(Job& job, const wire::BatchRecord& record) {
   job.totals.push_back(std::move(totals));
 }
 
-void Oracle::check_time(Job& job, const wire::BatchRecord& record) {
-  const std::string place = at_batch(record.batch) + ", of " + std::to_string(record.time_ms);
-  if (record.time_ms < job.time_ms) breach(job, "batch time went back from " + std::to_string(job.time_ms) + place);
-  job.time_ms = record.time_ms;
-  // A batch after a tick belongs to the next one, tick or not.
-  if (job.tick_ms > 0 && record.time_ms <= job.tick_ms) {
-    breach(job, "the tick at " + std::to_string(job.tick_ms) + " had been" + place);
-  }
-  if (!record.tick) return;
-  job.tick_ms = record.time_ms;
-  if (record.time_ms * 1000 % job.spec.batch_interval_us != 0) breach(job, "a tick is at no multiple" + place);
-}
-
 void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range, Totals& totals) {
   const LogPartition partition(range.partition);
   Offset& next = job.next[partition];
@@ -245,7 +225,7 @@ void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range
           place_hash(static_cast<uint64_t>(range.partition), static_cast<uint64_t>(offset), position);
       sums.sum += place;
       chain_step(sums.factor, sums.summand, topic_index(partition) == 1, topic_partition(partition), offset);
-      totals.emitted += job.spec.type == kUpgradedJob ? 2 : 1;
+      totals.emitted += job.spec.type == kUpgradedJob || job.spec.type == kChainJob ? 2 : 1;
     }
   }
 }
@@ -260,12 +240,12 @@ const Oracle::Sums* Oracle::sums_at(const Job& job, const std::string& word, int
   return sums.count == 0 ? nullptr : &sums;
 }
 
-std::map<std::string, std::string> Oracle::values_at(const Job& job, int64_t batch,
+std::map<std::string, std::string> Oracle::values_at(const Job& job, const std::string& table, int64_t batch,
                                                      const std::function<bool(const std::string&)>& wanted) const {
   std::map<std::string, std::string> values;
   for (const auto& [word, history] : job.words) {
     if (!wanted(word)) continue;
-    if (const Sums* sums = sums_at(job, word, batch)) values[word] = text_of(job.spec.type, *sums);
+    if (const Sums* sums = sums_at(job, word, batch)) values[word] = text_of(job.spec.type, table, *sums);
   }
   return values;
 }
@@ -315,7 +295,7 @@ void Oracle::check_value(Job& job, const FakeSinkServer::Event& event) {
   newest = present;
   if (event.what == FakeSinkServer::What::kDone) return;
   const Sums* sums = sums_at(job, event.key, event.batch.value());
-  const std::string expected = sums == nullptr ? "nothing" : text_of(job.spec.type, *sums);
+  const std::string expected = sums == nullptr ? "nothing" : text_of(job.spec.type, event.table, *sums);
   const std::string told = event.what == FakeSinkServer::What::kRemoved ? "nothing" : event.text;
   if (told != expected) {
     breach(job, "the sink was told that '" + event.key + "' is " + told + at_batch(event.batch.value()) + ", it is " +
@@ -328,22 +308,25 @@ void Oracle::check_done(Job& job, const FakeSinkServer::Event& event) {
     return state_partition_of(word, job.spec.state_partitions) == event.partition;
   };
   const FakeSinkServer::Keys& keys = *deps_.sink.find(job.spec.name);
-  std::map<std::string, std::string> seen;
-  for (const auto& [word, text] : keys.values) {
-    if (wanted(word)) seen[word] = text;
-  }
-  const auto expected = values_at(job, event.batch.value(), wanted);
-  std::string differs = difference(seen, expected);
-  if (differs.empty() && plan_from(job.spec.plan).tables.front().rank_all) {
-    std::map<std::string, std::string> rank;
-    for (const auto& [word, score] : keys.rank) {
-      if (wanted(word)) rank[word] = std::to_string(static_cast<int64_t>(score));
+  for (const TablePlan& plan : plan_from(job.spec.plan).tables) {
+    const FakeSinkServer::Table& table = keys.table(plan.name);
+    std::map<std::string, std::string> seen;
+    for (const auto& [word, text] : table.values) {
+      if (wanted(word)) seen[word] = text;
     }
-    differs = difference(rank, expected);
+    const auto expected = values_at(job, plan.name, event.batch.value(), wanted);
+    std::string differs = difference(seen, expected);
+    if (differs.empty() && plan.rank_all) {
+      std::map<std::string, std::string> rank;
+      for (const auto& [word, score] : table.rank) {
+        if (wanted(word)) rank[word] = std::to_string(static_cast<int64_t>(score));
+      }
+      differs = difference(rank, expected);
+    }
+    if (differs.empty()) continue;
+    breach(job, "partition " + std::to_string(event.partition.value()) + " is done" + at_batch(event.batch.value()) +
+                    ", but in the sink's table " + plan.name + " " + differs);
   }
-  if (differs.empty()) return;
-  breach(job, "partition " + std::to_string(event.partition.value()) + " is done" + at_batch(event.batch.value()) +
-                  ", but in the sink " + differs);
 }
 
 void Oracle::check_round(Job& job, const FakeSinkServer::Event& event) {
@@ -368,11 +351,17 @@ void Oracle::check_round(Job& job, const FakeSinkServer::Event& event) {
     if (what == "offsets" ? without_empty_ones(seen) == without_empty_ones(text) : seen == text) continue;
     breach(job, "the status' " + what + at_batch(batch) + " is " + seen + ", expected " + text);
   }
-  if (job.spec.type != "word_count" || job.words.size() > kMostRanked) return;
-  std::map<std::string, std::string> rank;
-  for (const auto& [word, score] : keys.rank) rank[word] = std::to_string(static_cast<int64_t>(score));
-  const std::string differs = difference(rank, values_at(job, batch, [](const std::string&) { return true; }));
-  if (!differs.empty()) breach(job, "in the rank" + at_batch(batch) + " " + differs);
+  if (job.words.size() > kMostRanked) return;
+  for (const TablePlan& plan : plan_from(job.spec.plan).tables) {
+    if (!plan.rank_of_rounds()) continue;
+    std::map<std::string, std::string> rank;
+    for (const auto& [word, score] : keys.table(plan.name).rank) {
+      rank[word] = std::to_string(static_cast<int64_t>(score));
+    }
+    const std::string differs =
+        difference(rank, values_at(job, plan.name, batch, [](const std::string&) { return true; }));
+    if (!differs.empty()) breach(job, "in the rank " + plan.rank + at_batch(batch) + " " + differs);
+  }
 }
 
 void Oracle::check_rest(const std::string& name) {
@@ -391,8 +380,11 @@ void Oracle::check_rest(const std::string& name) {
   const FakeSinkServer::Keys* keys = deps_.sink.find(name);
   if (keys == nullptr) return breach(*job, "the sink has nothing of it");
   const auto all = [](const std::string&) { return true; };
-  const std::string differs = difference(keys->values, values_at(*job, job->newest(), all));
-  if (!differs.empty()) breach(*job, "at rest " + differs);
+  for (const TablePlan& plan : plan_from(job->spec.plan).tables) {
+    const std::string differs =
+        difference(keys->table(plan.name).values, values_at(*job, plan.name, job->newest(), all));
+    if (!differs.empty()) breach(*job, "at rest, in table " + plan.name + ", " + differs);
+  }
   if (!deps_.output.breach().empty()) breach(*job, deps_.output.breach());
   const std::string appended = appended_wrong(*job);
   if (!appended.empty()) breach(*job, "at rest " + appended);
@@ -433,15 +425,18 @@ void Oracle::check_checkpoint(Job& job, const wire::CheckpointRef& reference) {
       if (!table->restore((*run)[i], true)) return breach(job, named.name + " does not parse");
     }
   }
-  std::map<std::string, std::string> seen;
+  const std::vector<TablePlan> plans = (*code)->tables();
+  std::vector<std::map<std::string, std::string>> seen(plans.size());
   for (auto& [partition, table] : tables) {
     table->finish_restore(manifest->tick_ms);
-    for (SinkEntry& entry : table->take_unpublished(true)) seen[entry.key] = entry.text;
+    for (SinkEntry& entry : table->take_unpublished(true)) seen[entry.table][entry.key] = entry.text;
   }
   ++checkpoints_read_;
-  const std::string differs =
-      difference(seen, values_at(job, reference.batch, [](const std::string&) { return true; }));
-  if (!differs.empty()) breach(job, "in the checkpoint" + at_batch(reference.batch) + " " + differs);
+  for (size_t i = 0; i < plans.size(); ++i) {
+    const auto expected = values_at(job, plans[i].name, reference.batch, [](const std::string&) { return true; });
+    const std::string differs = difference(seen[i], expected);
+    if (!differs.empty()) breach(job, "in the checkpoint" + at_batch(reference.batch) + " " + differs);
+  }
 }
 
 // --- answers -----------------------------------------------------------------------------------------------------
@@ -472,7 +467,7 @@ void Oracle::on_values(const std::string& name, const api::Values& values, int64
   if (job == nullptr || !check_as_of(*job, values.as_of, floor, false)) return;
   for (const api::Value& value : values.values) {
     const Sums* sums = sums_at(*job, value.key, values.as_of.batch);
-    const std::string expected = sums == nullptr ? "nothing" : text_of(job->spec.type, *sums);
+    const std::string expected = sums == nullptr ? "nothing" : text_of(job->spec.type, values.table, *sums);
     const std::string seen = value.found ? value.text : "nothing";
     if (seen == expected) continue;
     breach(*job, "get says that '" + value.key + "' is " + seen + at_batch(values.as_of.batch) + ", it is " + expected);
@@ -491,7 +486,7 @@ void Oracle::on_top(const std::string& name, int n, const api::Values& values, i
   std::string expected;
   std::string seen;
   for (const auto& [count, word] : order) {
-    expected += word + "=" + text_of(job->spec.type, *sums_at(*job, word, values.as_of.batch)) + " ";
+    expected += word + "=" + text_of(job->spec.type, values.table, *sums_at(*job, word, values.as_of.batch)) + " ";
   }
   for (const api::Value& value : values.values) seen += value.key + "=" + value.text + " ";
   if (seen != expected) breach(*job, "top says " + seen + at_batch(values.as_of.batch) + ", it is " + expected);

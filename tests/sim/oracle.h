@@ -140,7 +140,8 @@ class Oracle {
   // As of the batch; none: no record up to it has the word, or it is gone again.
   [[nodiscard]] const Sums* sums_at(const Job& job, const std::string& word, int64_t batch) const;
   [[nodiscard]] std::map<std::string, std::string> values_at(
-      const Job& job, int64_t batch, const std::function<bool(const std::string&)>& wanted) const;
+      const Job& job, const std::string& table, int64_t batch,
+      const std::function<bool(const std::string&)>& wanted) const;
   // The first difference between what the job has appended and the log.
   [[nodiscard]] std::string appended_wrong(const Job& job) const;
   [[nodiscard]] Job* find(const std::string& name);

@@ -49,7 +49,7 @@ std::string Oracle::appended_wrong(const Job& job) const {
     return "it has not appended the words of the log: " + std::to_string(words.size()) + " batches in place of " +
            std::to_string(job.appended.size());
   }
-  const auto expected = values_at(job, job.newest(), [](const std::string&) { return true; });
+  const auto expected = values_at(job, "", job.newest(), [](const std::string&) { return true; });
   return counts == expected ? "" : "the newest changes that it has appended are not the counts";
 }
 

@@ -1,5 +1,5 @@
 // Oracle: words that do not only grow: those of jobs that go by time, and what the second level of `levels` makes of
-// them.
+// them; the times of batches, and the generations of jobs with levels.
 
 #include <algorithm>
 #include <map>
@@ -23,6 +23,28 @@ void Oracle::set_count(Job& job, const std::string& word, int64_t batch, int64_t
   auto& history = job.words[word];
   if (history.empty() || history.back().first != batch) history.emplace_back(batch, Sums{});
   history.back().second.count = count;
+}
+
+void Oracle::on_assignment(const Job& job, const wire::AssignmentRecord& record) {
+  if (job.spec.plan.levels <= 1) return;
+  for (const wire::StateOwner& owner : record.states) {
+    if (owner.generation == record.states.front().generation) continue;
+    breach(job, "assignment " + std::to_string(record.generation) + " gives state partition " +
+                    std::to_string(owner.partition) + " another generation than the first");
+  }
+}
+
+void Oracle::check_time(Job& job, const wire::BatchRecord& record) {
+  const std::string place = " at batch " + std::to_string(record.batch) + ", of " + std::to_string(record.time_ms);
+  if (record.time_ms < job.time_ms) breach(job, "batch time went back from " + std::to_string(job.time_ms) + place);
+  job.time_ms = record.time_ms;
+  // A batch after a tick belongs to the next one, tick or not.
+  if (job.tick_ms > 0 && record.time_ms <= job.tick_ms) {
+    breach(job, "the tick at " + std::to_string(job.tick_ms) + " had been" + place);
+  }
+  if (!record.tick) return;
+  job.tick_ms = record.time_ms;
+  if (record.time_ms * 1000 % job.spec.batch_interval_us != 0) breach(job, "a tick is at no multiple" + place);
 }
 
 bool Oracle::is_at_rest(const std::string& name) const {

@@ -115,11 +115,13 @@ void add_deaths(std::vector<Scenario>& all) {
                  .options = {.faults = SimFaults::none()},
                  .strike = [](SimCluster& cluster, SimRandom& fate) { restart_the_master(cluster, fate, 0.15, 0.3); }});
   all.push_back({.name = "everything_dies", .type = "two_sum", .options = {.workers = 3}, .strike = everything_dies});
-  all.push_back({.name = "the_sink_is_away_or_loses_its_data", .strike = [](SimCluster& cluster, SimRandom& fate) {
+  all.push_back({.name = "the_sink_is_away_or_loses_its_data",
+                 .type = kChainJob,
+                 .strike = [](SimCluster& cluster, SimRandom& fate) {
                    if (fate.chance(0.1)) cluster.sink().failure = Error{ErrorCode::kUnavailable, "the sink is away"};
                    if (fate.chance(0.2)) cluster.sink().failure.reset();
                    if (fate.chance(0.05)) cluster.sink().lose_all_data();
-                   if (fate.chance(0.03)) cluster.sink().lose_values("job");
+                   if (fate.chance(0.03)) cluster.sink().lose_values("job", fate.chance(0.5) ? "counts" : kChainCounts);
                    // Only the status says then whose keys they are.
                    const FakeSinkServer::Keys* keys = cluster.sink().find("job");
                    if (fate.chance(0.03) && keys != nullptr && !keys->status.empty()) {

@@ -398,3 +398,20 @@ TEST(Mentions, of_both_kinds_are_counted_together) {
   job.run_batch();
   EXPECT_EQ(job.table(), (std::map<std::string, std::string>{{"ann", "2"}, {"bob", "1"}}));
 }
+
+MILLRACE_JOB(words_by_length, "how often each word came, and how many words there are of each length") {
+  const auto counts = job.lines().flat_map(millrace::split_words).count_by_value().publish("counts").rank("top", 100);
+  counts.count_by([](const std::string& word, int64_t) { return static_cast<int64_t>(word.size()); })
+      .publish("lengths")
+      .rank("commonest", 3);
+}
+
+TEST(WordsByLength, are_two_tables) {
+  millrace::testing::TestJob job(millrace_job_words_by_length);
+  job.push("to be or not to be");
+  job.run_batch();
+  job.crash();
+  EXPECT_EQ(job.get("be", "counts"), "2");
+  EXPECT_EQ(job.table("lengths"), (std::map<std::string, std::string>{{"2", "3"}, {"3", "1"}}));
+  EXPECT_EQ(job.top(1, "lengths"), (std::vector<std::pair<std::string, std::string>>{{"2", "3"}}));
+}

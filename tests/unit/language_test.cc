@@ -398,9 +398,7 @@ class TimedTable : public StateTable {
   void freeze(StatePartition, StateRun&) override {}
   void settle_freeze(bool) override {}
   Status restore(const StateRun::Entry&, bool) override { return {}; }
-  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool) override {
-    return {{.key = "told", .text = told_, .member = {}}};
-  }
+  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool) override { return {{.key = "told", .text = told_}}; }
   void settle_publication(bool) override {}
   [[nodiscard]] std::vector<SinkEntry> top(size_t) override { return {}; }
   [[nodiscard]] std::vector<SinkEntry> top_above(size_t, double) override { return {}; }

@@ -392,5 +392,65 @@ TEST(Running, refused_records_leave_nothing_in_a_list_of_pairs) {
   EXPECT_THAT(job.table(), ElementsAre(Pair("k", "abgh")));
 }
 
+// --- several published tables ------------------------------------------------------------------------------------
+
+MILLRACE_TEST_JOB(words_and_beginnings) {
+  const auto words = job.lines().flat_map([](std::string_view line) { return words_of(std::string(line)); });
+  const auto counts = words.count_by_value().publish("words").rank("top", 3);
+  counts.count_by([](const std::string& word, int64_t) { return word.substr(0, 1); })
+      .publish("beginnings")
+      .rank("most", 2);
+  words.map([](const std::string& word) { return std::pair(std::string("longest"), word.size()); })
+      .reduce_by_key([](size_t& into, const size_t& from) { into = std::max(into, from); })
+      .publish("sizes");
+}
+TEST(SeveralTables, each_is_published_ranked_and_restored) {
+  TestJob job(words_and_beginnings, {.state_partitions = 3});
+  job.push("ant bee ape bat");
+  job.push("bee", 1);
+  job.run_batch();
+  job.checkpoint();
+  job.push("auk bee");
+  job.run_batch();
+  for (const bool crashed : {false, true}) {
+    if (crashed) job.crash();
+    EXPECT_THAT(job.table(),
+                ElementsAre(Pair("ant", "1"), Pair("ape", "1"), Pair("auk", "1"), Pair("bat", "1"), Pair("bee", "3")));
+    EXPECT_EQ(&job.table(), &job.table("words"));
+    EXPECT_THAT(job.table("beginnings"), ElementsAre(Pair("a", "3"), Pair("b", "2")));
+    EXPECT_THAT(job.table("sizes"), ElementsAre(Pair("longest", "3")));
+    EXPECT_THAT(job.top(2), ElementsAre(Pair("bee", "3"), Pair("ant", "1")));
+    EXPECT_THAT(job.top(9, "beginnings"), ElementsAre(Pair("a", "3"), Pair("b", "2")));
+    EXPECT_EQ(job.get("bee"), "3");
+    EXPECT_EQ(job.get("b", "beginnings"), "2");
+    EXPECT_EQ(job.get("b", "words"), std::nullopt);
+  }
+  EXPECT_THROW(std::ignore = job.get("b", "word"), std::invalid_argument);
+}
+
+TEST(SeveralTables, names_and_states_are_each_ones_own) {
+  const auto error_of = [](void (*define)(JobBuilder&)) {
+    const auto refused = make_job({"test", "", define}, {});
+    return refused ? "" : refused.error().message;
+  };
+  EXPECT_THAT(error_of([](JobBuilder& job) {
+                job.lines().count_by_value("one").publish("a").rank("b", 1);
+                job.lines().count_by_value("two").publish("b");
+              }),
+              HasSubstr("a table and a rank are both named 'b'"));
+  EXPECT_THAT(error_of([](JobBuilder& job) {
+                job.lines().count_by_value("one").publish("a").rank("top", 1);
+                job.lines().count_by_value("two").publish("b").rank("top", 1);
+              }),
+              HasSubstr("two ranks are both named 'top'"));
+  EXPECT_THAT(error_of([](JobBuilder& job) {
+                const auto counts = job.lines().count_by_value();
+                counts.publish("a");
+                counts.map_values([](int64_t count) { return count + 1; }).publish("b");
+              }),
+              HasSubstr("published twice, as 'a' and 'b'"));
+  EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value().publish("a b"); }), HasSubstr("A-Z"));
+}
+
 }  // namespace
 }  // namespace millrace
