@@ -22,12 +22,12 @@ TestJob::TestJob(const JobDefinition& definition, Options options)
     : options_(std::move(options)), job_(make(definition, options_.settings)) {
   if (job_->event_time()) watermark_.emplace(*job_->event_time(), options_.batch_interval.count() / 1000, 0);
   map_task_ = job_->make_map_task();
-  open_outputs();
+  follow_plan();
   make_tables();
   for (const auto& table : tables_) table->finish_restore(0);
 }
 
-void TestJob::open_outputs() {
+void TestJob::follow_plan() {
   plans_ = job_->tables();
   const auto is_of_former = [this](const auto& table) {
     return std::ranges::find(plans_, table.first, &TablePlan::name) == plans_.end();
@@ -285,7 +285,7 @@ void TestJob::upgrade(const JobDefinition& definition, std::map<std::string, std
   if (!possible) throw std::invalid_argument(possible.error().message);
   job_ = std::move(upgraded);
   map_task_ = job_->make_map_task();
-  open_outputs();
+  follow_plan();
   make_tables();
   for (const auto& table : tables_) require(table->restore_from(stored));
   restore(std::exchange(checkpoints_, {}));

@@ -131,7 +131,7 @@ class TestJob {
                                                 const std::map<std::string, std::string>& settings) const;
   static std::vector<std::string> pieces(const Range& range, size_t records);
   void run(std::chrono::microseconds time, bool tick);
-  void open_outputs();
+  void follow_plan();
   [[nodiscard]] size_t number_of(const std::string& table, bool ranked) const;
   [[nodiscard]] StateTable& published_of(std::string_view key, const std::string& table) const;
   void make_tables();
