@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -26,10 +27,13 @@ namespace millrace::internal {
 // behind the prefetch of their slot, so that the misses of a table larger than the caches overlap.
 template <typename Value, typename Merge>
 class PairCombiner {
+  // A small one in registers: a reference would have each be written to memory for the sake of long keys.
+  using Passed = std::conditional_t<sizeof(Value) <= 16, Value, const Value&>;
+
  public:
   explicit PairCombiner(Merge merge) : merge_(std::move(merge)) {}
 
-  [[gnu::always_inline]] void add(std::string_view key, Value value) {
+  [[gnu::always_inline]] void add(std::string_view key, Passed value) {
     if (key.size() > ByteKey::kInlineBytes) [[unlikely]] {
       add_long(key, value);
       return;
@@ -89,13 +93,13 @@ class PairCombiner {
   }
 
   // The queue first, since the order of first occurrence must hold; the key's bytes need not outlive this call.
-  [[gnu::noinline]] void add_long(std::string_view key, Value value) {
+  [[gnu::noinline]] void add_long(std::string_view key, Passed value) {
     flush();
     insert(HashedKey::of(key), value);
   }
 
   // Flattened, since otherwise it depends on the rest of the job how fast this is.
-  [[gnu::noinline, gnu::flatten]] void insert(const HashedKey& key, Value value) {
+  [[gnu::noinline, gnu::flatten]] void insert(const HashedKey& key, Passed value) {
     const auto [slot, inserted] = table_.find_or_insert(key, [this] {
       const std::vector<ByteSlot> moved = table_.rebuild();
       for (ByteSlot& kept : order_) kept = moved[kept];

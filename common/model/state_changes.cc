@@ -27,17 +27,22 @@ bool keeps_nothing(const StatePlan& state) {
   return state.layout.ends_with(kNewestBatch);
 }
 
-// The states that keep what they were told of whose changes this one is made; those between that keep nothing pass on.
+// The states that keep something of whose changes this one is made: those between that keep nothing pass on. Of a
+// plan that a client made, so it may say anything; no state is looked at twice.
 std::set<std::string> sources_of(const std::vector<StatePlan>& states, const StatePlan& state) {
-  std::set<std::string> sources;
-  for (const std::string& source : state.of) {
-    if (const auto at = find(states, source); at && keeps_nothing(states[*at])) {
-      sources.merge(sources_of(states, states[*at]));
-    } else {
-      sources.insert(source);
+  std::set<std::string> found;
+  std::vector<const StatePlan*> passing = {&state};
+  for (size_t next = 0; next < passing.size(); ++next) {
+    for (const std::string& source : passing[next]->of) {
+      if (!found.insert(source).second) continue;
+      if (const auto at = find(states, source); at && keeps_nothing(states[*at])) passing.push_back(&states[*at]);
     }
   }
-  return sources;
+  std::erase_if(found, [&](const std::string& source) {
+    const auto at = find(states, source);
+    return at && keeps_nothing(states[*at]);
+  });
+  return found;
 }
 
 }  // namespace
