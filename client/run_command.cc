@@ -183,9 +183,9 @@ class Watcher {
   Status choose_tables(const api::JobPlan& plan) {
     const std::vector<TablePlan> tables = plan_from(plan).tables;
     if (tables.empty()) return {};
-    const Result<size_t> named = find_table(tables, arguments_.table, /*ranked=*/false, "the job");
+    const Result<size_t> named = find_table(tables, arguments_.table, WantedTable::kAny, "the job");
     if (!named) return fail(ErrorCode::kInvalid, named.error().message);
-    live_table_ = tables[find_table(tables, arguments_.table, /*ranked=*/true, "the job").value_or(*named)].name;
+    live_table_ = tables[find_table(tables, arguments_.table, WantedTable::kRanked, "the job").value_or(*named)].name;
     tables_.clear();
     for (const TablePlan& table : tables) {
       if (arguments_.table.empty() || table.name == arguments_.table) tables_.push_back(table.name);

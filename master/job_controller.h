@@ -265,9 +265,9 @@ class JobController {
   void send(ProcessId to, wire::Body body, BatchId batch = BatchId(0));
   void send_to_assigned(const wire::Body& body, BatchId batch = BatchId(0));
   [[nodiscard]] api::Values values_of(size_t table, const QueryRouter::Answer& answer) const;
-  [[nodiscard]] Result<size_t> find_table(const std::string& name, bool ranked) const;
+  [[nodiscard]] Result<size_t> find_table(const std::string& name, WantedTable wanted) const;
   QueryRouter::Done answer_by(size_t table, std::move_only_function<void(Result<api::Values>)> done);
-  [[nodiscard]] api::Docs docs_of(const std::string& table, size_t limit, const QueryRouter::Answer& answer) const;
+  [[nodiscard]] api::Docs docs_of(size_t table, size_t limit, const QueryRouter::Answer& answer) const;
   [[nodiscard]] Member* find_member(ProcessId process);
 
   // Constant after construction.

@@ -223,23 +223,23 @@ api::Values JobController::values_of(size_t table, const QueryRouter::Answer& an
 }
 
 // The number of the table that a query is about.
-Result<size_t> JobController::find_table(const std::string& name, bool ranked) const {
+Result<size_t> JobController::find_table(const std::string& name, WantedTable wanted) const {
   if (!needs_executors() && phase_ != Phase::kLoading) {
     return fail(ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it");
   }
-  return millrace::find_table(layout_, name, ranked, "job '" + record_.spec.name + "'");
+  return millrace::find_table(layout_, name, wanted, "job '" + record_.spec.name + "'");
 }
 
 void JobController::get(const std::string& table, std::vector<std::string> keys, BatchId at_least,
                         std::move_only_function<void(Result<api::Values>)> done) {
-  const Result<size_t> number = find_table(table, false);
+  const Result<size_t> number = find_table(table, WantedTable::kAny);
   if (!number.has_value()) return done(std::unexpected(number.error()));
   queries_.get(*number, std::move(keys), at_least, answer_by(*number, std::move(done)));
 }
 
 void JobController::top(const std::string& table, int32_t n, BatchId at_least,
                         std::move_only_function<void(Result<api::Values>)> done) {
-  const Result<size_t> number = find_table(table, true);
+  const Result<size_t> number = find_table(table, WantedTable::kRanked);
   if (!number.has_value()) return done(std::unexpected(number.error()));
   queries_.top(*number, n, at_least, answer_by(*number, std::move(done)));
 }

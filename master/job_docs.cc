@@ -8,19 +8,8 @@
 namespace millrace {
 
 void JobController::docs(const api::DocsRequest& request, std::move_only_function<void(Result<api::Docs>)> done) {
-  std::string table = request.table;
-  if (table.empty()) {
-    const auto index = std::ranges::find(layout_, TableForm::kIndex, &TablePlan::form);
-    if (index == layout_.end()) {
-      return done(fail(ErrorCode::kInvalid, "jobs of type " + record_.spec.type + " have no index"));
-    }
-    table = index->name;
-  }
-  const Result<size_t> number = find_table(table, false);
+  const Result<size_t> number = find_table(request.table, WantedTable::kIndex);
   if (!number.has_value()) return done(std::unexpected(number.error()));
-  if (layout_[*number].form != TableForm::kIndex) {
-    return done(fail(ErrorCode::kInvalid, "table '" + table + "' of job '" + record_.spec.name + "' is no index"));
-  }
   std::optional<wire::IndexMember> after;
   if (!request.after.empty()) {
     Result<wire::IndexMember> parsed = parse_cursor(request.after);
@@ -30,16 +19,16 @@ void JobController::docs(const api::DocsRequest& request, std::move_only_functio
   const auto limit = static_cast<size_t>(request.limit);
   // One more says whether there is another page.
   queries_.docs(*number, request.key, request.limit + 1, std::move(after), BatchId(request.at_least),
-                lifetime_.guard([this, table, limit, done = std::move(done)](auto answer) mutable {
+                lifetime_.guard([this, table = *number, limit, done = std::move(done)](auto answer) mutable {
                   if (!answer.has_value()) return done(std::unexpected(answer.error()));
                   done(docs_of(table, limit, *answer));
                 }));
 }
 
-api::Docs JobController::docs_of(const std::string& table, size_t limit, const QueryRouter::Answer& answer) const {
+api::Docs JobController::docs_of(size_t table, size_t limit, const QueryRouter::Answer& answer) const {
   api::Docs docs;
   docs.as_of = as_of(answer.batch);
-  docs.table = table;
+  docs.table = layout_[table].name;
   docs.found = answer.entries.front().found;
   docs.value = answer.entries.front().text;
   wire::IndexMember last;

@@ -293,23 +293,23 @@ void TestJob::upgrade(const JobDefinition& definition, std::map<std::string, std
   publish(true);
 }
 
-size_t TestJob::number_of(const std::string& table, bool ranked) const {
-  const Result<size_t> number = find_table(plans_, table, ranked, "the job");
+size_t TestJob::number_of(const std::string& table, WantedTable wanted) const {
+  const Result<size_t> number = find_table(plans_, table, wanted, "the job");
   if (!number) throw std::invalid_argument(number.error().message);
   return *number;
 }
 
 const std::map<std::string, std::string>& TestJob::table(const std::string& name) const {
-  return sink_.at(plans_[number_of(name, false)].name);
+  return sink_.at(plans_[number_of(name, WantedTable::kAny)].name);
 }
 
-StateTable& TestJob::published_of(std::string_view key, const std::string& table) const {
+StateTable& TestJob::published_of(std::string_view key, const std::string& table, WantedTable wanted) const {
   const StatePartition partition = state_partition_of(key, options_.state_partitions);
-  return tables_[static_cast<size_t>(partition.value())]->published(number_of(table, false));
+  return tables_[static_cast<size_t>(partition.value())]->published(number_of(table, wanted));
 }
 
 std::optional<std::string> TestJob::get(std::string_view key, const std::string& table) const {
-  return published_of(key, table).read(key, newest_.batch);
+  return published_of(key, table, WantedTable::kAny).read(key, newest_.batch);
 }
 
 std::vector<std::pair<std::string, int64_t>> TestJob::docs(std::string_view key, size_t limit,
@@ -318,14 +318,14 @@ std::vector<std::pair<std::string, int64_t>> TestJob::docs(std::string_view key,
   std::optional<IndexMember> cursor;
   if (after) cursor.emplace(after->first, after->second);
   std::vector<std::pair<std::string, int64_t>> docs;
-  for (IndexMember& each : published_of(key, table).members(key, cursor, limit, newest_.batch)) {
+  for (IndexMember& each : published_of(key, table, WantedTable::kIndex).members(key, cursor, limit, newest_.batch)) {
     docs.emplace_back(std::move(each.member), each.count);
   }
   return docs;
 }
 
 std::vector<std::pair<std::string, std::string>> TestJob::top(size_t n, const std::string& table) {
-  const size_t number = number_of(table, true);
+  const size_t number = number_of(table, WantedTable::kRanked);
   std::vector<SinkEntry> all;
   for (const auto& states : tables_) std::ranges::move(states->published(number).top(n), std::back_inserter(all));
   std::ranges::sort(all, [](const SinkEntry& a, const SinkEntry& b) {

@@ -95,7 +95,8 @@ class TestJob {
   [[nodiscard]] const std::map<std::string, std::string>& table(const std::string& name = "") const;
   // A key as `millrace get` answers it.
   [[nodiscard]] std::optional<std::string> get(std::string_view key, const std::string& table = "") const;
-  // The members of a key of an index with their counts, by these, as `millrace docs` answers it.
+  // The members of a key of an index (the first one of the job) with their counts, by these, as `millrace docs` answers
+  // it.
   [[nodiscard]] std::vector<std::pair<std::string, int64_t>> docs(
       std::string_view key, size_t limit, const std::optional<std::pair<std::string, int64_t>>& after = {},
       const std::string& table = "") const;
@@ -132,8 +133,8 @@ class TestJob {
   static std::vector<std::string> pieces(const Range& range, size_t records);
   void run(std::chrono::microseconds time, bool tick);
   void follow_plan();
-  [[nodiscard]] size_t number_of(const std::string& table, bool ranked) const;
-  [[nodiscard]] StateTable& published_of(std::string_view key, const std::string& table) const;
+  [[nodiscard]] size_t number_of(const std::string& table, WantedTable wanted) const;
+  [[nodiscard]] StateTable& published_of(std::string_view key, const std::string& table, WantedTable wanted) const;
   void make_tables();
   void restore(const std::vector<StateRun>& checkpoints);
   void apply(Batch& batch, bool again);

@@ -38,19 +38,24 @@ Status check_tables(const std::vector<TablePlan>& tables) {
   return {};
 }
 
-Result<size_t> find_table(const std::vector<TablePlan>& tables, const std::string& name, bool ranked,
+Result<size_t> find_table(const std::vector<TablePlan>& tables, const std::string& name, WantedTable wanted,
                           const std::string& job) {
+  const auto fits = [wanted](const TablePlan& table) {
+    if (wanted == WantedTable::kIndex) return table.form == TableForm::kIndex;
+    return wanted == WantedTable::kAny || !table.rank.empty();
+  };
   std::string names;
   for (size_t number = 0; number < tables.size(); ++number) {
     const TablePlan& table = tables[number];
     names += (names.empty() ? "" : ", ") + table.name;
-    if (name.empty() ? ranked && table.rank.empty() : name != table.name) continue;
-    if (ranked && table.rank.empty()) {
-      return fail(ErrorCode::kInvalid, "table '" + name + "' of " + job + " has no rank");
-    }
-    return number;
+    if (name.empty() ? !fits(table) : name != table.name) continue;
+    if (fits(table)) return number;
+    return fail(ErrorCode::kInvalid,
+                "table '" + name + "' of " + job + (wanted == WantedTable::kIndex ? " is no index" : " has no rank"));
   }
-  if (name.empty()) return fail(ErrorCode::kInvalid, job + " has no rank");
+  if (name.empty()) {
+    return fail(ErrorCode::kInvalid, job + (wanted == WantedTable::kIndex ? " has no index" : " has no rank"));
+  }
   return fail(ErrorCode::kNotFound, job + " has no table '" + name + "'; it publishes " + names);
 }
 

@@ -71,9 +71,11 @@ struct JobPlan {
 // kInvalid: names of tables and ranks that cannot stand side by side in a sink, with its own notes; or no tables.
 Status check_tables(const std::vector<TablePlan>& tables);
 
-// The number of the table that a reader of `job` ("job 'x'") means by a name; "": the first one, or the first one with
-// a rank. kNotFound lists their names; kInvalid: what was to be ranked has no rank.
-Result<size_t> find_table(const std::vector<TablePlan>& tables, const std::string& name, bool ranked,
+enum class WantedTable { kAny, kRanked, kIndex };
+
+// The number of the table that a reader of `job` ("job 'x'") means by a name; "": the first one that is as wanted.
+// kNotFound lists their names; kInvalid: that one, or none, is as wanted.
+Result<size_t> find_table(const std::vector<TablePlan>& tables, const std::string& name, WantedTable wanted,
                           const std::string& job);
 
 // From and to what the Thrift compiler made of StatePlan and JobPlan in either file of thrift/.

@@ -13,31 +13,42 @@ std::vector<TablePlan> three_tables() {
           {.name = "returns", .rank = "worst", .rank_all = true, .rank_size = 5}};
 }
 
+std::vector<TablePlan> with_index() {
+  std::vector<TablePlan> tables = three_tables();
+  tables.push_back({.name = "words", .form = TableForm::kIndex, .rank = {}});
+  return tables;
+}
+
 TEST(FindTableTest, a_name_means_its_table_and_none_the_first_one_that_will_do) {
-  EXPECT_EQ(find_table(three_tables(), "", false, kJob), 0U);
-  EXPECT_EQ(find_table(three_tables(), "", true, kJob), 1U);
-  for (const bool ranked : {false, true}) {
-    EXPECT_EQ(find_table(three_tables(), "sales", ranked, kJob), 1U);
-    EXPECT_EQ(find_table(three_tables(), "returns", ranked, kJob), 2U);
+  EXPECT_EQ(find_table(three_tables(), "", WantedTable::kAny, kJob), 0U);
+  EXPECT_EQ(find_table(three_tables(), "", WantedTable::kRanked, kJob), 1U);
+  for (const WantedTable wanted : {WantedTable::kAny, WantedTable::kRanked}) {
+    EXPECT_EQ(find_table(three_tables(), "sales", wanted, kJob), 1U);
+    EXPECT_EQ(find_table(three_tables(), "returns", wanted, kJob), 2U);
   }
-  EXPECT_EQ(find_table(three_tables(), "visits", false, kJob), 0U);
+  EXPECT_EQ(find_table(three_tables(), "visits", WantedTable::kAny, kJob), 0U);
+  EXPECT_EQ(find_table(with_index(), "", WantedTable::kIndex, kJob), 3U);
+  EXPECT_EQ(find_table(with_index(), "words", WantedTable::kIndex, kJob), 3U);
 }
 
 TEST(FindTableTest, what_is_not_there_is_said_with_what_is) {
-  for (const bool ranked : {false, true}) {
-    const auto unknown = find_table(three_tables(), "best", ranked, kJob);
+  for (const WantedTable wanted : {WantedTable::kAny, WantedTable::kRanked}) {
+    const auto unknown = find_table(three_tables(), "best", wanted, kJob);
     ASSERT_FALSE(unknown);
     EXPECT_EQ(unknown.error().code, ErrorCode::kNotFound);
     EXPECT_EQ(unknown.error().message, "job 'shop' has no table 'best'; it publishes visits, sales, returns");
   }
-  const auto without_rank = find_table(three_tables(), "visits", true, kJob);
+  const auto without_rank = find_table(three_tables(), "visits", WantedTable::kRanked, kJob);
   ASSERT_FALSE(without_rank);
   EXPECT_EQ(without_rank.error().code, ErrorCode::kInvalid);
   EXPECT_EQ(without_rank.error().message, "table 'visits' of job 'shop' has no rank");
-  const auto none = find_table({three_tables().front()}, "", true, kJob);
+  const auto none = find_table({three_tables().front()}, "", WantedTable::kRanked, kJob);
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ErrorCode::kInvalid);
   EXPECT_EQ(none.error().message, "job 'shop' has no rank");
+  EXPECT_EQ(find_table(three_tables(), "", WantedTable::kIndex, kJob).error().message, "job 'shop' has no index");
+  EXPECT_EQ(find_table(with_index(), "sales", WantedTable::kIndex, kJob).error().message,
+            "table 'sales' of job 'shop' is no index");
 }
 
 std::string refusal(const std::vector<TablePlan>& tables) {

@@ -160,7 +160,7 @@ MILLRACE_TEST_JOB(dealt_anew) {
 }
 
 // It is as if it had never been upgraded, whatever dies.
-void expect_to_go_on(const JobDefinition& definition) {
+void expect_to_go_on(const JobDefinition& definition, bool is_index = false) {
   for (uint64_t seed = 1; seed <= 6; ++seed) {
     std::mt19937_64 random(seed);
     const ModelOptions words_of_a_line;
@@ -185,7 +185,9 @@ void expect_to_go_on(const JobDefinition& definition) {
       ASSERT_EQ(upgraded.table(), job.table()) << "seed " << seed << ", batch " << number;
       if (random() % 2 == 0) upgraded.crash();
       ASSERT_EQ(upgraded.table(), job.table()) << "after a crash; seed " << seed << ", batch " << number;
-      ASSERT_EQ(upgraded.docs("w1", 100), job.docs("w1", 100)) << "seed " << seed << ", batch " << number;
+      if (is_index) {
+        ASSERT_EQ(upgraded.docs("w1", 100), job.docs("w1", 100)) << "seed " << seed << ", batch " << number;
+      }
     }
   }
 }
@@ -200,7 +202,7 @@ TEST(Upgrade, keeps_the_zeros_of_windows) {
   expect_to_go_on(zeros_in_window);
 }
 TEST(Upgrade, keeps_the_members_of_an_index) {
-  expect_to_go_on(indexed);
+  expect_to_go_on(indexed, /*is_index=*/true);
 }
 TEST(Upgrade, keeps_what_waits_in_a_join_and_what_stands_behind_it) {
   expect_to_go_on(by_levels);
