@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t kAnyAmount = std::numeric_limits<int64_t>::max();
 constexpr size_t kMaxKeys = 100'000;
 constexpr int64_t kMaxKeyBytes = 4 << 20;  // of one query: its answer repeats them
+constexpr int64_t kMaxCursorBytes = 3 * kMaxKeyBytes + 32;  // a member percent-encoded, behind its count
 
 Status check_number(const std::string& what, int64_t value, int64_t lowest, int64_t highest) {
   if (value >= lowest && value <= highest) return {};
@@ -56,7 +57,7 @@ Status check_docs(const api::DocsRequest& request) {
   return first_failure(
       [&] { return check_name("the job name", request.name); }, [&] { return check_table(request.table); },
       [&] { return check_number("the length of the key in bytes", std::ssize(request.key), 0, kMaxKeyBytes); },
-      [&] { return check_number("the length of `after` in bytes", std::ssize(request.after), 0, kMaxKeyBytes); },
+      [&] { return check_number("the length of `after` in bytes", std::ssize(request.after), 0, kMaxCursorBytes); },
       [&] { return check_number("limit", request.limit, 1, 1000); },
       [&] { return check_number("at_least", request.at_least, 0, kAnyAmount); });
 }

@@ -3,7 +3,7 @@
 //
 // {NAME}:fence is a hash:
 //   job          job id, 16 hex digits
-//   incarnation  of the job
+//   incarnation  of the job; below 0 while all is being removed: then nobody's publication applies
 //   tables       of the job, so that whoever takes the name over can remove their keys: "NAME:FORM:RANK ...". In its
 //                place `values` and `rank`, the suffixes of one table, as they were written before there were several
 //   size         keys of the first table's hash (and of its rank of all keys) after the last write: where there are
@@ -12,6 +12,12 @@
 //   p<N>         of state partition N: "incarnation generation open done attempt next"; `attempt` and `next` (chunk)
 //                let a chunk apply only after the one before it, whatever broke in between
 //   round        of the ranks and status: "incarnation epoch generation batch"
+//
+// Beside its hash a table of strings has {NAME}:TABLE:KEY, the key's text, and an index the sorted set of the key's
+// members with their counts: objects, which are written and removed in the call that writes and removes the key's
+// field. By these fields they are found when all goes. One that is lost alone is not noticed: a text is there again when
+// it next changes, of a sorted set only what changes, until all is published. Where the hash is lost, objects of keys
+// that the job has no more then stay.
 //
 // Only the claim writes job and incarnation; where they are not those of the writer, the others write nothing.
 //
@@ -33,13 +39,17 @@ enum Code : long long {
   kAppliedOver = 5,  // as kApplied, by the first chunk of a full publication: older keys may be there
   kRankUnknown = 6,  // the rank is not the one that the difference builds on
   kUnowned = 7,      // there are keys of this name, but no fence
+  kObjectsLeft = 8,  // nothing was done: objects of keys have to go first, by kClear
 };
 
-// KEYS fence, then of each table its hash [, its rank of all keys]
+// KEYS fence, then of each table its hash [, its rank of all keys], then the objects of keys, in the order of what is
+//      done with them
 // ARGV 1 job, 2 incarnation, 3 field of the partition, 4 generation, 5 since, 6 batch, 7 full, 8 attempt, 9 chunk,
 //      10 last, 11 number of tables, then the field of the size of each; then of each: 1 if it has a rank of all keys,
-//      number of HSET arguments, of ZADD arguments, of keys to remove; then of each the arguments of HSET (key, text),
-//      of ZADD (score, key), and the keys to remove
+//      its form (0 hash, 1 strings, 2 index), number of HSET arguments, of keys to remove, of keys whose members
+//      change; then of each the arguments of HSET (key, text), of ZADD to the rank (score, key), the keys to remove,
+//      and for each key with members: number of ZADD arguments, of members to remove, the arguments of ZADD (count,
+//      member), and the members to remove
 inline constexpr char kPublish[] = R"lua(
 local tables = tonumber(ARGV[11])
 local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation', ARGV[3], unpack(ARGV, 12, 11 + tables))
@@ -65,7 +75,7 @@ local hashes, ranks, key, held = {}, {}, 2, 0
 for t = 1, tables do
   local size = tonumber(stored[3 + t])
   hashes[t], key = KEYS[key], key + 1
-  if ARGV[8 + tables + 4 * t] == '1' then ranks[t], key = KEYS[key], key + 1 end
+  if ARGV[7 + tables + 5 * t] == '1' then ranks[t], key = KEYS[key], key + 1 end
   local keys = redis.call('HLEN', hashes[t])
   if keys ~= size or (ranks[t] and redis.call('ZCARD', ranks[t]) ~= size) then return 3 end
   held = held + keys
@@ -76,26 +86,52 @@ if same and open > batch then return 2 end
 if not full and done < tonumber(ARGV[5]) then return 3 end
 if chunk > 0 and not (same and open == batch and attempt == ARGV[8] and next == chunk) then return 4 end
 local prefix = ARGV[2] .. ' ' .. ARGV[4] .. ' ' .. ARGV[6] .. ' '
-local before = string.format('%.0f ', done) .. ARGV[8] .. ' '
+local before = string.format('%.0f ', full and 0 or done) .. ARGV[8] .. ' '
 local answer = 0
 if chunk == 0 then
   if full and field and held > 0 then answer = 5 end
 end
 if ARGV[10] == '1' then before = ARGV[6] .. ' ' .. ARGV[8] .. ' ' end
 local notes = {ARGV[3], prefix .. before .. string.format('%.0f', chunk + 1)}
-local at = 11 + 5 * tables
+local at = 11 + 6 * tables
 for t = 1, tables do
-  local said = 8 + tables + 4 * t
-  local values, scores, gone = tonumber(ARGV[said + 1]), tonumber(ARGV[said + 2]), tonumber(ARGV[said + 3])
-  if values > 0 then redis.call('HSET', hashes[t], unpack(ARGV, at + 1, at + values)) end
-  at = at + values
-  if scores > 0 then redis.call('ZADD', ranks[t], unpack(ARGV, at + 1, at + scores)) end
-  at = at + scores
+  local said = 7 + tables + 5 * t
+  local form, values, gone = ARGV[said + 1], tonumber(ARGV[said + 2]), tonumber(ARGV[said + 3])
+  if values > 0 then
+    redis.call('HSET', hashes[t], unpack(ARGV, at + 1, at + values))
+    if form == '1' then
+      for text = at + 2, at + values, 2 do
+        redis.call('SET', KEYS[key], ARGV[text])
+        key = key + 1
+      end
+    elseif form == '2' and full then
+      redis.call('UNLINK', unpack(KEYS, key, key + values / 2 - 1))
+      key = key + values / 2
+    end
+    at = at + values
+    if ranks[t] then
+      redis.call('ZADD', ranks[t], unpack(ARGV, at + 1, at + values))
+      at = at + values
+    end
+  end
   if gone > 0 then
     redis.call('HDEL', hashes[t], unpack(ARGV, at + 1, at + gone))
     if ranks[t] then redis.call('ZREM', ranks[t], unpack(ARGV, at + 1, at + gone)) end
+    if form ~= '0' then
+      redis.call('UNLINK', unpack(KEYS, key, key + gone - 1))
+      key = key + gone
+    end
+    at = at + gone
   end
-  at = at + gone
+  for _ = 1, tonumber(ARGV[said + 4]) do
+    local counts, dropped = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    at = at + 2
+    if counts > 0 then redis.call('ZADD', KEYS[key], unpack(ARGV, at + 1, at + counts)) end
+    at = at + counts
+    if dropped > 0 then redis.call('ZREM', KEYS[key], unpack(ARGV, at + 1, at + dropped)) end
+    at = at + dropped
+    key = key + 1
+  end
   notes[1 + 2 * t] = ARGV[11 + t]
   notes[2 + 2 * t] = redis.call('HLEN', hashes[t])
 end
@@ -170,32 +206,37 @@ return 0
 //      other keys that the name may hold, last of all those that only the tables in the fence have
 // ARGV 1 job, 2 incarnation, 3 take over, 4 the job id that was seen in the fence, or "", 5 the tables that were seen
 //      there, or "", 6 the job's tables, 7 number of keys before those of the fence's tables only, 8 number of tables,
-//      then of each the field of its size, and the field that it has in the fence, or ""
+//      then of each the field of its size, and the field that it has in the fence, or ""; then 1 if there are objects
+//      of a table that the job has no more, then where the hashes of tables with objects stand among KEYS
 inline constexpr char kClaim[] = R"lua(
 local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation', 'tables')
 local job, tables, own_keys = stored[1], tonumber(ARGV[8]), tonumber(ARGV[7])
 if (job or '') ~= ARGV[4] or (stored[3] or '') ~= ARGV[5] then return 4 end
 local sizes = {}
 for t = 1, tables do sizes[t] = 0 end
+local all = false
 if job == ARGV[1] then
-  if tonumber(stored[2]) > tonumber(ARGV[2]) then return 2 end
-  local whole = true
+  if math.abs(tonumber(stored[2])) > tonumber(ARGV[2]) then return 2 end
+  all = tonumber(stored[2]) < 0 or ARGV[9 + 2 * tables] == '1'
   for t = 1, tables do
     local field, rank = ARGV[8 + 2 * t], KEYS[2 + tables + t]
     if field ~= '' then sizes[t] = tonumber(redis.call('HGET', KEYS[1], field)) end
-    if redis.pcall('HLEN', KEYS[2 + t]) ~= sizes[t] then whole = false end
-    if rank ~= KEYS[1] and redis.pcall('ZCARD', rank) ~= sizes[t] then whole = false end
+    if redis.pcall('HLEN', KEYS[2 + t]) ~= sizes[t] then all = true end
+    if rank ~= KEYS[1] and redis.pcall('ZCARD', rank) ~= sizes[t] then all = true end
   end
-  if not whole then
-    redis.call('UNLINK', unpack(KEYS))
-    for t = 1, tables do sizes[t] = 0 end
-  elseif #KEYS > own_keys then
-    redis.call('UNLINK', unpack(KEYS, own_keys + 1))
-  end
+  if not all and #KEYS > own_keys then redis.call('UNLINK', unpack(KEYS, own_keys + 1)) end
 elseif redis.call('EXISTS', unpack(KEYS)) > 0 then
   local own = not job and redis.pcall('HGET', KEYS[2], 'job_id') == ARGV[1]
   if ARGV[3] ~= '1' and not own then return job or 7 end
+  all = true
+end
+if all then
+  for i = 10 + 2 * tables, #ARGV do
+    local keys = redis.pcall('HLEN', KEYS[tonumber(ARGV[i])])
+    if type(keys) == 'number' and keys > 0 then return 8 end
+  end
   redis.call('UNLINK', unpack(KEYS))
+  for t = 1, tables do sizes[t] = 0 end
 end
 local notes = {'job', ARGV[1], 'incarnation', ARGV[2], 'tables', ARGV[6]}
 for t = 1, tables do
@@ -207,9 +248,27 @@ redis.call('HDEL', KEYS[1], 'values', 'rank')
 return 0
 )lua";
 
-// KEYS fence, then all keys that the name may hold; ARGV 1 job
+// KEYS fence, then all keys that the name may hold
+// ARGV 1 job, then where the hashes of tables with objects stand among KEYS
 inline constexpr char kPurge[] = R"lua(
-if redis.call('HGET', KEYS[1], 'job') == ARGV[1] then redis.call('UNLINK', unpack(KEYS)) end
+if redis.call('HGET', KEYS[1], 'job') ~= ARGV[1] then return 0 end
+for i = 2, #ARGV do
+  if redis.call('HLEN', KEYS[tonumber(ARGV[i])]) > 0 then return 8 end
+end
+redis.call('UNLINK', unpack(KEYS))
+return 0
+)lua";
+
+// Removes some objects, before all goes: with their fields of the hash, so that whoever carries on finds the others.
+// Nobody publishes any more from here to the next claim.
+//
+// KEYS fence, hash, then the objects; ARGV 1 the job id that was seen in the fence, or "", then the fields
+inline constexpr char kClear[] = R"lua(
+local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation')
+if (stored[1] or '') ~= ARGV[1] then return 4 end
+redis.call('HSET', KEYS[1], 'incarnation', string.format('%.0f', -math.abs(tonumber(stored[2] or '1'))))
+redis.call('UNLINK', unpack(KEYS, 3))
+redis.call('HDEL', KEYS[2], unpack(ARGV, 2))
 return 0
 )lua";
 

@@ -4,6 +4,8 @@
 //                   every key, written with its value. Redis orders equal scores by the members' bytes, ascending; so
 //                   ZREVRANGE shows ties from the greatest bytes down, while of equal scores at the rank's end
 //                   those with the smaller bytes have the places.
+//   {NAME}:counts:KEY  of a table that is no mere hash, beside it an object for each key: its text as a string, or,
+//                   of an index, the sorted set of its members by their counts
 //   {NAME}:status   hash: as of which batch, and the totals
 //   {NAME}:fence    hash: see redis_scripts.h
 //

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <deque>
 #include <span>
 #include <unordered_set>
 #include <utility>
 
+#include "adapters/redis_arguments.h"
+#include "adapters/redis_chunk.h"
 #include "adapters/redis_scripts.h"
 #include "common/base/check.h"
 
@@ -18,20 +18,7 @@ namespace {
 
 using redis_scripts::Code;
 
-enum Script : size_t { kPublishScript, kEndRoundScript, kClaimScript, kPurgeScript };
-
-std::string key_of(const SinkIdentity& identity, const std::string& suffix) {
-  return "{" + identity.job_name + "}:" + suffix;
-}
-
-bool has_rank_of_all(const TablePlan& table) {
-  return table.rank_all && !table.rank.empty();
-}
-
-// The field of the fence with the number of the table's keys.
-std::string size_field(const SinkLayout& layout, size_t table) {
-  return table == 0 ? "size" : "size:" + layout[table].name;
-}
+enum Script : size_t { kPublishScript, kEndRoundScript, kClaimScript, kPurgeScript, kClearScript };
 
 constexpr std::array<std::string_view, 3> kForms = {"hash", "strings", "index"};
 
@@ -60,36 +47,9 @@ SinkLayout layout_from(std::string_view text) {
   return layout;
 }
 
-std::string format_score(double score) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.17g", score);
-  return text;
-}
-
 std::string text_of(const redisReply& reply) {
   return reply.str == nullptr ? std::string() : std::string(reply.str, static_cast<size_t>(reply.len));
 }
-
-// The arguments of one EVALSHA: owned strings first, as they are made, then views of what the caller keeps.
-class Arguments {
- public:
-  explicit Arguments(const std::string& script) { add("EVALSHA").add(script); }
-
-  Arguments& add(std::string text) {
-    owned_.push_back(std::move(text));
-    return *this;
-  }
-  Arguments& add(int64_t number) { return add(std::to_string(number)); }
-  Arguments& keys(const std::vector<std::string>& keys) {
-    add(static_cast<int64_t>(keys.size()));
-    for (const std::string& key : keys) add(key);
-    return *this;
-  }
-  [[nodiscard]] std::vector<std::string_view> views() const { return {owned_.begin(), owned_.end()}; }
-
- private:
-  std::vector<std::string> owned_;
-};
 
 }  // namespace
 
@@ -106,7 +66,8 @@ RedisWriter::RedisWriter(RedisAddress address, RedisSinkOptions options)
     : place_("Redis at " + address.place()),
       options_(std::move(options)),
       connection_(std::move(address), options_.timeouts,
-                  {redis_scripts::kPublish, redis_scripts::kEndRound, redis_scripts::kClaim, redis_scripts::kPurge}) {
+                  {redis_scripts::kPublish, redis_scripts::kEndRound, redis_scripts::kClaim, redis_scripts::kPurge,
+                   redis_scripts::kClear}) {
   CHECK(options_.chunk_entries > 0 && options_.chunk_entries <= 1000);
 }
 
@@ -142,10 +103,18 @@ struct RedisWriter::Holding {
   // `own` on what only the former tables have.
   std::vector<std::string> keys;
   size_t own = 0;
+  // The hashes in `keys` of tables whose keys have objects; and whether the job has one of these tables no more.
+  std::vector<std::string> with_objects;
+  bool objects_go = false;
+
+  // Where they stand among KEYS.
+  void add_with_objects(RedisArguments& arguments) const {
+    for (const std::string& hash : with_objects) arguments.add(std::ranges::find(keys, hash) - keys.begin() + 1);
+  }
 };
 
 Result<RedisWriter::Holding> RedisWriter::find_holding(const SinkIdentity& identity) {
-  const std::string fence = key_of(identity, "fence");
+  const std::string fence = redis_key(identity, "fence");
   Result<RedisReply> reply =
       connection_.call(std::array<std::string_view, 6>{"HMGET", fence, "job", "tables", "values", "rank"});
   if (!reply) return std::unexpected(reply.error());
@@ -160,18 +129,25 @@ Result<RedisWriter::Holding> RedisWriter::find_holding(const SinkIdentity& ident
   if (holding.former.empty() && !values.empty()) {
     holding.former.push_back({.name = values, .rank = text_of(*(*reply)->element[3])});
   }
-  holding.keys = {fence, key_of(identity, "status")};
-  for (const TablePlan& table : identity.layout) holding.keys.push_back(key_of(identity, table.name));
+  holding.keys = {fence, redis_key(identity, "status")};
+  for (const TablePlan& table : identity.layout) holding.keys.push_back(redis_key(identity, table.name));
   for (const TablePlan& table : identity.layout) {
-    holding.keys.push_back(has_rank_of_all(table) ? key_of(identity, table.rank) : fence);
+    holding.keys.push_back(has_rank_of_all(table) ? redis_key(identity, table.rank) : fence);
   }
   const auto add = [&](const std::string& suffix) {
-    const std::string key = key_of(identity, suffix);
+    const std::string key = redis_key(identity, suffix);
     if (!suffix.empty() && std::ranges::find(holding.keys, key) == holding.keys.end()) holding.keys.push_back(key);
   };
   for (const TablePlan& table : identity.layout) add(table.rank);
   holding.own = holding.keys.size();
   for (const TablePlan& table : holding.former) add(table.name), add(table.rank);
+  for (const TablePlan& table : holding.former.empty() ? identity.layout : holding.former) {
+    if (!has_objects(table)) continue;
+    holding.with_objects.push_back(redis_key(identity, table.name));
+    holding.objects_go = holding.objects_go || std::ranges::none_of(identity.layout, [&table](const TablePlan& own) {
+                           return own.name == table.name && own.form == table.form;
+                         });
+  }
   return holding;
 }
 
@@ -185,24 +161,53 @@ Result<long long> RedisWriter::receive_code(const std::string& job_name) {
   return (*reply)->integer;
 }
 
-Status RedisWriter::claim(const SinkIdentity& identity, bool take_over) {
+// Runs `step` until it does not ask to be run again.
+template <typename Step>
+Status RedisWriter::repeated(const SinkIdentity& identity, Step step) {
   for (int attempt = 0; attempt < 3; ++attempt) {
     bool again = false;
-    const Result<bool> claimed = with_connection<bool>([&]() -> Result<bool> {
-      if (auto status = claim_once(identity, take_over, again); !status) return std::unexpected(status.error());
+    const Result<bool> done = with_connection<bool>([&]() -> Result<bool> {
+      again = false;
+      if (auto status = step(again); !status) return std::unexpected(status.error());
       return true;
     });
-    if (!claimed) return std::unexpected(claimed.error());
+    if (!done) return std::unexpected(done.error());
     if (!again) return {};
   }
   return fail(ErrorCode::kUnavailable,
               place_ + ": somebody else claims {" + identity.job_name + "}:* at the same time; try again");
 }
 
+Status RedisWriter::claim(const SinkIdentity& identity, bool take_over) {
+  return repeated(identity, [&](bool& again) { return claim_once(identity, take_over, again); });
+}
+
+// Removes the objects of the keys, with their fields of the hashes, by which they are found.
+Status RedisWriter::clear_objects(const SinkIdentity& identity, const Holding& holding) {
+  for (const std::string& hash : holding.with_objects) {
+    const Status cleared = walk_fields(hash, [&](std::vector<std::string> fields) -> Status {
+      for (std::span<const std::string> left = fields; !left.empty();) {
+        const auto some = left.first(std::min<size_t>(left.size(), 1000));  // a walk may give many more
+        left = left.subspan(some.size());
+        std::vector<std::string> keys = {redis_key(identity, "fence"), hash};
+        for (const std::string& field : some) keys.push_back(hash + ":" + field);
+        RedisArguments arguments(connection_.script(kClearScript));
+        arguments.keys(keys).add(holding.job);
+        for (const std::string& field : some) arguments.add(field);
+        connection_.append(arguments.views());
+        if (const Result<long long> code = receive_code(identity.job_name); !code) return std::unexpected(code.error());
+      }
+      return {};
+    });
+    if (!cleared) return cleared;
+  }
+  return {};
+}
+
 Status RedisWriter::claim_once(const SinkIdentity& identity, bool take_over, bool& again) {
   const Result<Holding> holding = find_holding(identity);
   if (!holding) return std::unexpected(holding.error());
-  Arguments arguments(connection_.script(kClaimScript));
+  RedisArguments arguments(connection_.script(kClaimScript));
   arguments.keys(holding->keys).add(to_string(identity.job)).add(identity.incarnation.value()).add(take_over ? 1 : 0);
   arguments.add(holding->job).add(holding->tables).add(text_of(identity.layout));
   arguments.add(static_cast<int64_t>(holding->own)).add(static_cast<int64_t>(identity.layout.size()));
@@ -213,10 +218,13 @@ Status RedisWriter::claim_once(const SinkIdentity& identity, bool take_over, boo
                       ? ""
                       : size_field(holding->former, static_cast<size_t>(before - holding->former.begin())));
   }
+  arguments.add(holding->objects_go ? 1 : 0);
+  holding->add_with_objects(arguments);
   connection_.append(arguments.views());
   const Result<long long> code = receive_code(identity.job_name);
   if (!code) return std::unexpected(code.error());
-  again = *code == Code::kGap;
+  again = *code == Code::kGap || *code == Code::kObjectsLeft;
+  if (*code == Code::kObjectsLeft) return clear_objects(identity, *holding);
   if (*code == Code::kUnowned) return std::unexpected(describe_other_job(identity.job_name, ""));
   if (*code == Code::kFencedOut) {
     return fail(ErrorCode::kFenced,
@@ -226,17 +234,21 @@ Status RedisWriter::claim_once(const SinkIdentity& identity, bool take_over, boo
 }
 
 Status RedisWriter::purge(const SinkIdentity& identity) {
-  const Result<long long> purged = with_connection<long long>([&]() -> Result<long long> {
-    const Result<Holding> holding = find_holding(identity);
-    if (!holding) return std::unexpected(holding.error());
-    Arguments arguments(connection_.script(kPurgeScript));
-    arguments.keys(holding->keys).add(to_string(identity.job));
-    connection_.append(arguments.views());
-    return receive_code(identity.job_name);
-  });
   ranks_.erase(identity.job);
-  if (!purged) return std::unexpected(purged.error());
-  return {};
+  return repeated(identity, [&](bool& again) { return purge_once(identity, again); });
+}
+
+Status RedisWriter::purge_once(const SinkIdentity& identity, bool& again) {
+  const Result<Holding> holding = find_holding(identity);
+  if (!holding) return std::unexpected(holding.error());
+  RedisArguments arguments(connection_.script(kPurgeScript));
+  arguments.keys(holding->keys).add(to_string(identity.job));
+  holding->add_with_objects(arguments);
+  connection_.append(arguments.views());
+  const Result<long long> code = receive_code(identity.job_name);
+  if (!code) return std::unexpected(code.error());
+  again = *code == Code::kObjectsLeft;
+  return again ? clear_objects(identity, *holding) : Status();
 }
 
 Result<PublishOutcome> RedisWriter::publish(const SinkIdentity& identity, const Publication& publication) {
@@ -295,53 +307,17 @@ Result<PublishOutcome> RedisWriter::send_entries(Attempt& attempt) {
 void RedisWriter::append_chunk(Attempt& attempt, size_t begin, size_t end, bool last) {
   const SinkIdentity& identity = attempt.identity;
   const Publication& publication = attempt.publication;
-  const std::span<const SinkEntry> entries = std::span(*attempt.entries).subspan(begin, end - begin);
-  struct Count {
-    int64_t present = 0;
-    int64_t removed = 0;
-  };
-  std::vector<Count> counts(identity.layout.size());
-  for (const SinkEntry& entry : entries) ++(entry.removed ? counts[entry.table].removed : counts[entry.table].present);
-
-  std::vector<std::string> keys = {key_of(identity, "fence")};
-  for (const TablePlan& table : identity.layout) {
-    keys.push_back(key_of(identity, table.name));
-    if (has_rank_of_all(table)) keys.push_back(key_of(identity, table.rank));
-  }
-  Arguments header(connection_.script(kPublishScript));
-  header.keys(keys).add(to_string(identity.job)).add(identity.incarnation.value());
+  RedisChunk chunk(identity, std::span(*attempt.entries).subspan(begin, end - begin), publication.full);
+  RedisArguments header(connection_.script(kPublishScript));
+  header.keys(chunk.keys()).add(to_string(identity.job)).add(identity.incarnation.value());
   header.add("p" + std::to_string(publication.partition.value())).add(publication.generation.value());
   header.add(publication.since.value()).add(publication.batch.value()).add(publication.full ? 1 : 0);
   header.add(static_cast<int64_t>(attempt.number)).add(attempt.chunks++).add(last ? 1 : 0);
   header.add(static_cast<int64_t>(identity.layout.size()));
   for (size_t table = 0; table < identity.layout.size(); ++table) header.add(size_field(identity.layout, table));
-  for (size_t table = 0; table < identity.layout.size(); ++table) {
-    const bool rank_all = has_rank_of_all(identity.layout[table]);
-    const Count& count = counts[table];
-    header.add(rank_all ? 1 : 0).add(2 * count.present).add(rank_all ? 2 * count.present : 0).add(count.removed);
-  }
-
+  chunk.add_counts(header);
   std::vector<std::string_view> arguments = header.views();
-  std::deque<std::string> scores;
-  for (size_t table = 0; table < identity.layout.size(); ++table) {
-    if (counts[table].present + counts[table].removed == 0) continue;
-    const auto each = [&](bool removed, const auto& add) {
-      for (const SinkEntry& entry : entries) {
-        if (entry.table == table && entry.removed == removed) add(entry);
-      }
-    };
-    each(false, [&](const SinkEntry& entry) {
-      arguments.push_back(entry.key);
-      arguments.push_back(entry.text);
-    });
-    if (has_rank_of_all(identity.layout[table])) {
-      each(false, [&](const SinkEntry& entry) {
-        arguments.push_back(scores.emplace_back(format_score(entry.score)));
-        arguments.push_back(entry.key);
-      });
-    }
-    each(true, [&](const SinkEntry& entry) { arguments.push_back(entry.key); });
-  }
+  chunk.add_values(arguments);
   connection_.append(arguments);
 }
 
@@ -349,35 +325,42 @@ void RedisWriter::append_chunk(Attempt& attempt, size_t begin, size_t end, bool 
 Result<std::vector<SinkEntry>> RedisWriter::find_leftovers(const Attempt& attempt) {
   std::vector<std::unordered_set<std::string_view>> held(attempt.identity.layout.size());  // by table
   for (const SinkEntry& entry : attempt.publication.entries) {
-    if (!entry.removed) held[entry.table].insert(entry.key);
+    if (!entry.removed && !entry.is_member()) held[entry.table].insert(entry.key);
   }
   std::vector<SinkEntry> leftovers;
-  for (uint32_t table = 0; table < held.size(); ++table) {
-    const Status found = find_leftovers_of(table, held[table], attempt, leftovers);
-    if (!found) return std::unexpected(found.error());
+  std::unordered_set<std::string> seen;
+  for (uint16_t table = 0; table < held.size(); ++table) {
+    seen.clear();
+    const auto note = [&](std::string key) {
+      if (options_.partition_of(key) != attempt.publication.partition || held[table].contains(key)) return;
+      if (seen.insert(key).second) leftovers.push_back({.key = std::move(key), .removed = true, .table = table});
+    };
+    const Status walked = walk_fields(redis_key(attempt.identity, attempt.identity.layout[table].name),
+                                      [&](std::vector<std::string> keys) {
+                                        for (std::string& key : keys) note(std::move(key));
+                                        return Status();
+                                      });
+    if (!walked) return std::unexpected(walked.error());
   }
   return leftovers;
 }
 
-Status RedisWriter::find_leftovers_of(uint32_t table, const std::unordered_set<std::string_view>& held,
-                                      const Attempt& attempt, std::vector<SinkEntry>& leftovers) {
-  std::unordered_set<std::string> seen;
-  const std::string values = key_of(attempt.identity, attempt.identity.layout[table].name);
+// Calls function(fields) for some fields of a hash after the other, some of them more than once.
+template <typename Function>
+Status RedisWriter::walk_fields(const std::string& hash, Function function) {
   std::string cursor = "0";
   do {
     Result<RedisReply> reply =
-        connection_.call(std::array<std::string_view, 5>{"HSCAN", values, cursor, "COUNT", "1000"});
+        connection_.call(std::array<std::string_view, 5>{"HSCAN", hash, cursor, "COUNT", "1000"});
     if (!reply) return std::unexpected(reply.error());
     if ((*reply)->type != REDIS_REPLY_ARRAY || (*reply)->elements != 2) {
       return fail(ErrorCode::kInternal, place_ + " gave an unexpected answer to HSCAN");
     }
     cursor = text_of(*(*reply)->element[0]);
     const redisReply& pairs = *(*reply)->element[1];
-    for (size_t index = 0; index + 1 < pairs.elements; index += 2) {
-      std::string key = text_of(*pairs.element[index]);
-      if (options_.partition_of(key) != attempt.publication.partition || held.contains(key)) continue;
-      if (seen.insert(key).second) leftovers.push_back({.key = std::move(key), .removed = true, .table = table});
-    }
+    std::vector<std::string> fields;
+    for (size_t index = 0; index + 1 < pairs.elements; index += 2) fields.push_back(text_of(*pairs.element[index]));
+    if (Status status = function(std::move(fields)); !status) return status;
   } while (cursor != "0");
   return {};
 }
@@ -400,18 +383,18 @@ Result<PublishOutcome> RedisWriter::end_round_once(const SinkIdentity& identity,
        {int64_t{identity.incarnation.value()}, end.epoch.value(), end.generation.value(), end.batch.value()}) {
     next.round += (next.round.empty() ? "" : " ") + std::to_string(part);
   }
-  std::vector<std::string> keys = {key_of(identity, "fence"), key_of(identity, "status")};
-  for (const TablePlan& table : identity.layout) keys.push_back(key_of(identity, table.name));
+  std::vector<std::string> keys = {redis_key(identity, "fence"), redis_key(identity, "status")};
+  for (const TablePlan& table : identity.layout) keys.push_back(redis_key(identity, table.name));
   std::vector<std::string> counts;   // of each rank: what it holds, what changes in it, and goes
   std::vector<std::string> changes;  // of all ranks
   for (const auto& [table, rank] : end.ranks) {
     const TablePlan& plan = identity.layout[table];
     if (!plan.rank_of_rounds()) continue;
-    keys.push_back(key_of(identity, plan.rank));
+    keys.push_back(redis_key(identity, plan.rank));
     add_rank(rank, written.scores[plan.rank], next.scores[plan.rank], counts, changes);
   }
 
-  Arguments arguments(connection_.script(kEndRoundScript));
+  RedisArguments arguments(connection_.script(kEndRoundScript));
   arguments.keys(keys).add(to_string(identity.job)).add(identity.incarnation.value()).add(end.epoch.value());
   arguments.add(end.generation.value()).add(end.batch.value()).add(written.round);
   arguments.add(static_cast<int64_t>(2 * end.status.size())).add(end.state_partitions);

@@ -6,7 +6,6 @@
 #include <map>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 #include "adapters/redis_connection.h"
@@ -40,16 +39,20 @@ class RedisWriter {
   // Runs `step` with a connection; once more where the connection proved broken or the scripts are unknown.
   template <typename T, typename Step>
   Result<T> with_connection(Step step);
+  template <typename Step>
+  Status repeated(const SinkIdentity& identity, Step step);
   Result<Holding> find_holding(const SinkIdentity& identity);
+  Status clear_objects(const SinkIdentity& identity, const Holding& holding);
   Status claim_once(const SinkIdentity& identity, bool take_over, bool& again);
+  Status purge_once(const SinkIdentity& identity, bool& again);
   Result<PublishOutcome> publish_once(const SinkIdentity& identity, const Publication& publication);
   void append_chunk(Attempt& attempt, size_t begin, size_t end, bool last);
   // The code of the next chunk's answer; another job's keys are kExists.
   Result<long long> receive_code(const std::string& job_name);
   Result<PublishOutcome> send_entries(Attempt& attempt);
   Result<std::vector<SinkEntry>> find_leftovers(const Attempt& attempt);
-  Status find_leftovers_of(uint32_t table, const std::unordered_set<std::string_view>& held, const Attempt& attempt,
-                           std::vector<SinkEntry>& leftovers);
+  template <typename Function>
+  Status walk_fields(const std::string& hash, Function function);
   Result<PublishOutcome> end_round_once(const SinkIdentity& identity, const RoundEnd& end, bool whole_ranks,
                                         bool& rank_unknown);
   static void add_rank(const std::vector<SinkEntry>& rank, const Scores& written, Scores& next,

@@ -20,6 +20,7 @@ void ResultTable::end_round(RoundEnd end) {
       if (publication.full) table.values[publication.partition].clear();
     }
     for (SinkEntry& entry : publication.entries) {
+      if (entry.is_member()) continue;  // nobody looks at them here
       Values& values = tables_[entry.table].values[publication.partition];
       if (entry.removed) {
         values.erase(entry.key);

@@ -127,12 +127,17 @@ const Migration* Graph::migration_of(StateId state, const std::string& layout) c
   return found == migrations.end() ? nullptr : &*found;
 }
 
-void Graph::publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show) {
+void Graph::publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show, TableForm form) {
   for (const PublishedTable& table : tables_) {
     if (table.state != state) continue;
     throw JobError("the table is published twice, as '" + table.plan.name + "' and '" + name + "'; keep one of them");
   }
-  const TableForm form = states_[state].index ? TableForm::kIndex : TableForm::kHash;
+  const bool index = states_[state].index;
+  if (form == TableForm::kIndex || (form != TableForm::kHash && index)) {
+    throw JobError("table '" + name + "' " + (index ? "is an index, which has one form" : "is no index") +
+                   "; leave out the second argument of publish()");
+  }
+  if (index) form = TableForm::kIndex;
   tables_.push_back({{.name = std::move(name), .form = form, .rank = {}}, state, std::move(show)});
 }
 

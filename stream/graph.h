@@ -66,7 +66,8 @@ class Graph {
   [[nodiscard]] const Migration* migration_of(StateId state, const std::string& layout) const;
 
   // Shows a state to the sink and to queries; without `show` its values as they are.
-  void publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show = nullptr);
+  void publish(StateId state, std::string name, std::shared_ptr<const AnyShow> show = nullptr,
+               TableForm form = TableForm::kHash);
   void rank(StateId state, std::string name, size_t size, bool all, const AnyShow* show = nullptr);
   // What the node made last writes goes to an output, whose records come to the state partitions 0 to plan.parts - 1;
   // `make_function`: for a plan without a format.

@@ -169,7 +169,7 @@ class GraphStateTable final : public StateTable {
     std::vector<SinkEntry> entries = published_.front()->take_unpublished(all);
     for (size_t table = 1; table < published_.size(); ++table) {
       for (SinkEntry& entry : published_[table]->take_unpublished(all)) {
-        entry.table = static_cast<uint32_t>(table);
+        entry.table = static_cast<uint16_t>(table);
         entries.push_back(std::move(entry));
       }
     }

@@ -140,6 +140,27 @@ std::vector<Postings::ListNumber> Postings::unpublished_lists() const {
   return lists;
 }
 
+SinkEntry Postings::member_entry(ByteSlot cell) const {
+  PostingKey posting;
+  PostingKey::parse(key(cell), posting);
+  return {.key = std::string(posting.key.data(), posting.key.size() + posting.member.size()),
+          .text = {},
+          .score = live(cell) ? static_cast<double>(value(cell)) : 0,
+          .removed = !live(cell),
+          .member_at = static_cast<uint32_t>(posting.key.size())};
+}
+
+void Postings::add_changed(std::vector<SinkEntry>& entries) const {
+  entries.reserve(entries.size() + publishing().size());
+  cells().visit(publishing(), [&](ByteSlot cell) { entries.push_back(member_entry(cell)); });
+}
+
+void Postings::add_members(ListNumber number, std::vector<SinkEntry>& entries) const {
+  cells().visit(lists_[number].cells, [&](ByteSlot cell) {
+    if (live(cell)) entries.push_back(member_entry(cell));
+  });
+}
+
 std::vector<IndexMember> Postings::page(std::string_view key_bytes, const std::optional<IndexMember>& after, size_t n,
                                         BatchId at) const {
   struct Item {
@@ -198,6 +219,23 @@ Status IndexTable::apply(const BatchContext& context, std::span<const std::strin
   }
   end_batch();
   return {};
+}
+
+std::vector<SinkEntry> IndexTable::take_unpublished(bool all) {
+  std::vector<SinkEntry> entries;
+  open_publication(all);
+  postings_.open_publication(all);
+  if (!all) {
+    cells().visit(publishing(), [&](ByteSlot slot) { entries.push_back(sink_entry(slot)); });
+    postings_.add_changed(entries);
+    return entries;
+  }
+  entries.reserve(static_cast<size_t>(keys() + postings_.keys()));
+  postings_.for_each_list([&](Postings::ListNumber number) {
+    entries.push_back(sink_entry(find(HashedKey::of(postings_.list_key(number)))));
+    postings_.add_members(number, entries);
+  });
+  return entries;
 }
 
 void IndexTable::forget_undo(BatchId applied) {

@@ -53,6 +53,11 @@ class Postings final : public VersionedTable<int64_t> {
   [[nodiscard]] std::string_view list_key(ListNumber number) const { return numbers_.key(lists_[number].slot); }
   [[nodiscard]] int64_t list_size(ListNumber number) const { return lists_[number].members; }
 
+  // Of a publication that was opened, entries of what has changed; or, of all, those of the list's members.
+  using VersionedTable::open_publication;
+  void add_changed(std::vector<SinkEntry>& entries) const;
+  void add_members(ListNumber number, std::vector<SinkEntry>& entries) const;
+
   [[nodiscard]] std::vector<IndexMember> page(std::string_view key, const std::optional<IndexMember>& after, size_t n,
                                               BatchId at) const;
 
@@ -68,6 +73,7 @@ class Postings final : public VersionedTable<int64_t> {
   void resize(ListNumber number, int64_t by);
   [[nodiscard]] ListNumber list_of(ByteSlot cell);
   [[nodiscard]] std::string_view member(ByteSlot cell) const;
+  [[nodiscard]] SinkEntry member_entry(ByteSlot cell) const;
   void slots_moved(std::span<const ByteSlot> moved) override;
 
   const std::string layout_;
@@ -86,6 +92,15 @@ class IndexTable final : public VersionedTable<int64_t, false> {
   [[nodiscard]] std::vector<IndexMember> members(std::string_view key, const std::optional<IndexMember>& after,
                                                  size_t n, BatchId at) const override {
     return postings_.page(key, after, n, at);
+  }
+
+  [[nodiscard]] bool must_publish_all() const override {
+    return VersionedTable::must_publish_all() || postings_.must_publish_all();
+  }
+  [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override;
+  void settle_publication(bool done) override {
+    VersionedTable::settle_publication(done);
+    postings_.settle_publication(done);
   }
 
   void freeze(StatePartition self, StateRun& run) override { postings_.freeze(self, run); }

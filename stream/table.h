@@ -130,13 +130,14 @@ class Table {
     return internal::SumGroups::of(changes().flat_map(internal::GroupChange<K, V, By>{std::move(function)}), name);
   }
 
-  // Every key's value, in the sink as the HASH {JOB}:NAME, and for queries.
-  Table publish(std::string name) const {
+  // Every key's value, in the sink as the HASH {JOB}:NAME, and for queries. TableForm::kStrings: as the STRING
+  // {JOB}:NAME:KEY, too. An index has beside the hash its members: the ZSET {JOB}:NAME:KEY of each key.
+  Table publish(std::string name, TableForm form = TableForm::kHash) const {
     static_assert(
         kTextual<V>,
         "millrace: publish() needs values that have a text. Give the type a member `std::string text() const`, or use "
         "map_values()");
-    graph_->publish(state_, std::move(name), show_);
+    graph_->publish(state_, std::move(name), show_, form);
     return *this;
   }
   // The `size` highest by score (ties by the keys' bytes) as the ZSET {JOB}:NAME. Of a published table; the value is a

@@ -167,11 +167,7 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   [[nodiscard]] bool must_publish_all() const override { return removals_forgotten_; }
 
   [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override {
-    CHECK(publication_ == OpenPublication::kNone) << "a publication is open already";
-    publication_ = all ? OpenPublication::kAll : OpenPublication::kChanged;
-    if (all) publication_covers_forgotten_ = std::exchange(removals_forgotten_, false);
-    publishing_.swap(unpublished_);
-    table_.visit(publishing_, [&](ByteSlot slot) { table_.value(slot).bits &= ~kUnpublished; });
+    open_publication(all);
     if (!all) return sink_entries(publishing_);
     std::vector<SinkEntry> entries;
     entries.reserve(live_);
@@ -302,6 +298,20 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   }
   // ...and the sink may lack it.
   void unpublish(ByteSlot slot) { mark(slot, kUnpublished, unpublished_); }
+
+  // Begins a publication: of all live cells, or of what stands in publishing().
+  void open_publication(bool all) {
+    CHECK(publication_ == OpenPublication::kNone) << "a publication is open already";
+    publication_ = all ? OpenPublication::kAll : OpenPublication::kChanged;
+    if (all) publication_covers_forgotten_ = std::exchange(removals_forgotten_, false);
+    publishing_.swap(unpublished_);
+    table_.visit(publishing_, [&](ByteSlot slot) { table_.value(slot).bits &= ~kUnpublished; });
+  }
+  [[nodiscard]] std::span<const ByteSlot> publishing() const { return publishing_; }
+  [[nodiscard]] SinkEntry sink_entry(ByteSlot slot) const {
+    if (!live(slot)) return {.key = std::string(key(slot)), .text = {}, .removed = true};
+    return {.key = std::string(key(slot)), .text = text(value(slot)), .score = score(value(slot))};
+  }
 
   template <typename Function>
   void for_each_live(Function&& function) const {
@@ -454,10 +464,6 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     if (show_ != nullptr) return show_->text(Part::of(value));
     if constexpr (kTextual<V>) return text_of(value);
     return {};  // Of a table that cannot be published, see Table::publish().
-  }
-  [[nodiscard]] SinkEntry sink_entry(ByteSlot slot) const {
-    if (!live(slot)) return {.key = std::string(key(slot)), .text = {}, .removed = true};
-    return {.key = std::string(key(slot)), .text = text(value(slot)), .score = score(value(slot))};
   }
   [[nodiscard]] std::vector<SinkEntry> sink_entries(std::span<const ByteSlot> slots) const {
     std::vector<SinkEntry> entries;

@@ -5,9 +5,9 @@
 //   per (job id, incarnation, state partition): generation, open, done.
 //   A write of generation g at batch b applies only if g >= the stored generation and, for equal generations,
 //   b >= open. It sets generation = g and open = b; the last chunk of b sets done = b.
-//   A stored job id other than the writer's refuses the write; a lower incarnation too. Only claim() stores a job
-//   id: where none is stored, nothing is written and the answer is kDataLost. A done that is
-//   lower than `since` says that the sink lost data, unless the publication is full; an absent fence is as done = 0.
+//   A stored job id other than the writer's refuses the write; a lower incarnation too. Only claim() stores a job id:
+//   where none is stored, nothing is written and the answer is kDataLost. A done lower than `since` says that data are
+//   lost, unless the publication is full; done is 0 where there is no fence, or where a full one has only begun.
 //   A sink that finds a part of a job's keys gone answers kDataLost to everything until claim() has removed the rest.
 //   A round's end is fenced by (incarnation, epoch, generation of the rank's owner, batch) and applies only if every
 //   state partition's done is at or above its batch; otherwise kDataLost.
@@ -17,8 +17,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/error.h"
@@ -38,16 +40,27 @@ struct SinkIdentity {
   SinkLayout layout;
 };
 
-// One key's result. `text` is what a reader of the sink sees; `score` orders it in a rank.
+// One key's result. `text` is what a reader of the sink sees; `score` orders it in a rank. Or one member of a key of an
+// index, with its count as `score` and no text: `key` has the key's bytes and behind them, from `member_at` on, the
+// member's. There are many entries, so a member has no string of its own.
 struct SinkEntry {
+  static constexpr uint32_t kNoMember = std::numeric_limits<uint32_t>::max();
+
   std::string key;
   std::string text;
   double score = 0;
   bool removed = false;
-  uint32_t table = 0;  // of the layout
+  uint16_t table = 0;  // of the layout
+  uint32_t member_at = kNoMember;
+
+  [[nodiscard]] bool is_member() const { return member_at != kNoMember; }
+  [[nodiscard]] std::string_view own_key() const { return std::string_view(key).substr(0, member_at); }
+  [[nodiscard]] std::string_view member() const { return std::string_view(key).substr(member_at); }
 };
 
-// The values of one state partition at batch `batch`: of keys that changed since `since`, or of all keys.
+// The values of one state partition at batch `batch`: of keys that changed since `since`, or of all keys. Of an index
+// the number of members of a key, where that changed, and the members themselves; in full those of a key stand behind
+// it, and whatever else the sink holds of it goes when it comes.
 struct Publication {
   StatePartition partition;
   Generation generation;

@@ -148,10 +148,15 @@ def test_the_documents_of_each_word_are_told_page_by_page_though_a_worker_is_kil
     for word in ["sea", "w3"]:
         counts = [(name, text.split().count(word)) for name, text in texts.items() if word in text.split()]
         assert pages(word) == sorted(counts, key=lambda each: (-each[1], each[0]))
+        wait_for(f"{word} in Redis", lambda: redis.client.zcard(f"{{index}}:words:{word}") == len(counts))
+        in_redis = redis.client.zrange(f"{{index}}:words:{word}", 0, -1, withscores=True)
+        assert sorted((name.decode(), int(count)) for name, count in in_redis) == sorted(counts)
     assert pages("nowhere") == []
     first = cluster.cli("docs", "index", "sea", "--limit", "1")
     assert (first.stdout, first.stderr) == ("doc 11\t3\n", "more of them: --after 3:doc%2011\n")
     assert "is no cursor" in cluster.cli("docs", "index", "sea", "--after", "x", code=None).stderr
+    cluster.cli("kill", "index", "--purge")
+    assert not redis.client.keys("{index}:*")
 
 
 def check_two_sum(cluster, redis, name, log):

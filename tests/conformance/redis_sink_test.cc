@@ -7,6 +7,7 @@ namespace millrace {
 namespace {
 
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -156,6 +157,32 @@ TEST_F(RedisSinkTest, FlushedScriptsAndCutConnectionsAreNotNoticedByTheCaller) {
   EXPECT_EQ(redis.hash("{words}:counts"), (Hash{{"a", "2"}}));
 }
 
+TEST_F(RedisSinkTest, ARemovalThatBrokeOffIsFinishedByWhoeverComesNext) {
+  RedisServer redis;
+  auto sink = connect(redis.uri());
+  SinkIdentity identity = words_job();
+  identity.layout = {{.name = "texts", .form = TableForm::kStrings, .rank = {}}};
+  for (const bool purged : {false, true}) {
+    ASSERT_TRUE(claim(*sink, identity));
+    ASSERT_EQ(publish(*sink, identity, full(large_publication(0, 1))), "done");
+    redis.command({"HSET", "{words}:fence", "incarnation", "-1"});
+    redis.command({"HDEL", "{words}:texts", "k5"});
+    redis.command({"DEL", "{words}:texts:k5"});
+    EXPECT_EQ(publish(*sink, identity, large_publication(1, 2)), "data lost") << "it is under way";
+    if (purged) {
+      EXPECT_TRUE(purge(*sink, identity));
+      EXPECT_TRUE(redis.keys().empty());
+    } else {
+      ASSERT_TRUE(claim(*connect(redis.uri()), identity));
+      EXPECT_THAT(redis.keys(), ElementsAre("{words}:fence"));
+      EXPECT_EQ(publish(*sink, identity, full(large_publication(0, 2))), "done");
+      EXPECT_EQ(redis.keys().size(), 20'002U);
+      EXPECT_EQ(redis.command({"GET", "{words}:texts:k5"}).front(), "2");
+      EXPECT_TRUE(purge(*sink, identity));
+    }
+  }
+}
+
 TEST_F(RedisSinkTest, ConnectionsCutInTheMiddleOfPublicationsLoseNothing) {
   RedisServer redis;
   auto sink = connect(redis.uri());
@@ -236,7 +263,7 @@ TEST_F(RedisSinkTest, TakingOverRemovesAllTablesOfAnotherJob) {
   RedisServer redis;
   auto sink = connect(redis.uri());
   Publication all = publication(0, 1, 0, 1, {{"a", "1"}});
-  for (const uint32_t table : {1U, 2U}) all.entries.push_back({.key = "b", .text = "2", .score = 2, .table = table});
+  for (const uint16_t table : {1, 2}) all.entries.push_back({.key = "b", .text = "2", .score = 2, .table = table});
   ASSERT_TRUE(claim(*sink, three_tables(5)));
   ASSERT_EQ(publish(*sink, three_tables(5), all), "done");
   ASSERT_EQ(redis.keys().size(), 5u) << "the fence, three tables and a rank of all keys";

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,6 +42,10 @@ class SinkServer {
   virtual std::unique_ptr<Sink> connect() = 0;                                      // another process' sink
   virtual Hash values_of(const std::string& table) = 0;                             // of job "words", as all below
   virtual Rank rank_of(const std::string& table, const std::string& its_rank) = 0;  // where there is one
+  // Of a table of strings what stands beside the hash; of an index the members of a key, and which keys have any.
+  virtual Hash strings_of(const std::string& table) = 0;
+  virtual Rank members_of(const std::string& table, const std::string& key) = 0;
+  virtual std::set<std::string> listed_keys(const std::string& table) = 0;
   Hash values() { return values_of("counts"); }
   Rank rank() { return rank_of("counts", "top"); }
   virtual Hash status() = 0;
@@ -65,6 +70,18 @@ class FakeSinkWorld : public SinkServer {
   Rank rank_of(const std::string& table, const std::string&) override {
     return server_->find("words") ? server_->find("words")->table(table).rank : Rank();
   }
+  Hash strings_of(const std::string& table) override { return values_of(table); }
+  Rank members_of(const std::string& table, const std::string& key) override {
+    const auto lists = lists_of(table);
+    return lists.contains(key) ? lists.at(key) : Rank();
+  }
+  std::set<std::string> listed_keys(const std::string& table) override {
+    std::set<std::string> keys;
+    for (const auto& [key, members] : lists_of(table)) {
+      if (!members.empty()) keys.insert(key);
+    }
+    return keys;
+  }
   Hash status() override { return server_->find("words") ? server_->find("words")->status : Hash(); }
   bool holds_anything() override { return server_->find("words") != nullptr; }
   void lose_all_data() override { server_->lose_all_data(); }
@@ -78,6 +95,10 @@ class FakeSinkWorld : public SinkServer {
   TestLoop& loop() override { return loop_; }
 
  private:
+  std::map<std::string, Rank> lists_of(const std::string& table) {
+    return server_->find("words") ? server_->find("words")->table(table).members : std::map<std::string, Rank>();
+  }
+
   TestLoop loop_{TestLoop::Time::kVirtual};
   std::shared_ptr<FakeSinkServer> server_ =
       std::make_shared<FakeSinkServer>([](const std::string& key) { return partition_of(key); });
@@ -98,6 +119,23 @@ class RedisWorld : public SinkServer {
   Hash values_of(const std::string& table) override { return redis.hash("{words}:" + table); }
   Rank rank_of(const std::string&, const std::string& its_rank) override {
     return redis.sorted_set("{words}:" + its_rank);
+  }
+  Hash strings_of(const std::string& table) override {
+    Hash strings;
+    for (const std::string& key : listed_keys(table))
+      strings[key] = redis.command({"GET", "{words}:" + table + ":" + key}).front();
+    return strings;
+  }
+  Rank members_of(const std::string& table, const std::string& key) override {
+    return redis.sorted_set("{words}:" + table + ":" + key);
+  }
+  std::set<std::string> listed_keys(const std::string& table) override {
+    const std::string prefix = "{words}:" + table + ":";
+    std::set<std::string> keys;
+    for (const std::string& key : redis.keys()) {
+      if (key.starts_with(prefix)) keys.insert(key.substr(prefix.size()));
+    }
+    return keys;
   }
   Hash status() override { return redis.hash("{words}:status"); }
   bool holds_anything() override { return !redis.keys().empty(); }
@@ -139,7 +177,7 @@ inline SinkIdentity three_tables(uint64_t job = 7, int incarnation = 1) {
 }
 
 // The same with what changed in a table.
-inline Publication with(Publication made, uint32_t table, const Hash& values,
+inline Publication with(Publication made, uint16_t table, const Hash& values,
                         const std::vector<std::string>& removed = {}) {
   for (const auto& [key, text] : values) {
     made.entries.push_back({.key = key, .text = text, .score = std::stod(text), .table = table});
@@ -221,6 +259,23 @@ class SinkCalls {
   }
 
   TestLoop& loop_;
+};
+
+// On the fake, or on a real Redis.
+class SinkTest : public testing::TestWithParam<bool>, public SinkCalls {
+ protected:
+  SinkTest() : SinkTest(GetParam() ? std::unique_ptr<SinkServer>(new RedisWorld) : std::make_unique<FakeSinkWorld>()) {}
+  explicit SinkTest(std::unique_ptr<SinkServer> server)
+      : SinkCalls(server->loop()), server_(std::move(server)), sink_(server_->connect()), other_(server_->connect()) {}
+
+  void claim_words() {
+    const Status claimed = claim(*sink_, words_job());
+    ASSERT_TRUE(claimed) << claimed.error();
+  }
+
+  std::unique_ptr<SinkServer> server_;
+  std::unique_ptr<Sink> sink_;
+  std::unique_ptr<Sink> other_;  // of another process
 };
 
 }  // namespace millrace

@@ -7,22 +7,6 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-class SinkTest : public testing::TestWithParam<bool>, public SinkCalls {
- protected:
-  SinkTest() : SinkTest(GetParam() ? std::unique_ptr<SinkServer>(new RedisWorld) : std::make_unique<FakeSinkWorld>()) {}
-  explicit SinkTest(std::unique_ptr<SinkServer> server)
-      : SinkCalls(server->loop()), server_(std::move(server)), sink_(server_->connect()), other_(server_->connect()) {}
-
-  void claim_words() {
-    const Status claimed = claim(*sink_, words_job());
-    ASSERT_TRUE(claimed) << claimed.error();
-  }
-
-  std::unique_ptr<SinkServer> server_;
-  std::unique_ptr<Sink> sink_;
-  std::unique_ptr<Sink> other_;  // of another process
-};
-
 INSTANTIATE_TEST_SUITE_P(Sinks, SinkTest, testing::Bool(),
                          [](const auto& test) { return test.param ? "Redis" : "Fake"; });
 

@@ -142,6 +142,7 @@ Result<PublishOutcome> FakeSinkServer::apply(const SinkIdentity& identity, const
   fence.incarnation = identity.incarnation;
   fence.generation = publication.generation;
   fence.open = publication.batch;
+  if (publication.full) fence.done = BatchId(0);
   fence.attempt = chunk.attempt;
   fence.next_chunk = chunk.number + 1;
   Event event{.what = What::kValue,
@@ -158,6 +159,13 @@ Result<PublishOutcome> FakeSinkServer::apply(const SinkIdentity& identity, const
     const SinkEntry& entry = publication.entries[index];
     const TablePlan& plan = identity.layout[entry.table];
     Table& table = keys.tables[plan.name];
+    if (entry.is_member()) {
+      auto& members = table.members[std::string(entry.own_key())];
+      members.erase(std::string(entry.member()));
+      if (!entry.removed) members[std::string(entry.member())] = entry.score;
+      continue;
+    }
+    if (entry.removed || publication.full) table.members.erase(entry.key);
     event.what = entry.removed ? What::kRemoved : What::kValue;
     event.key = entry.key;
     event.text = entry.text;
@@ -189,7 +197,7 @@ void FakeSinkServer::remove_leftovers(const Publication& publication, size_t num
   Table& table = keys.tables[plan.name];
   std::set<std::string> held;
   for (const SinkEntry& entry : publication.entries) {
-    if (entry.table == number && !entry.removed) held.insert(entry.key);
+    if (entry.table == number && !entry.removed && !entry.is_member()) held.insert(entry.key);
   }
   for (auto value = table.values.begin(); value != table.values.end();) {
     if (held.contains(value->first) || partition_of_(value->first) != publication.partition) {
@@ -206,6 +214,7 @@ void FakeSinkServer::remove_leftovers(const Publication& publication, size_t num
             .key = value->first,
             .table = plan.name});
     if (plan.rank_all) table.rank.erase(value->first);
+    table.members.erase(value->first);
     value = table.values.erase(value);
   }
 }

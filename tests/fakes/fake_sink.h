@@ -40,7 +40,8 @@ class FakeSinkServer {
   struct Table {
     std::map<std::string, std::string> values;
     std::map<std::string, double> rank;
-    size_t size = 0;  // of `values` after the last write
+    std::map<std::string, std::map<std::string, double>> members;  // of an index, by key
+    size_t size = 0;                                               // of `values` after the last write
   };
   // Everything under {NAME}:.
   struct Keys {

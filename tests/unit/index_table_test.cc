@@ -21,6 +21,13 @@ using Pairs = std::vector<std::pair<std::pair<std::string, std::string>, int64_t
 using Texts = std::map<std::string, std::string>;
 using Members = std::vector<IndexMember>;
 
+// What a reader of the sink sees.
+struct Shown {
+  Texts sizes;
+  std::map<std::string, std::map<std::string, double>> members;
+  bool operator==(const Shown&) const = default;
+};
+
 std::string varint(uint64_t value) {
   char bytes[kMaxVarintBytes];
   return {bytes, put_varint(bytes, value)};
@@ -52,6 +59,12 @@ Texts sizes(const Counts& counts) {
   return texts;
 }
 
+Shown shown(const Counts& counts) {
+  Shown all{.sizes = sizes(counts), .members = {}};
+  for (const auto& [posting, count] : counts) all.members[posting.first][posting.second] = static_cast<double>(count);
+  return all;
+}
+
 Members members(const Counts& counts, const std::string& key) {
   Members members;
   for (const auto& [posting, count] : counts) {
@@ -80,7 +93,7 @@ struct World {
   std::optional<StateRun> increment;  // of the open freeze
   Counts frozen_counts, checkpoint_counts;
   int64_t frozen_at = 0, checkpoint_at = 0;
-  Texts sink, published_texts;
+  Shown sink, published;
   std::optional<std::vector<SinkEntry>> publication;
   bool publication_is_full = false;
 
@@ -132,29 +145,35 @@ struct World {
     increment.reset();
   }
 
-  static void publish(const std::vector<SinkEntry>& entries, bool all, Texts& into) {
-    if (all) into.clear();
+  // As a sink does it: in full, the members of a key that it has are forgotten where the key comes, and other keys go.
+  static void publish(const std::vector<SinkEntry>& entries, bool all, Shown& into) {
+    if (all) into.sizes.clear();
     for (const SinkEntry& entry : entries) {
       ASSERT_FALSE(all && entry.removed);
-      if (entry.removed) {
-        into.erase(entry.key);
-      } else {
-        into[entry.key] = entry.text;
+      const std::string key(entry.own_key());
+      if (entry.is_member()) {
+        into.members[key].erase(std::string(entry.member()));
+        if (!entry.removed) into.members[key][std::string(entry.member())] = entry.score;
+        continue;
       }
+      if (all || entry.removed) into.members.erase(key);
+      into.sizes.erase(key);
+      if (!entry.removed) into.sizes[key] = entry.text;
     }
+    std::erase_if(into.members, [&](const auto& list) { return !into.sizes.contains(list.first); });
   }
   void publish_or_settle() {
     if (!publication) {
       publication_is_full = table->must_publish_all() || random() % 4 == 0;
       publication = table->take_unpublished(publication_is_full);
-      published_texts = sizes(now());
+      published = shown(now());
       return;
     }
     const bool done = random() % 2 == 0;
     table->settle_publication(done);
     if (done) {
       ASSERT_NO_FATAL_FAILURE(publish(*publication, publication_is_full, sink));
-      ASSERT_EQ(sink, published_texts);
+      ASSERT_EQ(sink, published);
     }
     publication.reset();
   }
@@ -179,10 +198,10 @@ struct World {
       table->settle_freeze(true);
     }
     const bool all = random() % 2 == 0;
-    Texts again;
+    Shown again;
     publish(table->take_unpublished(all), all, again);
     table->settle_publication(true);
-    ASSERT_EQ(again, sizes(now()));
+    ASSERT_EQ(again, shown(now()));
     sink = again;
   }
 

@@ -318,6 +318,8 @@ TEST(Language, a_definition_that_is_no_job_is_refused) {
               }),
               HasSubstr("two states are named 'count_by_value'"));
   EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value().publish("status"); }), HasSubstr("the sink"));
+  EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value().publish("a", TableForm::kIndex); }),
+              HasSubstr("'a' is no index"));
   EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value().publish("a").rank("a", 1); }),
               HasSubstr("both named 'a'"));
   EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value().publish("a").rank("b", 1).rank("c", 1); }),

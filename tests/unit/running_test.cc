@@ -369,6 +369,14 @@ TEST(Running, keys_and_members_of_an_index_may_be_anything_that_is_a_key) {
   EXPECT_THAT(job.docs("2", 10), ElementsAre(Pair("aa\t97", 2), Pair("a\\\\\t92", 1), Pair("bb\t98", 1)));
 }
 
+MILLRACE_TEST_JOB(words_as_strings) {
+  job.lines().count_by_value().publish("words", TableForm::kStrings);
+}
+TEST(Running, a_table_is_published_in_the_form_that_is_said) {
+  EXPECT_EQ(make_job(words_as_strings, {}).value()->tables().front().form, TableForm::kStrings);
+  EXPECT_EQ(make_job(numbers_of_words, {}).value()->tables().front().form, TableForm::kIndex);
+}
+
 TEST(Running, refused_records_leave_nothing_in_a_list_of_pairs) {
   const JobDefinition definition{"test", "", [](JobBuilder& job) {
                                    job.lines()
