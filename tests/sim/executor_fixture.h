@@ -126,6 +126,13 @@ class ExecutorTest : public testing::Test {
   }
 
   void accept(ProcessId process) {
+    answer_registration(process);
+    ASSERT_TRUE(wait([&] { return master_->ready.contains(process); }));
+    ASSERT_EQ(master_->ready[process].problem, "");
+    ASSERT_EQ(master_->ready[process].probe, "seen");
+  }
+
+  void answer_registration(ProcessId process) {
     ASSERT_TRUE(wait([&] { return master_->registrations.contains(process); }));
     wire::ExecutorAccepted accepted;
     accepted.spec.name = "words";
@@ -136,6 +143,8 @@ class ExecutorTest : public testing::Test {
     accepted.spec.batch_interval_us = 10'000;
     accepted.spec.lane_memory_bytes = 8 << 20;
     accepted.spec.receiver = receiver_;
+    accepted.spec.topic_id = topic_id_;
+    accepted.log_probe = "logs";  // as a master that keeps embedded logs says of every job
     accepted.api = api_;
     accepted.probe_name = "probe/1";
     accepted.lease_ms = 1000;
@@ -143,9 +152,6 @@ class ExecutorTest : public testing::Test {
     wire::Body body;
     body.__set_executor_accepted(accepted);
     master_->send(process, body);
-    ASSERT_TRUE(wait([&] { return master_->ready.contains(process); }));
-    ASSERT_EQ(master_->ready[process].problem, "");
-    ASSERT_EQ(master_->ready[process].probe, "seen");
   }
 
   // State partition p belongs to owners[p % size]; so do the log partitions. A partition whose owner changes gets the
@@ -288,6 +294,7 @@ class ExecutorTest : public testing::Test {
   JobFactory make_job_ = make_builtin_job;
   std::string receiver_;  // of the job
   std::string api_ = "here:1";
+  std::string topic_id_;  // of the job; empty: its log has none, as Kafka's
   World world_{1, SimFaults::none()};
   FakeTopic topic_{kLogPartitions, 7};
   std::shared_ptr<FakeCheckpointDisk> disk_ = std::make_shared<FakeCheckpointDisk>();

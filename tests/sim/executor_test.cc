@@ -8,6 +8,20 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+TEST_F(ExecutorTest, IsReadyWithoutAskingALogThatHasNoIdentityToCompare) {
+  topic_.set_available(false);
+  accept(add_executor(1));
+}
+
+TEST_F(ExecutorTest, IsRefusedWhereItSeesAnotherLogThanTheMaster) {
+  topic_id_ = "of another log by that name";
+  const ProcessId one = add_executor(1);
+  answer_registration(one);
+  ASSERT_TRUE(wait([&] { return master_->ready.contains(one); }));
+  EXPECT_THAT(master_->ready[one].problem,
+              ::testing::StartsWith("this worker does not see the log that the master sees"));
+}
+
 TEST_F(ExecutorTest, AppliesABatchOnlyWhenItIsDurable) {
   const ProcessId one = add_executor(1);
   accept(one);
