@@ -329,11 +329,12 @@ Result<std::vector<SinkEntry>> RedisWriter::find_leftovers(const Attempt& attemp
   }
   std::vector<SinkEntry> leftovers;
   std::unordered_set<std::string> seen;
-  for (uint16_t table = 0; table < held.size(); ++table) {
+  for (size_t table = 0; table < held.size(); ++table) {
     seen.clear();
     const auto note = [&](std::string key) {
       if (options_.partition_of(key) != attempt.publication.partition || held[table].contains(key)) return;
-      if (seen.insert(key).second) leftovers.push_back({.key = std::move(key), .removed = true, .table = table});
+      if (!seen.insert(key).second) return;
+      leftovers.push_back({.key = std::move(key), .removed = true, .table = static_cast<uint16_t>(table)});
     };
     const Status walked = walk_fields(redis_key(attempt.identity, attempt.identity.layout[table].name),
                                       [&](std::vector<std::string> keys) {
