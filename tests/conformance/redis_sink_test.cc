@@ -183,6 +183,38 @@ TEST_F(RedisSinkTest, ARemovalThatBrokeOffIsFinishedByWhoeverComesNext) {
   }
 }
 
+TEST_F(RedisSinkTest, AFullPublicationThatBrokeOffIsNothingToBuildOn) {
+  RedisServer redis;
+  auto sink = connect(redis.uri());
+  auto other = connect(redis.uri());
+  SinkIdentity identity = words_job();
+  identity.layout = {{.name = "index", .form = TableForm::kIndex, .rank = {}}};
+  ASSERT_TRUE(claim(*sink, identity));
+  const auto member = [](const std::string& key, const std::string& name) {
+    return SinkEntry{.key = key + name, .text = {}, .score = 1, .member_at = static_cast<uint32_t>(key.size())};
+  };
+  Publication all = publication(0, 1, 0, 1, {{"a", "150"}});
+  for (int number = 0; number < 150; ++number) all.entries.push_back(member("a", std::to_string(number)));
+  ASSERT_EQ(publish(*sink, identity, full(all)), "done");
+
+  // A key of another type ends the last chunk before it writes any member.
+  redis.command({"SET", "{words}:index:0", "no sorted set"});
+  Publication broken = all;
+  broken.batch = BatchId(2);
+  broken.entries.push_back(member("0", "x"));
+  EXPECT_THAT(publish(*sink, identity, full(broken)), StartsWith("invalid"));
+  EXPECT_EQ(redis.sorted_set("{words}:index:a").size(), 99U);
+  redis.command({"DEL", "{words}:index:0"});
+
+  Publication next = publication(0, 2, 1, 3, {});
+  next.entries.push_back(member("a", "0"));
+  EXPECT_EQ(publish(*other, identity, next), "data lost");
+  all.generation = Generation(2);
+  all.batch = BatchId(3);
+  EXPECT_EQ(publish(*other, identity, full(all)), "done");
+  EXPECT_EQ(redis.sorted_set("{words}:index:a").size(), 150U);
+}
+
 TEST_F(RedisSinkTest, ConnectionsCutInTheMiddleOfPublicationsLoseNothing) {
   RedisServer redis;
   auto sink = connect(redis.uri());

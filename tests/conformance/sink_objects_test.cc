@@ -125,30 +125,6 @@ TEST_P(SinkObjectsTest, AListOfManyChunksArrivesWholeHoweverOftenItIsSent) {
   }
 }
 
-TEST_P(SinkObjectsTest, AFullPublicationThatBrokeOffIsNothingToBuildOn) {
-  ASSERT_TRUE(claim(*sink_, texts_and_index()));
-  Publication all = of(publication(0, 1, 0, 1, {}), {entry(kIndex, "a", "3000")});
-  Rank members;
-  for (int number = 0; number < 3000; ++number) {
-    all.entries.push_back(member("a", std::to_string(number), 1));
-    members[std::to_string(number)] = 1;
-  }
-  ASSERT_EQ(publish(*sink_, texts_and_index(), full(all)), "done");
-  all.batch = BatchId(2);
-  sink_->publish(texts_and_index(), full(all), [](Result<PublishOutcome>) { FAIL(); });
-  sink_.reset();
-
-  Publication next = of(publication(0, 2, 1, 3, {}), {member("a", "0", 2)});
-  members["0"] = 2;
-  if (publish(*other_, texts_and_index(), next) == "data lost") {
-    all.entries[1].score = 2;
-    all.generation = Generation(2);
-    all.batch = BatchId(3);
-    EXPECT_EQ(publish(*other_, texts_and_index(), full(all)), "done");
-  }
-  EXPECT_EQ(server_->members_of("index", "a"), members);
-}
-
 TEST_P(SinkObjectsTest, NothingIsLeftOfThemAfterAPurgeOrATakeOver) {
   for (const bool take_over : {false, true}) {
     ASSERT_TRUE(claim(*sink_, texts_and_index(7), take_over));
