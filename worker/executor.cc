@@ -174,7 +174,8 @@ Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec, 
   auto outputs = make_outputs(spec, *job);
   if (!outputs) return std::unexpected(outputs.error());
   make_work(Incarnation(head.incarnation), spec, std::move(*job), std::move(*sink), std::move(*outputs));
-  work_->lanes->open(!spec.topic_id.empty());  // else log_problem() has nothing to compare
+  // To be compared by log_problem(); Kafka's topics have nothing that could be.
+  work_->lanes->open(!accepted_->log_probe.empty() && !spec.topic_id.empty());
   return {};
 }
 
