@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kAnyAmount = std::numeric_limits<int64_t>::max();
 constexpr size_t kMaxKeys = 100'000;
-constexpr int64_t kMaxKeyBytes = 4 << 20;  // of one query: its answer repeats them
+constexpr int64_t kMaxKeyBytes = 4 << 20;                   // of one query: its answer repeats them
 constexpr int64_t kMaxCursorBytes = 3 * kMaxKeyBytes + 32;  // a member percent-encoded, behind its count
 
 Status check_number(const std::string& what, int64_t value, int64_t lowest, int64_t highest) {

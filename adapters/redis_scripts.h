@@ -15,9 +15,9 @@
 //
 // Beside its hash a table of strings has {NAME}:TABLE:KEY, the key's text, and an index the sorted set of the key's
 // members with their counts: objects, which are written and removed in the call that writes and removes the key's
-// field. By these fields they are found when all goes. One that is lost alone is not noticed: a text is there again when
-// it next changes, of a sorted set only what changes, until all is published. Where the hash is lost, objects of keys
-// that the job has no more then stay.
+// field. By these fields they are found when all goes. One that is lost alone is not noticed: a text is there again
+// when it next changes, of a sorted set only what changes, until all is published. Where the hash is lost, objects of
+// keys that the job has no more then stay.
 //
 // Only the claim writes job and incarnation; where they are not those of the writer, the others write nothing.
 //

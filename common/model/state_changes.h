@@ -34,8 +34,8 @@ struct StateChange {
 
 // Those of the code first, in its order, then those that it has no more. What is made of the changes of another state
 // is as old as that: it has taken up what the other one holds, change by change, so both go on or both begin empty; and
-// the other one is not migrated, since nobody would tell it what that changes. What holds the newest batch alone may come
-// and go anywhere.
+// the other one is not migrated, since nobody would tell it what that changes. What holds the newest batch alone may
+// come and go anywhere.
 std::vector<StateChange> changes_of_states(const std::vector<StatePlan>& stored, const std::vector<StatePlan>& now);
 
 // kInvalid: the problems.
