@@ -49,6 +49,7 @@ Result<KafkaConf> make_kafka_conf(const KafkaOptions& options, const std::map<st
     if (Status set = set_one(conf.get(), name, value); !set) return std::unexpected(set.error());
   }
   for (const auto& [name, value] : options.config) {
+    if (name == kKafkaReaderSetting) continue;
     if (kReserved.contains(name)) {
       return fail(ErrorCode::kInvalid, "the librdkafka setting '" + name + "' is not yours to set; remove it");
     }

@@ -34,7 +34,7 @@ using KafkaPartitionList = std::unique_ptr<rd_kafka_topic_partition_list_t, Kafk
 using KafkaConfigResource = std::unique_ptr<rd_kafka_ConfigResource_t, KafkaDeleter>;
 using KafkaAdminOptions = std::unique_ptr<rd_kafka_AdminOptions_t, KafkaDeleter>;
 using KafkaEvent = std::unique_ptr<rd_kafka_event_t, KafkaDeleter>;
-using KafkaMetadata = std::unique_ptr<const rd_kafka_metadata_t, KafkaDeleter>;
+using RdKafkaMetadata = std::unique_ptr<const rd_kafka_metadata_t, KafkaDeleter>;
 
 // Our settings first, then the user's, then those that correctness needs. kInvalid names the setting, never its
 // value. Log lines of librdkafka go to ours.

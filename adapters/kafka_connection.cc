@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "adapters/kafka_messages.h"
@@ -33,20 +34,51 @@ bool is_connected_to_itself(int socket) {
          std::memcmp(&own, &peer, own_size) == 0;
 }
 
+struct AddressListDeleter {
+  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
+};
+using AddressList = std::unique_ptr<addrinfo, AddressListDeleter>;
+
+struct AddressAnswer {
+  int error = 0;
+  AddressList list;  // null: none
+};
+
+AddressAnswer ask_addresses(const std::string& host, uint16_t port, int flags) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = flags | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+  return {error, AddressList(error == 0 ? found : nullptr)};
+}
+
+SocketAddress socket_address(const std::string& host, uint16_t port, const addrinfo& found) {
+  SocketAddress address;
+  std::memcpy(&address.address, found.ai_addr, found.ai_addrlen);
+  address.size = found.ai_addrlen;
+  const bool colons = host.find(':') != std::string::npos;
+  address.text = (colons ? "[" + host + "]" : host) + ":" + std::to_string(port);
+  return address;
+}
+
 }  // namespace
 
 std::optional<SocketAddress> numeric_address(const std::string& host, uint16_t port) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) return std::nullopt;
-  SocketAddress address;
-  std::memcpy(&address.address, found->ai_addr, found->ai_addrlen);
-  address.size = found->ai_addrlen;
-  address.text = (found->ai_family == AF_INET6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
-  ::freeaddrinfo(found);
-  return address;
+  const AddressList found = ask_addresses(host, port, AI_NUMERICHOST).list;
+  return found == nullptr ? std::nullopt : std::optional(socket_address(host, port, *found));
+}
+
+Result<std::vector<SocketAddress>> look_up(const std::string& host, uint16_t port) {
+  const auto [error, found] = ask_addresses(host, port, AI_ADDRCONFIG);
+  if (found == nullptr) {
+    return fail(ErrorCode::kUnavailable, "the address of '" + host + "' is not found: " + ::gai_strerror(error));
+  }
+  std::vector<SocketAddress> addresses;
+  for (const addrinfo* each = found.get(); each != nullptr; each = each->ai_next) {
+    addresses.push_back(socket_address(host, port, *each));
+  }
+  return addresses;
 }
 
 Result<KafkaConnection> KafkaConnection::begin(const SocketAddress& address, const Settings& settings) {

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "adapters/file_descriptor.h"
 #include "common/base/error.h"
@@ -23,6 +24,10 @@ struct SocketAddress {
 
 // nullopt: `host` is a name, which has to be looked up, and that may take a while.
 std::optional<SocketAddress> numeric_address(const std::string& host, uint16_t port);
+
+// All addresses of a name, at least one, in the order in which they are to be tried. Waits, maybe for seconds.
+// kUnavailable: nobody knows the name, or can be asked now.
+Result<std::vector<SocketAddress>> look_up(const std::string& host, uint16_t port);
 
 class KafkaConnection {
  public:

@@ -211,7 +211,7 @@ Result<LogOffsets> KafkaHandle::find_time(int64_t time_ms, Duration timeout, con
 Result<KafkaHandle::Topic> KafkaHandle::ask_topic(const Patience& patience) {
   lasting_error_ = RD_KAFKA_RESP_ERR_NO_ERROR;
   unresolved_ = false;
-  KafkaMetadata metadata;
+  RdKafkaMetadata metadata;
   rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
   do {
     const rd_kafka_metadata_t* found = nullptr;
@@ -290,7 +290,7 @@ void KafkaHandle::probe() {
   if (!away_) return;
   const rd_kafka_metadata_t* found = nullptr;
   const rd_kafka_resp_err_t error = rd_kafka_metadata(client_, 0, topic_.get(), &found, kProbeMs);
-  const KafkaMetadata metadata(found);
+  const RdKafkaMetadata metadata(found);
   if (error == RD_KAFKA_RESP_ERR_NO_ERROR) heard();
 }
 

@@ -8,6 +8,9 @@
 
 namespace millrace {
 
+// A setting of ours among librdkafka's: adapters/kafka_reader_choice.h.
+inline constexpr char kKafkaReaderSetting[] = "millrace.reader";
+
 struct KafkaOptions {
   std::string brokers;  // host:port[,host:port]
   std::string topic;

@@ -115,7 +115,7 @@ class KafkaProducer::Client {
   rd_kafka_resp_err_t ask_for_topic() {
     const rd_kafka_metadata_t* found = nullptr;
     const rd_kafka_resp_err_t error = rd_kafka_metadata(client_, 1, nullptr, &found, kAppendStepMs);
-    const KafkaMetadata metadata(found);
+    const RdKafkaMetadata metadata(found);
     rd_kafka_poll(client_, 0);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return error;
     for (int index = 0; index < metadata->topic_cnt; ++index) {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "adapters/embedded_log.h"
-#include "adapters/kafka_log.h"
+#include "adapters/kafka_reader_choice.h"
 #include "adapters/topics_log.h"
 #include "common/model/source_topics.h"
 #include "common/model/uri.h"
@@ -15,9 +15,7 @@ namespace {
 Result<std::unique_ptr<Log>> open_topic(TaskLoop& loop, const LogSource& source, const Uri& uri,
                                         const std::string& topic) {
   if (uri.scheme == "log") return std::make_unique<EmbeddedLog>(source.embedded_root, topic, loop);
-  auto log = KafkaLog::make({uri.authority, topic, source.config, source.partitions}, loop);
-  if (!log.has_value()) return std::unexpected(log.error());
-  return std::unique_ptr<Log>(std::move(*log));
+  return open_kafka_log({uri.authority, topic, source.config, source.partitions}, loop);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "adapters/kafka_log.h"
 #include "adapters/kafka_producer.h"
+#include "adapters/kafka_reader_choice.h"
 #include "adapters/open_log.h"
 #include "adapters/system_random.h"
 #include "common/base/check.h"
@@ -107,12 +108,20 @@ class KafkaAdmin {
   bool begun_ = false;
 };
 
-std::unique_ptr<Log> make_log(TaskLoop& loop, const std::string& topic) {
-  auto log = KafkaLog::make({brokers(), topic, {}}, loop);
+std::unique_ptr<Log> make_log(TaskLoop& loop, const std::string& topic, const std::string& reader = "auto") {
+  auto log = open_kafka_log({brokers(), topic, {{kKafkaReaderSetting, reader}}}, loop);
   CHECK(log) << log.error();
   return std::move(*log);
 }
 
+struct Direct {
+  static constexpr char kReader[] = "direct";
+};
+struct ByLibrdkafka {
+  static constexpr char kReader[] = "librdkafka";
+};
+
+template <typename Reader>
 class KafkaBed {
  public:
   KafkaBed() : topic_(admin_.create_topic(2)) {
@@ -120,8 +129,8 @@ class KafkaBed {
     CHECK(producer) << producer.error();
     producer_ = std::move(*producer);
   }
-  std::unique_ptr<Log> open(TaskLoop& loop) { return make_log(loop, topic_); }
-  std::unique_ptr<Log> open_unknown(TaskLoop& loop) { return make_log(loop, topic_ + "-absent"); }
+  std::unique_ptr<Log> open(TaskLoop& loop) { return make_log(loop, topic_, Reader::kReader); }
+  std::unique_ptr<Log> open_unknown(TaskLoop& loop) { return make_log(loop, topic_ + "-absent", Reader::kReader); }
   void append(EventLoop&, LogPartition partition, const std::vector<std::string>& values) {
     for (const std::string& value : values) {
       const Status appended = producer_->append(value, partition);
@@ -139,11 +148,20 @@ class KafkaBed {
   std::unique_ptr<KafkaProducer> producer_;
 };
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Kafka, LogConformance, KafkaBed);
+using KafkaBeds = testing::Types<KafkaBed<Direct>, KafkaBed<ByLibrdkafka>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Kafka, LogConformance, KafkaBeds);
 
-class KafkaLogTest : public LogConformance<KafkaBed> {};
+// By the reader that the parameter names.
+class KafkaLogTest : public LogConformance<KafkaBed<Direct>>, public testing::WithParamInterface<std::string> {
+ public:
+  KafkaLogTest() {
+    loop_.run_and_wait([this] { log_ = make_log(loop_, bed_.topic_, GetParam()); });
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Readers, KafkaLogTest, testing::Values("direct", "librdkafka"),
+                         [](const auto& reader) { return reader.param; });
 
-TEST_F(KafkaLogTest, keeps_keys_nulls_and_timestamps) {
+TEST_P(KafkaLogTest, keeps_keys_nulls_and_timestamps) {
   bed_.admin_.produce(bed_.topic_, "key", "value", 1234567890123);
   bed_.admin_.produce(bed_.topic_, "", std::nullopt, 1234567890000);
   bed_.admin_.produce(bed_.topic_, std::nullopt, "", 1234567891000);
@@ -179,7 +197,7 @@ TEST_F(KafkaLogTest, keeps_keys_nulls_and_timestamps) {
   loop_.run_and_wait([&] { chunks.clear(); });
 }
 
-TEST_F(KafkaLogTest, passes_over_aborted_transactions_and_their_marks) {
+TEST_P(KafkaLogTest, passes_over_aborted_transactions_and_their_marks) {
   KafkaAdmin transactions(bed_.topic_);
   transactions.transaction(bed_.topic_, numbered("a", 0, 5), true);    // 0 to 4, mark 5
   transactions.transaction(bed_.topic_, numbered("no", 0, 5), false);  // 6 to 10, mark 11
@@ -198,19 +216,25 @@ TEST_F(KafkaLogTest, passes_over_aborted_transactions_and_their_marks) {
   }
 }
 
-TEST_F(KafkaLogTest, reads_what_was_compressed) {
-  auto producer = KafkaProducer::open({brokers(), bed_.topic_, {{"compression.type", "lz4"}}});
-  ASSERT_TRUE(producer) << producer.error();
-  for (const std::string& value : numbered("v", 0, 1000)) ASSERT_TRUE((*producer)->append(value, kFirst));
-  ASSERT_TRUE((*producer)->flush());
-  EXPECT_EQ((*producer)->delivered(), 1000);
+TEST_P(KafkaLogTest, reads_what_was_compressed) {
+  int records = 0;
+  for (const std::string codec : {"gzip", "snappy", "lz4", "zstd", "none"}) {
+    auto producer = KafkaProducer::open({brokers(), bed_.topic_, {{"compression.type", codec}}});
+    ASSERT_TRUE(producer) << producer.error();
+    for (const std::string& value : numbered("v", records, records + 1000)) {
+      ASSERT_TRUE((*producer)->append(value, kFirst));
+    }
+    records += 1000;
+    ASSERT_TRUE((*producer)->flush());
+    EXPECT_EQ((*producer)->delivered(), 1000);
+  }
   ChunkCollector collector;
-  open(collector, kFirst, 10, 990);
-  ASSERT_TRUE(collector.wait_for_offset(Offset(990))) << collector.last_error();
-  EXPECT_EQ(collector.values(), numbered("v", 10, 990));
+  open(collector, kFirst, 10, records - 10);
+  ASSERT_TRUE(collector.wait_for_offset(Offset(records - 10))) << collector.last_error();
+  EXPECT_EQ(collector.values(), numbered("v", 10, records - 10));
 }
 
-TEST_F(KafkaLogTest, several_topics_are_one_log_whose_numbers_stay_when_a_topic_grows) {
+TEST_P(KafkaLogTest, several_topics_are_one_log_whose_numbers_stay_when_a_topic_grows) {
   const std::string second = bed_.admin_.create_topic(1);
   const auto to_second = KafkaProducer::open({brokers(), second, {}});
   ASSERT_TRUE(to_second) << to_second.error();
@@ -220,7 +244,9 @@ TEST_F(KafkaLogTest, several_topics_are_one_log_whose_numbers_stay_when_a_topic_
   ASSERT_TRUE((*to_second)->flush());
   const auto open_topics = [&](const std::string& topics) {
     loop_.run_and_wait([&] {
-      auto log = open_log(loop_, {.uri = "kafka://" + brokers() + "/" + topics, .config = {}, .embedded_root = ""});
+      auto log = open_log(loop_, {.uri = "kafka://" + brokers() + "/" + topics,
+                                  .config = {{kKafkaReaderSetting, GetParam()}},
+                                  .embedded_root = ""});
       CHECK(log) << log.error();
       log_ = std::move(*log);
     });
@@ -320,7 +346,11 @@ TEST(KafkaOptionsTest, do_not_print_values_for_they_may_be_secrets) {
   EXPECT_THAT(bad.error().message, testing::HasSubstr("security.protocol"));
 }
 
-TEST(KafkaOptionsTest, are_told_when_no_broker_is_there) {
+class KafkaAwayTest : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Readers, KafkaAwayTest, testing::Values("direct", "librdkafka"),
+                         [](const auto& reader) { return reader.param; });
+
+TEST_P(KafkaAwayTest, is_told_when_no_broker_is_there) {
   EventLoop loop("kafka-test");
   loop.start();
   std::unique_ptr<Log> log;
@@ -328,7 +358,7 @@ TEST(KafkaOptionsTest, are_told_when_no_broker_is_there) {
   ChunkCollector collector;
   std::unique_ptr<LogReader> reader;
   loop.run_and_wait([&] {
-    log = std::move(*KafkaLog::make({"127.0.0.1:1", "t", {}}, loop));
+    log = std::move(*open_kafka_log({"127.0.0.1:1", "t", {{kKafkaReaderSetting, GetParam()}}}, loop));
     reader = log->open({LogPartition(0), Offset(0), std::nullopt, 1 << 20}, &collector);
     log->describe([&](Result<LogDescription> got) { answer.set_value(std::move(got)); });
   });

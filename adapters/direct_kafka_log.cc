@@ -1,0 +1,117 @@
+#include "adapters/direct_kafka_log.h"
+
+#include <utility>
+
+#include "adapters/kafka_log.h"
+#include "adapters/kafka_reader_choice.h"
+#include "common/base/check.h"
+
+namespace millrace {
+
+// The loop's. What the thread tells is posted, and finds that the reader is gone by `reader` being null.
+class DirectKafkaLog::Reader final : public LogReader {
+ public:
+  struct Link {
+    Reader* reader = nullptr;
+  };
+
+  Reader(DirectKafkaLog& log, const LogReaderOptions& options, LogReaderHandler* handler)
+      : log_(log), options_(options), handler_(handler), link_(std::make_shared<Link>(this)) {
+    ++log_.readers_;
+  }
+  ~Reader() override {
+    link_->reader = nullptr;
+    ticket_->close();
+    --log_.readers_;
+  }
+
+  [[nodiscard]] const std::shared_ptr<Link>& link() const { return link_; }
+  void hold(std::shared_ptr<KafkaFetchLoop::Ticket> ticket) { ticket_ = std::move(ticket); }
+
+  [[nodiscard]] LogReaderHandler& handler() const { return *handler_; }
+  [[nodiscard]] LogPartition partition() const { return options_.partition; }
+
+  void fall_back(Offset position, const std::string& why) {
+    LOG(WARNING) << why << "; it is read by librdkafka from offset " << position.value()
+                 << " on, which takes more time";
+    LogReaderOptions rest = options_;
+    rest.from = position;
+    by_librdkafka_ = log_.by_librdkafka_->open(rest, handler_);
+  }
+
+ private:
+  DirectKafkaLog& log_;
+  const LogReaderOptions options_;
+  LogReaderHandler* const handler_;
+  const std::shared_ptr<Link> link_;
+  std::shared_ptr<KafkaFetchLoop::Ticket> ticket_;
+  std::unique_ptr<LogReader> by_librdkafka_;
+};
+
+// The thread's.
+class DirectKafkaLog::ToLoop final : public KafkaFetcher::Listener {
+ public:
+  ToLoop(TaskLoop& loop, std::shared_ptr<Reader::Link> link) : loop_(loop), link_(std::move(link)) {}
+
+  void on_chunk(LogChunk chunk) override {
+    post([chunk = std::move(chunk)](Reader& reader) mutable { reader.handler().on_chunk(std::move(chunk)); });
+  }
+  void on_error(const Error& error) override {
+    post([error](Reader& reader) { reader.handler().on_log_error(reader.partition(), error); });
+  }
+  void on_back() override {
+    post([](Reader& reader) { reader.handler().on_log_back(reader.partition()); });
+  }
+  void on_fall_back(Offset position, const std::string& why) override {
+    post([position, why](Reader& reader) { reader.fall_back(position, why); });
+  }
+
+ private:
+  template <typename Call>
+  void post(Call call) {
+    loop_.post([link = link_, call = std::move(call)]() mutable {
+      if (link->reader != nullptr) call(*link->reader);
+    });
+  }
+
+  TaskLoop& loop_;
+  const std::shared_ptr<Reader::Link> link_;
+};
+
+Result<std::unique_ptr<DirectKafkaLog>> DirectKafkaLog::make(KafkaOptions options, TaskLoop& loop,
+                                                             const DirectKafkaTiming& timing) {
+  auto settings = direct_reader_settings(options);
+  if (!settings) return std::unexpected(settings.error());
+  settings->timing = timing;
+  auto by_librdkafka = KafkaLog::make(std::move(options), loop);
+  if (!by_librdkafka) return std::unexpected(by_librdkafka.error());
+  return std::unique_ptr<DirectKafkaLog>(new DirectKafkaLog(std::move(*settings), std::move(*by_librdkafka), loop));
+}
+
+DirectKafkaLog::DirectKafkaLog(KafkaReaderSettings settings, std::unique_ptr<Log> by_librdkafka, TaskLoop& loop)
+    : loop_(loop), by_librdkafka_(std::move(by_librdkafka)), fetch_loop_(std::move(settings)) {}
+
+DirectKafkaLog::~DirectKafkaLog() {
+  CHECK_EQ(readers_, 0u) << "readers outlive their log";
+}
+
+void DirectKafkaLog::describe(std::move_only_function<void(Result<LogDescription>)> done) {
+  by_librdkafka_->describe(std::move(done));
+}
+
+void DirectKafkaLog::find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) {
+  by_librdkafka_->find_time(time_ms, std::move(done));
+}
+
+std::unique_ptr<LogReader> DirectKafkaLog::open(const LogReaderOptions& options, LogReaderHandler* handler) {
+  auto reader = std::make_unique<Reader>(*this, options, handler);
+  reader->hold(fetch_loop_.open(options, std::make_unique<ToLoop>(loop_, reader->link())));
+  return reader;
+}
+
+void DirectKafkaLog::prepare_to_end() {
+  by_librdkafka_->prepare_to_end();
+  fetch_loop_.stop();
+}
+
+}  // namespace millrace

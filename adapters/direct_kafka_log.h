@@ -1,0 +1,48 @@
+// DirectKafkaLog: reads a Kafka topic by Fetch requests of its own, and hands record batches on where they were
+// received: no record is touched on the way to the map, which is most of what reading by a general client costs.
+//
+// What is asked rarely (offsets, times, the topic's settings) is asked through librdkafka, and so is read what a direct
+// reader does not understand: older brokers and formats, a topic without an id, a replica that is not the leader. That
+// reader goes on by librdkafka from where it was, and the log of people has it.
+//
+// One thread for all readers of the log, one connection for each of them.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "adapters/kafka_fetch_loop.h"
+#include "adapters/kafka_options.h"
+#include "adapters/kafka_reader_settings.h"
+#include "common/seams/log.h"
+#include "common/seams/task_loop.h"
+
+namespace millrace {
+
+// Lives on one loop, which outlives it. Chunks may outlive it.
+class DirectKafkaLog final : public Log {
+ public:
+  // kInvalid: bad settings. Brokers are not contacted yet. Which settings can be read directly: kafka_reader_choice.h.
+  static Result<std::unique_ptr<DirectKafkaLog>> make(KafkaOptions options, TaskLoop& loop,
+                                                      const DirectKafkaTiming& timing = {});
+  ~DirectKafkaLog() override;  // no reader may be left
+  DirectKafkaLog(const DirectKafkaLog&) = delete;
+  DirectKafkaLog& operator=(const DirectKafkaLog&) = delete;
+
+  void describe(std::move_only_function<void(Result<LogDescription>)> done) override;
+  void find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) override;
+  [[nodiscard]] std::unique_ptr<LogReader> open(const LogReaderOptions& options, LogReaderHandler* handler) override;
+  void prepare_to_end() override;
+
+ private:
+  class Reader;
+  class ToLoop;
+  DirectKafkaLog(KafkaReaderSettings settings, std::unique_ptr<Log> by_librdkafka, TaskLoop& loop);
+
+  TaskLoop& loop_;
+  const std::unique_ptr<Log> by_librdkafka_;
+  KafkaFetchLoop fetch_loop_;
+  size_t readers_ = 0;
+};
+
+}  // namespace millrace

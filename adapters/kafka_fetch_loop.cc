@@ -1,0 +1,149 @@
+#include "adapters/kafka_fetch_loop.h"
+
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "adapters/file_descriptor.h"
+#include "common/base/check.h"
+
+namespace millrace {
+namespace {
+
+// In the order of what is waited for: the waker, the watch, and then the fetchers.
+constexpr size_t kBeforeFetchers = 2;
+
+timespec until(MonotonicTime deadline, MonotonicTime now) {
+  constexpr Duration kLongest = std::chrono::minutes(1);
+  const Duration left = deadline <= now ? Duration{} : deadline - now < kLongest ? deadline - now : kLongest;
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
+  return {.tv_sec = seconds.count(), .tv_nsec = (left - seconds).count()};
+}
+
+}  // namespace
+
+// Thread-safe.
+class KafkaFetchLoop::Waker {
+ public:
+  Waker() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    CHECK(event_.valid()) << "no eventfd: " << std::strerror(errno);
+  }
+
+  void wake() {
+    if (!called_.exchange(true)) CHECK_EQ(::eventfd_write(event_.get(), 1), 0);
+  }
+  // Before looking at what it may have been woken for.
+  void hear() {
+    eventfd_t calls = 0;
+    (void)::eventfd_read(event_.get(), &calls);
+    called_ = false;
+  }
+  [[nodiscard]] int descriptor() const { return event_.get(); }
+
+ private:
+  const FileDescriptor event_;
+  std::atomic<bool> called_{false};
+};
+
+void KafkaFetchLoop::Ticket::close() {
+  closed_ = true;
+  wake_();
+}
+
+KafkaFetchLoop::KafkaFetchLoop(KafkaReaderSettings settings)
+    : settings_(std::move(settings)),
+      waker_(std::make_shared<Waker>()),
+      watch_(settings_, [waker = waker_] { waker->wake(); }),
+      shared_{settings_, watch_, unpacker_, blocks_, [waker = waker_] { waker->wake(); }},
+      thread_([this] { run(); }) {}
+
+KafkaFetchLoop::~KafkaFetchLoop() {
+  stop();
+  thread_.join();
+}
+
+void KafkaFetchLoop::stop() {
+  stopping_ = true;
+  waker_->wake();
+}
+
+std::shared_ptr<KafkaFetchLoop::Ticket> KafkaFetchLoop::open(const LogReaderOptions& options,
+                                                             std::unique_ptr<KafkaFetcher::Listener> listener) {
+  auto ticket = std::make_shared<Ticket>();
+  ticket->wake_ = shared_.wake;
+  ticket->fetcher_ = std::make_unique<KafkaFetcher>(shared_, options, std::move(listener));
+  {
+    const std::scoped_lock lock(mutex_);
+    opened_.push_back(ticket);
+  }
+  waker_->wake();
+  return ticket;
+}
+
+void KafkaFetchLoop::run() {
+  pthread_setname_np(pthread_self(), "kafka-fetch");
+  std::vector<pollfd> watched;
+  while (!stopping_) {
+    const bool some_are_new = take_tickets();
+    watch_all(watched);
+    const MonotonicTime before = clock_.now();
+    const timespec limit = until(some_are_new ? before : serve_at(), before);
+    if (::ppoll(watched.data(), watched.size(), &limit, nullptr) < 0) {
+      CHECK_EQ(errno, EINTR) << std::strerror(errno);
+      continue;
+    }
+    if (watched[0].revents != 0) waker_->hear();
+    const MonotonicTime now = clock_.now();
+    watch_.serve(now, watched[1].revents);
+    for (size_t index = 0; index < tickets_.size(); ++index) {
+      Ticket& ticket = *tickets_[index];
+      if (!ticket.closed_) ticket.fetcher_->serve(now, watched[kBeforeFetchers + index].revents);
+    }
+    drop_idle_memory(now);
+  }
+  take_tickets();
+  for (const auto& ticket : tickets_) ticket->fetcher_ = nullptr;
+}
+
+// Whether there are new ones.
+bool KafkaFetchLoop::take_tickets() {
+  for (const auto& ticket : tickets_) {
+    if (ticket->closed_) ticket->fetcher_ = nullptr;
+  }
+  std::erase_if(tickets_, [](const auto& ticket) { return ticket->fetcher_ == nullptr; });
+  const std::scoped_lock lock(mutex_);
+  tickets_.insert(tickets_.end(), opened_.begin(), opened_.end());
+  return !std::exchange(opened_, {}).empty();
+}
+
+void KafkaFetchLoop::watch_all(std::vector<pollfd>& watched) const {
+  const auto entry = [](const auto& each) {
+    const int descriptor = each.descriptor();  // poll(2) ignores -1
+    return pollfd{descriptor, descriptor < 0 ? short{0} : each.wanted_events(), 0};
+  };
+  watched.clear();
+  watched.push_back({waker_->descriptor(), POLLIN, 0});
+  watched.push_back(entry(watch_));
+  for (const auto& ticket : tickets_) watched.push_back(entry(*ticket->fetcher_));
+}
+
+MonotonicTime KafkaFetchLoop::serve_at() const {
+  MonotonicTime first = watch_.serve_at();
+  for (const auto& ticket : tickets_) first = std::min(first, ticket->fetcher_->serve_at());
+  if (busy_at_ != MonotonicTime::min()) first = std::min(first, busy_at_ + settings_.timing.keep_idle_memory);
+  return first;
+}
+
+void KafkaFetchLoop::drop_idle_memory(MonotonicTime now) {
+  for (const auto& ticket : tickets_) busy_at_ = std::max(busy_at_, ticket->fetcher_->busy_at());
+  if (busy_at_ == MonotonicTime::min() || now < busy_at_ + settings_.timing.keep_idle_memory) return;
+  blocks_->drop_idle();
+  busy_at_ = MonotonicTime::min();
+}
+
+}  // namespace millrace

@@ -1,0 +1,74 @@
+// KafkaFetchLoop: the one thread on which all direct readers of a topic fetch. It waits for their sockets, for their
+// times, and for whoever wakes it.
+#pragma once
+
+#include <poll.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "adapters/kafka_fetcher.h"
+#include "adapters/kafka_reader_settings.h"
+#include "adapters/kafka_topic_watch.h"
+#include "adapters/system_clock.h"
+#include "common/seams/log.h"
+
+namespace millrace {
+
+class KafkaFetchLoop {
+ public:
+  // One fetcher, as its user holds it. Once closed nothing more is told, though what was told may still be on its way.
+  class Ticket {
+   public:
+    void close();
+
+   private:
+    friend class KafkaFetchLoop;
+    std::atomic<bool> closed_{false};
+    std::function<void()> wake_;
+    std::unique_ptr<KafkaFetcher> fetcher_;  // the thread's
+  };
+
+  explicit KafkaFetchLoop(KafkaReaderSettings settings);
+  ~KafkaFetchLoop();
+  KafkaFetchLoop(const KafkaFetchLoop&) = delete;
+  KafkaFetchLoop& operator=(const KafkaFetchLoop&) = delete;
+
+  // Of these two the thread is the caller's. `listener` is called by the other one, where it is also deleted.
+  std::shared_ptr<Ticket> open(const LogReaderOptions& options, std::unique_ptr<KafkaFetcher::Listener> listener);
+  void stop();
+
+ private:
+  class Waker;
+
+  void run();
+  bool take_tickets();
+  void watch_all(std::vector<pollfd>& watched) const;
+  [[nodiscard]] MonotonicTime serve_at() const;
+  void drop_idle_memory(MonotonicTime now);
+
+  // Constant after construction.
+  const KafkaReaderSettings settings_;
+  const std::shared_ptr<Waker> waker_;
+  const std::shared_ptr<FetchBlocks> blocks_ = std::make_shared<FetchBlocks>();
+  const SystemClock clock_;
+
+  std::atomic<bool> stopping_{false};
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<Ticket>> opened_;  // guarded by mutex_
+
+  // The thread's.
+  Unpacker unpacker_;
+  KafkaTopicWatch watch_;
+  const KafkaFetcher::Shared shared_;
+  std::vector<std::shared_ptr<Ticket>> tickets_;
+  MonotonicTime busy_at_ = MonotonicTime::min();  // min: there is no idle memory
+
+  std::thread thread_;
+};
+
+}  // namespace millrace

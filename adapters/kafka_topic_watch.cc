@@ -1,0 +1,93 @@
+#include "adapters/kafka_topic_watch.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace millrace {
+
+KafkaTopicWatch::AnswerNumber KafkaTopicWatch::ask() {
+  const AnswerNumber next = answered_ + (asking_ ? 2 : 1);
+  wanted_ = std::max(wanted_, next);
+  return next;
+}
+
+void KafkaTopicWatch::serve(MonotonicTime now, short events) {
+  if (dialogue_) {
+    switch (dialogue_->serve(now, events)) {
+      case KafkaDialogue::Event::kNone: break;
+      case KafkaDialogue::Event::kReady:
+        if (!dialogue_->versions().metadata || !dialogue_->versions().fetch) {
+          unspoken_ =
+              "the broker at " + dialogue_->peer().text() + " does not speak Fetch v13, as Kafka does from 3.1 on";
+        }
+        break;
+      case KafkaDialogue::Event::kAnswered: take_answer(now); break;
+      case KafkaDialogue::Event::kFailed: call_failed(dialogue_->error(), now); break;
+    }
+  }
+  go_on(now);
+}
+
+void KafkaTopicWatch::go_on(MonotonicTime now) {
+  if (wanted_ <= answered_ || asking_ || unspoken_ || now < not_before_) return;
+  if (doubted_) {
+    dialogue_.reset();
+    ++turn_;
+    doubted_ = false;
+  }
+  if (!dialogue_) {
+    const std::vector<KafkaEndpoint> all = brokers();
+    dialogue_.emplace(settings_, all[turn_ % all.size()], wake_, now);
+  }
+  if (!dialogue_->may_be_asked()) return;
+  dialogue_->ask_who_leads(now);
+  asking_ = true;
+}
+
+void KafkaTopicWatch::take_answer(MonotonicTime now) {
+  asking_ = false;
+  auto answer = dialogue_->who_leads();
+  if (!answer) {
+    return call_failed({ErrorCode::kUnavailable, dialogue_->peer().text() + ": its answer is malformed"}, now);
+  }
+  newest_ = std::move(*answer);
+  ++answered_;
+  proven_ = true;
+  failed_calls_ = 0;
+  trouble_.reset();
+  if (!topic_id_ && newest_.topic != KafkaTopicId{}) topic_id_ = newest_.topic;
+  not_before_ = now + std::max<Duration>(settings_.timing.error_pause, std::chrono::milliseconds(newest_.throttle_ms));
+}
+
+void KafkaTopicWatch::call_failed(const Error& error, MonotonicTime now) {
+  asking_ = false;
+  dialogue_.reset();
+  if (std::exchange(proven_, false)) return;  // The connection had become old; the same broker is called again.
+  ++turn_;
+  const size_t others = brokers().size();
+  ++failed_calls_;
+  if (failed_calls_ >= others) {  // Everybody was called.
+    trouble_ = error;
+    const Duration pause =
+        settings_.timing.error_pause * static_cast<int>(std::min<size_t>(failed_calls_ / others, 100));
+    not_before_ = now + std::min(pause, settings_.timing.most_pause);
+  }
+}
+
+std::vector<KafkaEndpoint> KafkaTopicWatch::brokers() const {
+  std::vector<KafkaEndpoint> all = settings_.bootstrap;
+  for (const KafkaMetadata::Broker& broker : newest_.brokers) {
+    const KafkaEndpoint endpoint{broker.host, static_cast<uint16_t>(broker.port)};
+    if (std::ranges::find(all, endpoint) == all.end()) all.push_back(endpoint);
+  }
+  return all;
+}
+
+MonotonicTime KafkaTopicWatch::serve_at() const {
+  const bool may_call = !dialogue_ || dialogue_->may_be_asked() || doubted_;
+  const bool may_go_on = wanted_ > answered_ && !asking_ && !unspoken_ && may_call;
+  return std::min(may_go_on ? not_before_ : MonotonicTime::max(),
+                  dialogue_ ? dialogue_->serve_at() : MonotonicTime::max());
+}
+
+}  // namespace millrace
