@@ -36,7 +36,9 @@ class DirectKafkaLog::Reader final : public LogReader {
                  << " on, which takes more time";
     LogReaderOptions rest = options_;
     rest.from = position;
-    by_librdkafka_ = log_.by_librdkafka_->open(rest, handler_);
+    const auto log = log_.librdkafka();
+    if (!log) return handler_->on_log_error(options_.partition, log.error());
+    by_librdkafka_ = (*log)->open(rest, handler_);
   }
 
  private:
@@ -80,27 +82,55 @@ class DirectKafkaLog::ToLoop final : public KafkaFetcher::Listener {
 
 Result<std::unique_ptr<DirectKafkaLog>> DirectKafkaLog::make(KafkaOptions options, TaskLoop& loop,
                                                              const DirectKafkaTiming& timing) {
-  auto settings = direct_reader_settings(options);
+  if (Status valid = check_kafka_options(options); !valid) return std::unexpected(valid.error());
+  auto settings = direct_reader_settings(options, timing);
   if (!settings) return std::unexpected(settings.error());
-  settings->timing = timing;
-  auto by_librdkafka = KafkaLog::make(std::move(options), loop);
-  if (!by_librdkafka) return std::unexpected(by_librdkafka.error());
-  return std::unique_ptr<DirectKafkaLog>(new DirectKafkaLog(std::move(*settings), std::move(*by_librdkafka), loop));
+  return std::unique_ptr<DirectKafkaLog>(new DirectKafkaLog(std::move(options), std::move(*settings), loop));
 }
-
-DirectKafkaLog::DirectKafkaLog(KafkaReaderSettings settings, std::unique_ptr<Log> by_librdkafka, TaskLoop& loop)
-    : loop_(loop), by_librdkafka_(std::move(by_librdkafka)), fetch_loop_(std::move(settings)) {}
 
 DirectKafkaLog::~DirectKafkaLog() {
   CHECK_EQ(readers_, 0u) << "readers outlive their log";
 }
 
+Result<Log*> DirectKafkaLog::librdkafka() {
+  if (librdkafka_ == nullptr) {
+    auto made = KafkaLog::make(options_, loop_);
+    if (!made) return std::unexpected(made.error());
+    librdkafka_ = std::move(*made);
+  }
+  return librdkafka_.get();
+}
+
+// librdkafka 2.0 tells all but the topic's id.
 void DirectKafkaLog::describe(std::move_only_function<void(Result<LogDescription>)> done) {
-  by_librdkafka_->describe(std::move(done));
+  const auto log = librdkafka();
+  if (!log) return answer(std::move(done), Result<LogDescription>(std::unexpected(log.error())));
+  (*log)->describe([this, done = std::move(done)](Result<LogDescription> described) mutable {
+    if (!described) return done(std::move(described));
+    fetch_loop_.ask_topic_id(
+        [this, described = std::move(described), done = std::move(done)](Result<KafkaTopicId> id) mutable {
+          if (!id) {
+            described = std::unexpected(id.error());
+          } else if (*id != KafkaTopicId{}) {
+            described->topic_id = id->hex();
+          }
+          answer(std::move(done), std::move(described));
+        });
+  });
 }
 
 void DirectKafkaLog::find_time(int64_t time_ms, std::move_only_function<void(Result<LogOffsets>)> done) {
-  by_librdkafka_->find_time(time_ms, std::move(done));
+  const auto log = librdkafka();
+  if (!log) return answer(std::move(done), Result<LogOffsets>(std::unexpected(log.error())));
+  (*log)->find_time(time_ms, std::move(done));
+}
+
+// By any thread.
+template <typename Answer>
+void DirectKafkaLog::answer(std::move_only_function<void(Result<Answer>)> done, Result<Answer> what) {
+  loop_.post([alive = std::weak_ptr(alive_), done = std::move(done), what = std::move(what)]() mutable {
+    if (!alive.expired()) done(std::move(what));
+  });
 }
 
 std::unique_ptr<LogReader> DirectKafkaLog::open(const LogReaderOptions& options, LogReaderHandler* handler) {
@@ -110,7 +140,7 @@ std::unique_ptr<LogReader> DirectKafkaLog::open(const LogReaderOptions& options,
 }
 
 void DirectKafkaLog::prepare_to_end() {
-  by_librdkafka_->prepare_to_end();
+  if (librdkafka_ != nullptr) librdkafka_->prepare_to_end();
   fetch_loop_.stop();
 }
 

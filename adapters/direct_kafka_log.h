@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "adapters/kafka_fetch_loop.h"
 #include "adapters/kafka_options.h"
@@ -37,10 +38,16 @@ class DirectKafkaLog final : public Log {
  private:
   class Reader;
   class ToLoop;
-  DirectKafkaLog(KafkaReaderSettings settings, std::unique_ptr<Log> by_librdkafka, TaskLoop& loop);
+  DirectKafkaLog(KafkaOptions options, KafkaReaderSettings settings, TaskLoop& loop)
+      : options_(std::move(options)), loop_(loop), fetch_loop_(std::move(settings)) {}
+  Result<Log*> librdkafka();
+  template <typename Answer>
+  void answer(std::move_only_function<void(Result<Answer>)> done, Result<Answer> what);
 
+  const KafkaOptions options_;
   TaskLoop& loop_;
-  const std::unique_ptr<Log> by_librdkafka_;
+  std::unique_ptr<Log> librdkafka_;  // made when it is needed: most logs are only read
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // gone when this is; looked at on the loop
   KafkaFetchLoop fetch_loop_;
   size_t readers_ = 0;
 };

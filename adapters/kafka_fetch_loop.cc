@@ -18,6 +18,8 @@ namespace {
 // In the order of what is waited for: the waker, the watch, and then the fetchers.
 constexpr size_t kBeforeFetchers = 2;
 
+constexpr Duration kPatience = std::chrono::seconds(5);  // with brokers that do not tell a topic's id
+
 timespec until(MonotonicTime deadline, MonotonicTime now) {
   constexpr Duration kLongest = std::chrono::minutes(1);
   const Duration left = deadline <= now ? Duration{} : deadline - now < kLongest ? deadline - now : kLongest;
@@ -85,6 +87,14 @@ std::shared_ptr<KafkaFetchLoop::Ticket> KafkaFetchLoop::open(const LogReaderOpti
   return ticket;
 }
 
+void KafkaFetchLoop::ask_topic_id(IdDone done) {
+  {
+    const std::scoped_lock lock(mutex_);
+    asked_.push_back(std::move(done));
+  }
+  waker_->wake();
+}
+
 void KafkaFetchLoop::run() {
   pthread_setname_np(pthread_self(), "kafka-fetch");
   std::vector<pollfd> watched;
@@ -99,7 +109,9 @@ void KafkaFetchLoop::run() {
     }
     if (watched[0].revents != 0) waker_->hear();
     const MonotonicTime now = clock_.now();
+    take_questions(now);
     watch_.serve(now, watched[1].revents);
+    answer_questions(now);
     for (size_t index = 0; index < tickets_.size(); ++index) {
       Ticket& ticket = *tickets_[index];
       if (!ticket.closed_) ticket.fetcher_->serve(now, watched[kBeforeFetchers + index].revents);
@@ -121,6 +133,35 @@ bool KafkaFetchLoop::take_tickets() {
   return !std::exchange(opened_, {}).empty();
 }
 
+void KafkaFetchLoop::take_questions(MonotonicTime now) {
+  const std::scoped_lock lock(mutex_);
+  for (IdDone& done : asked_) questions_.push_back({std::move(done), watch_.ask(), now + kPatience});
+  asked_.clear();
+}
+
+void KafkaFetchLoop::answer_questions(MonotonicTime now) {
+  for (Question& question : questions_) {
+    const bool answered = watch_.answered() >= question.awaited;
+    if (watch_.unspoken()) {
+      question.done(KafkaTopicId{});
+    } else if (answered && watch_.newest().error == 0) {
+      question.done(watch_.newest().topic);
+    } else if (now >= question.deadline) {
+      question.done(fail(ErrorCode::kUnavailable, "no broker of " + settings_.brokers + " tells the id of topic '" +
+                                                      settings_.topic + "'" +
+                                                      (watch_.trouble() ? ": " + watch_.trouble()->message : "")));
+    } else {
+      if (answered) {  // That broker has not heard of the topic yet.
+        watch_.doubt();
+        question.awaited = watch_.ask();
+      }
+      continue;
+    }
+    question.done = nullptr;
+  }
+  std::erase_if(questions_, [](const Question& question) { return question.done == nullptr; });
+}
+
 void KafkaFetchLoop::watch_all(std::vector<pollfd>& watched) const {
   const auto entry = [](const auto& each) {
     const int descriptor = each.descriptor();  // poll(2) ignores -1
@@ -135,6 +176,7 @@ void KafkaFetchLoop::watch_all(std::vector<pollfd>& watched) const {
 MonotonicTime KafkaFetchLoop::serve_at() const {
   MonotonicTime first = watch_.serve_at();
   for (const auto& ticket : tickets_) first = std::min(first, ticket->fetcher_->serve_at());
+  for (const Question& question : questions_) first = std::min(first, question.deadline);
   if (busy_at_ != MonotonicTime::min()) first = std::min(first, busy_at_ + settings_.timing.keep_idle_memory);
   return first;
 }

@@ -38,6 +38,11 @@ class KafkaFetchLoop {
   KafkaFetchLoop(const KafkaFetchLoop&) = delete;
   KafkaFetchLoop& operator=(const KafkaFetchLoop&) = delete;
 
+  // The topic's id now; all 0 where a broker that has no such ids answers. `done` is called by the other thread, unless
+  // that ends before. kUnavailable: no broker tells.
+  using IdDone = std::move_only_function<void(Result<KafkaTopicId>)>;
+  void ask_topic_id(IdDone done);
+
   // Of these two the thread is the caller's. `listener` is called by the other one, where it is also deleted.
   std::shared_ptr<Ticket> open(const LogReaderOptions& options, std::unique_ptr<KafkaFetcher::Listener> listener);
   void stop();
@@ -47,6 +52,8 @@ class KafkaFetchLoop {
 
   void run();
   bool take_tickets();
+  void take_questions(MonotonicTime now);
+  void answer_questions(MonotonicTime now);
   void watch_all(std::vector<pollfd>& watched) const;
   [[nodiscard]] MonotonicTime serve_at() const;
   void drop_idle_memory(MonotonicTime now);
@@ -60,12 +67,19 @@ class KafkaFetchLoop {
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::vector<std::shared_ptr<Ticket>> opened_;  // guarded by mutex_
+  std::vector<IdDone> asked_;                    // guarded by mutex_
 
   // The thread's.
   Unpacker unpacker_;
   KafkaTopicWatch watch_;
   const KafkaFetcher::Shared shared_;
   std::vector<std::shared_ptr<Ticket>> tickets_;
+  struct Question {
+    IdDone done;
+    KafkaTopicWatch::AnswerNumber awaited;
+    MonotonicTime deadline;
+  };
+  std::vector<Question> questions_;
   MonotonicTime busy_at_ = MonotonicTime::min();  // min: there is no idle memory
 
   std::thread thread_;

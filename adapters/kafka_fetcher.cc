@@ -156,7 +156,7 @@ void KafkaFetcher::fetch(MonotonicTime now) {
   question.last_epoch = last_epoch_;
   question.send_last_epoch = leader_knows_epochs_;
   question.max_wait_ms = static_cast<int32_t>(to_ms(shared_.settings.timing.fetch_wait));
-  question.max_bytes = static_cast<int32_t>(std::clamp<size_t>(credit_->left(), 1, kFetchBytes));
+  question.max_bytes = static_cast<int32_t>(std::clamp<size_t>(credit_->left() / growth_, 1, kFetchBytes));
   question.committed = shared_.settings.committed;
   dialogue_->fetch(question, shared_.blocks, credit_, now);
 }
@@ -235,6 +235,7 @@ void KafkaFetcher::take_records(const FetchAnswer& answer, MonotonicTime now) {
 
 // What does not unpack is the next to be asked for again.
 Status KafkaFetcher::hand_on(const FetchAnswer& answer, OffsetRange range) {
+  size_t unpacked = 0;
   BatchPieces pieces(answer.walk().batches(), range, shared_.unpacker);
   Offset handed_on = range.from;
   while (!pieces.finished()) {
@@ -250,10 +251,12 @@ Status KafkaFetcher::hand_on(const FetchAnswer& answer, OffsetRange range) {
     if (!piece->unpacked.empty()) {
       auto owner = std::make_shared<const UnpackedChunk>(std::move(piece->unpacked), credit_);
       const std::string_view bytes = owner->bytes;
+      unpacked += bytes.size();
       chunk.bytes = SharedBuffer(std::move(owner), bytes);
     }
     listener_->on_chunk(std::move(chunk));
   }
+  growth_ = std::max<size_t>(unpacked / answer.buffer()->bytes().size(), 1);
   return {};
 }
 

@@ -82,6 +82,7 @@ class KafkaFetcher {
   Offset position_;
   int32_t last_epoch_ = -1;  // of the record before it
   bool ended_ = false;
+  size_t growth_ = 1;  // of what came last, when it was unpacked
   MonotonicTime busy_at_ = MonotonicTime::min();
 
   // Whom it asks. Without a leader it looks for one; without a dialogue it calls him.

@@ -121,6 +121,16 @@ DivergingEpoch read_diverging(WireReader& reader) {
 
 }  // namespace
 
+std::string KafkaTopicId::hex() const {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const char byte : bytes) {
+    text += kDigits[static_cast<uint8_t>(byte) >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
 std::optional<size_t> frame_size(std::string_view begin, size_t most_bytes) {
   constexpr int32_t kShortestFrame = 5;
   const auto size = WireReader(begin).integer<int32_t>();

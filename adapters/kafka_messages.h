@@ -52,6 +52,7 @@ namespace millrace {
 struct KafkaTopicId {
   std::array<char, 16> bytes{};  // all 0: none
   bool operator==(const KafkaTopicId&) const = default;
+  [[nodiscard]] std::string hex() const;
 };
 
 // What follows the first four bytes of a frame, which are `begin`'s. nullopt: too little for an answer, or more than

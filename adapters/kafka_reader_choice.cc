@@ -122,8 +122,9 @@ std::optional<KafkaEndpoint> endpoint(std::string text) {
 
 }  // namespace
 
-Result<KafkaReaderSettings> direct_reader_settings(const KafkaOptions& options) {
+Result<KafkaReaderSettings> direct_reader_settings(const KafkaOptions& options, const DirectKafkaTiming& timing) {
   KafkaReaderSettings settings;
+  settings.timing = timing;
   settings.topic = options.topic;
   settings.brokers = options.brokers;
   for (size_t begin = 0; begin <= options.brokers.size();) {

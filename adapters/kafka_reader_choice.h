@@ -16,7 +16,7 @@ namespace millrace {
 
 // What a direct reader makes of these settings. kInvalid: the brokers are malformed, or a setting is one that it does
 // not know how to honour; the message says which.
-Result<KafkaReaderSettings> direct_reader_settings(const KafkaOptions& options);
+Result<KafkaReaderSettings> direct_reader_settings(const KafkaOptions& options, const DirectKafkaTiming& timing = {});
 
 // kInvalid: bad settings, also a value of millrace.reader that is none, or `direct` where that cannot be.
 Result<std::unique_ptr<Log>> open_kafka_log(KafkaOptions options, TaskLoop& loop);

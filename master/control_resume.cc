@@ -28,7 +28,7 @@ std::string names_of(const std::vector<wire::CheckpointRef>& checkpoints) {
 
 // Why the records after a checkpoint cannot be read again from this log, or empty.
 std::string missing_records(const LogDescription& log, const wire::JobSpec& spec, const LogOffsets& offsets) {
-  if (!spec.topic_id.empty() && log.topic_id != spec.topic_id) return "the log was deleted and made anew";
+  if (is_another_topic(spec.topic_id, log.topic_id)) return "the log was deleted and made anew";
   const SourceTopics topics = SourceTopics::of(spec.source);
   LogOffsets wanted = offsets;
   for (const auto& [id, begin, end, leader_epoch] : log.partitions) {

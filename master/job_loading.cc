@@ -217,7 +217,7 @@ void JobController::watch_log() {
     if (described.has_value()) {
       log_trouble_.clear();
       log_seen_ = true;
-      if (!record_.spec.topic_id.empty() && described->topic_id != record_.spec.topic_id) {
+      if (is_another_topic(record_.spec.topic_id, described->topic_id)) {
         fail_job("the log of " + record_.spec.name + " was deleted and made anew; kill the job and submit it again");
         return;
       }

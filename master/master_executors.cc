@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/model/uri.h"
 #include "master/master.h"
 #include "master/peer_cuts.h"
 
@@ -69,7 +70,8 @@ void Master::register_executor(const PeerInfo& from, const wire::Envelope& envel
   wire::ExecutorAccepted accepted;
   accepted.spec = job->record().spec;
   accepted.probe_name = probe_name_;
-  accepted.log_probe = options_.logs;
+  const auto source = parse_uri(accepted.spec.source);
+  if (source && source->scheme == "log") accepted.log_probe = options_.logs;  // a topic of Kafka has one place only
   accepted.api = options_.api;
   accepted.lease_ms = to_ms(options_.lease);
   accepted.heartbeat_ms = to_ms(options_.heartbeat);

@@ -149,7 +149,7 @@ struct JobSpec {         // what an executor has to know of its job; also the re
 struct ExecutorAccepted {
   1: JobSpec spec
   2: string probe_name           // file of the checkpoint store that proves that both see the same
-  3: string log_probe            // folder of the embedded logs, which must be there too; empty: none
+  3: string log_probe            // folder of the embedded logs, where the job reads one: it must be there too
   4: i64 lease_ms                // silence of the master after which nothing may be published
   5: i64 heartbeat_ms
   6: string api                  // HOST:PORT of the master's services

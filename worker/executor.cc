@@ -174,7 +174,7 @@ Status Executor::start_job(const wire::Header& head, const wire::JobSpec& spec, 
   auto outputs = make_outputs(spec, *job);
   if (!outputs) return std::unexpected(outputs.error());
   make_work(Incarnation(head.incarnation), spec, std::move(*job), std::move(*sink), std::move(*outputs));
-  // To be compared by log_problem(); Kafka's topics have nothing that could be.
+  // To be compared by log_problem().
   work_->lanes->open(!accepted_->log_probe.empty() && !spec.topic_id.empty());
   return {};
 }

@@ -38,6 +38,11 @@ struct LogDescription {
   std::string unfit;
 };
 
+// Whether these are ids of two logs. One that is not known may be any.
+inline bool is_another_topic(const std::string& one_id, const std::string& other_id) {
+  return !one_id.empty() && !other_id.empty() && one_id != other_id;
+}
+
 // Consecutive whole record batches of one partition, as they were fetched. The records of interest are those
 // with offsets in `range`; the first and last record batch may hold others. Releasing `bytes` gives its
 // read-ahead credit back to the reader.

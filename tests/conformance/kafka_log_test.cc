@@ -41,13 +41,24 @@ class KafkaAdmin {
   std::string create_topic(int partitions, const std::string& cleanup_policy = "delete") {
     SystemRandom random;
     const std::string name = "conformance-" + to_hex(random.next_id());
+    create_topic(name, partitions, cleanup_policy);
+    return name;
+  }
+
+  void create_topic(const std::string& name, int partitions, const std::string& cleanup_policy) {
     char text[512];
     rd_kafka_NewTopic_t* topic = rd_kafka_NewTopic_new(name.c_str(), partitions, 1, text, sizeof text);
     rd_kafka_NewTopic_set_config(topic, "cleanup.policy", cleanup_policy.c_str());
     rd_kafka_CreateTopics(client_, &topic, 1, nullptr, queue_);
     wait();
     rd_kafka_NewTopic_destroy(topic);
-    return name;
+  }
+
+  void delete_topic(const std::string& name) {
+    rd_kafka_DeleteTopic_t* request = rd_kafka_DeleteTopic_new(name.c_str());
+    rd_kafka_DeleteTopics(client_, &request, 1, nullptr, queue_);
+    wait();
+    rd_kafka_DeleteTopic_destroy(request);
   }
 
   void grow(const std::string& topic, size_t partitions) {
@@ -232,6 +243,29 @@ TEST_P(KafkaLogTest, reads_what_was_compressed) {
   open(collector, kFirst, 10, records - 10);
   ASSERT_TRUE(collector.wait_for_offset(Offset(records - 10))) << collector.last_error();
   EXPECT_EQ(collector.values(), numbered("v", 10, records - 10));
+}
+
+using DirectKafkaLogTest = LogConformance<KafkaBed<Direct>>;
+
+TEST_F(DirectKafkaLogTest, a_topic_that_is_made_anew_has_another_id_and_lacks_what_was_read) {
+  append(kFirst, numbered("v", 0, 10));
+  ChunkCollector collector;
+  open(collector, kFirst, 0);
+  ASSERT_TRUE(collector.wait_for_records(10)) << collector.last_error();
+  const auto before = describe(*log_);
+  ASSERT_TRUE(before) << before.error();
+  EXPECT_EQ(before->topic_id.size(), 32u);
+  const auto again = describe(*log_);
+  ASSERT_TRUE(again) << again.error();
+  EXPECT_EQ(again->topic_id, before->topic_id);
+
+  bed_.admin_.delete_topic(bed_.topic_);
+  bed_.admin_.create_topic(bed_.topic_, 2, "delete");
+  ASSERT_TRUE(collector.wait_for_error(ErrorCode::kDataLost)) << collector.last_error();
+  EXPECT_THAT(collector.last_error(), testing::HasSubstr("'" + bed_.topic_ + "'"));
+  const auto after = describe(*log_);
+  ASSERT_TRUE(after) << after.error();
+  EXPECT_TRUE(is_another_topic(before->topic_id, after->topic_id)) << after->topic_id;
 }
 
 TEST_P(KafkaLogTest, several_topics_are_one_log_whose_numbers_stay_when_a_topic_grows) {
