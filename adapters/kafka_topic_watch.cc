@@ -59,7 +59,7 @@ void KafkaTopicWatch::take_answer(MonotonicTime now) {
   not_before_ = now + std::max<Duration>(settings_.timing.error_pause, std::chrono::milliseconds(newest_.throttle_ms));
 }
 
-void KafkaTopicWatch::call_failed(const Error& error, MonotonicTime now) {
+void KafkaTopicWatch::call_failed(Error error, MonotonicTime now) {
   asking_ = false;
   dialogue_.reset();
   if (std::exchange(proven_, false)) return;  // The connection had become old; the same broker is called again.
@@ -67,7 +67,7 @@ void KafkaTopicWatch::call_failed(const Error& error, MonotonicTime now) {
   const size_t others = brokers().size();
   ++failed_calls_;
   if (failed_calls_ >= others) {  // Everybody was called.
-    trouble_ = error;
+    trouble_ = std::move(error);
     const Duration pause =
         settings_.timing.error_pause * static_cast<int>(std::min<size_t>(failed_calls_ / others, 100));
     not_before_ = now + std::min(pause, settings_.timing.most_pause);

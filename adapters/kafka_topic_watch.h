@@ -50,7 +50,7 @@ class KafkaTopicWatch {
  private:
   void go_on(MonotonicTime now);
   void take_answer(MonotonicTime now);
-  void call_failed(const Error& error, MonotonicTime now);
+  void call_failed(Error error, MonotonicTime now);
   [[nodiscard]] std::vector<KafkaEndpoint> brokers() const;
 
   const KafkaReaderSettings& settings_;

@@ -354,7 +354,7 @@ def measure(bench, options):
 
 
 def print_table(options, text, results):
-    names = {"R": "R: two librdkafka clients that only drop", "kafka": "whole engine on Kafka (librdkafka)",
+    names = {"R": "R: two librdkafka clients that only drop", "kafka": "whole engine on Kafka",
              "log": "whole engine on the embedded log"}
     say(f"\n{'medians of ' + str(options.rounds) + ' rounds':<42}{'M lines/s':>10}{'ratio':>8}{'published':>11}{'from start':>12}{'by CPU':>8}")
     for side, name in names.items():

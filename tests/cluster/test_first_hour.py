@@ -58,20 +58,28 @@ def test_the_hint_of_a_bad_uri_is_for_its_role(option, value, expected):
     assert f"expected {expected};" in one_line(done.stderr, option)
 
 
-def test_a_topic_that_was_made_anew_while_the_job_was_stopped_is_noticed_and_resume_is_refused(small, shared_kafka):
+@pytest.mark.parametrize("reader, problem", [
+    ("direct", ["was deleted and made anew"]),
+    ("librdkafka", ["partition 0 ends at offset 1", "before 2"]),  # it tells no topic id
+])
+def test_a_topic_that_was_made_anew_while_the_job_was_stopped_is_noticed(small, shared_kafka, directory, reader, problem):
+    config = f"{directory}/kafka.properties"
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(f"millrace.reader={reader}\n")
+    topic = f"anew-{reader}"
     admin = KafkaAdminClient(bootstrap_servers=shared_kafka.address, api_version=(2, 5, 0))
-    shared_kafka.topic("anew", 1)
-    append(small, shared_kafka.uri("anew"), [b"a", b"b"])
-    small.cli(*submit_arguments(shared_kafka.uri("anew")))
+    shared_kafka.topic(topic, 1)
+    append(small, shared_kafka.uri(topic), [b"a", b"b"])
+    small.cli(*submit_arguments(shared_kafka.uri(topic)), "--kafka-config", config)
     small.wait_for_records("wc", 2)
     small.cli("stop", "wc")
-    admin.delete_topics(["anew"])
-    wait_for("the topic to be gone", lambda: "anew" not in admin.list_topics())
-    shared_kafka.topic("anew", 1)
+    admin.delete_topics([topic])
+    wait_for("the topic to be gone", lambda: topic not in admin.list_topics())
+    shared_kafka.topic(topic, 1)
     admin.close()
-    append(small, shared_kafka.uri("anew"), [b"c"])
+    append(small, shared_kafka.uri(topic), [b"c"])
     for _ in range(2):
-        one_line(small.cli("resume", "wc", code=1).stderr, "partition 0 ends at offset 1", "before 2", "submit it again")
+        one_line(small.cli("resume", "wc", code=1).stderr, *problem, "submit it again")
         assert small.describe("wc").summary.state == "failed" and small.describe("wc").summary.records == 2
 
 
