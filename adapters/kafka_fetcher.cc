@@ -13,7 +13,8 @@ constexpr size_t kFetchBytes =
     FetchBlocks::kLargest - (4 << 10);   // with what stands behind the records it fits a block
 constexpr size_t kChunkBytes = 1 << 20;  // the engine cuts batches at chunks' ends
 constexpr int16_t kCorruptMessage = 2;
-constexpr int kFailedCallsToTell = 2;  // one may be a broker that closed an idle connection, or hands its work over
+constexpr int kWrongLeadersToTell = 5;  // with pauses; brokers need a while to agree on a new one
+constexpr int kFailedCallsToTell = 2;   // one may be a broker that closed an idle connection, or hands its work over
 
 // What was unpacked is not in the buffer that was received.
 struct UnpackedChunk {
@@ -184,12 +185,19 @@ void KafkaFetcher::obey(FetchStep step, int16_t error, MonotonicTime now) {
   switch (step) {
     case FetchStep::kUse: return;
     case FetchStep::kAgainWithoutEpoch: leader_knows_epochs_ = false; return;
-    case FetchStep::kAskWhoLeads: leader_.reset(); return pause(now);
+    case FetchStep::kAskWhoLeads:
+      leader_.reset();
+      if (same_errors_ > 1) shared_.watch.doubt();  // Whoever named this leader may lag behind.
+      if (same_errors_ >= kWrongLeadersToTell) tell_unavailable(said);
+      return pause(now);
     case FetchStep::kPause:
       if (same_errors_ >= kFailedCallsToTell) tell_unavailable(said);
       return pause(now);
-    case FetchStep::kReconnect: dialogue_.reset(); return pause(now);
-    case FetchStep::kFallBack: return fall_back(said);
+    case FetchStep::kReconnect:
+      dialogue_.reset();
+      if (same_errors_ >= kFailedCallsToTell) tell_unavailable(said);
+      return pause(now);
+    case FetchStep::kFallBack: return fall_back(error == 0 ? "the broker wants another replica to be read" : said);
     case FetchStep::kRefused:
       return end(ErrorCode::kInvalid, said + ": no permission; give the user of this job the right to read the topic");
     case FetchStep::kGone:
@@ -271,6 +279,12 @@ void KafkaFetcher::suspect(const std::string& problem, MonotonicTime now) {
   pause(now);
 }
 
+// Not shorter than a pause that the broker has asked for.
+void KafkaFetcher::pause(MonotonicTime now) {
+  const MonotonicTime until = now + shared_.settings.timing.error_pause;
+  paused_until_ = paused_until_ == MonotonicTime::max() ? until : std::max(paused_until_, until);
+}
+
 void KafkaFetcher::tell_unavailable(const std::string& why) {
   if (std::exchange(told_unavailable_, true)) return;
   listener_->on_error({ErrorCode::kUnavailable, place() + ": " + why + "; going on when that is over"});
@@ -285,6 +299,7 @@ void KafkaFetcher::end(ErrorCode code, const std::string& why) {
 void KafkaFetcher::fall_back(const std::string& why) {
   ended_ = true;
   dialogue_.reset();
+  if (std::exchange(told_unavailable_, false)) listener_->on_back();
   listener_->on_fall_back(position_, place() + ": " + why);
 }
 

@@ -67,7 +67,7 @@ class KafkaFetcher {
   void call_failed(MonotonicTime now);
 
   [[nodiscard]] bool finished() const { return options_.until && position_ >= *options_.until; }
-  void pause(MonotonicTime now) { paused_until_ = now + shared_.settings.timing.error_pause; }
+  void pause(MonotonicTime now);
   void tell_unavailable(const std::string& why);
   void end(ErrorCode code, const std::string& why);
   void fall_back(const std::string& why);
