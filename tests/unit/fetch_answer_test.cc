@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "adapters/kafka_wire.h"
+#include "tests/fakes/kafka_frames.h"
 
 namespace millrace {
 namespace {
@@ -22,30 +22,10 @@ std::string batch_of(int64_t base, size_t value_bytes) {
 }
 
 // A frame as a broker sends it, in answer to question().
-std::string frame_of(std::string_view records, uint32_t aborted = 0) {
-  WireWriter writer;
-  writer.integer(kCorrelation);
-  writer.no_tags();
-  writer.integer(int32_t{0});  // throttle
-  writer.integer(int16_t{0});  // error
-  writer.integer(int32_t{0});  // session
-  writer.compact_size(1);
-  writer.bytes(std::string(16, 0));  // topic
-  writer.compact_size(1);
-  writer.integer(int32_t{0});  // partition
-  writer.integer(int16_t{0});  // error
-  for (int offset = 0; offset < 3; ++offset) writer.integer(int64_t{0});
-  writer.compact_size(aborted);
-  for (uint32_t index = 0; index < aborted; ++index) {
-    writer.integer(int64_t{index});
-    writer.integer(int64_t{0});
-    writer.no_tags();
-  }
-  writer.integer(int32_t{-1});  // replica
-  writer.compact_size(records.size());
-  writer.bytes(records);
-  for (int tags = 0; tags < 3; ++tags) writer.no_tags();
-  return writer.finish();
+std::string frame_of(const std::string& records, int64_t aborted = 0) {
+  FetchFrame frame{.records = records};
+  for (int64_t producer = 0; producer < aborted; ++producer) frame.aborted.push_back({producer, Offset(0)});
+  return to_bytes(frame, kCorrelation);
 }
 
 struct Reader {

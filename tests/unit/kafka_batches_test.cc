@@ -15,9 +15,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using State = BatchWalk::State;
 
-constexpr int16_t kTransactional = 16;
-constexpr int16_t kControl = 32;
-
 struct Kind {
   int64_t producer = -1;
   int16_t attributes = 0;
@@ -26,18 +23,14 @@ struct Kind {
 };
 
 // Records at `base` and behind it, with a key and a value of two bytes.
-std::string batch(int64_t base, int count, const Kind& kind = {}, std::string_view key = "ke") {
+std::string batch(int64_t base, int count, const Kind& kind = {}) {
   RecordBatchBuilder builder;
-  for (int record = 0; record < count; ++record) builder.add(Offset(base + record), 1, key, "va");
+  for (int record = 0; record < count; ++record) builder.add(Offset(base + record), 1, "ke", "va");
   builder.set_producer({kind.producer, 0, 0});
   std::string bytes = builder.finish();
   if (kind.codec != Compression::kNone) bytes = packed_batch(kind.codec, bytes);
   store_big(bytes.data() + 12, kind.epoch);
   return with_attributes(bytes, static_cast<int16_t>(kind.attributes | static_cast<int16_t>(kind.codec)));
-}
-
-std::string mark(int64_t offset, int64_t producer, bool abort) {
-  return batch(offset, 1, {producer, kTransactional | kControl}, std::string_view(abort ? "\0\0\0\0" : "\0\0\0\1", 4));
 }
 
 std::string of_transaction(int64_t base, int count, int64_t producer, Compression codec = Compression::kNone) {

@@ -93,6 +93,7 @@ inline std::string sealed(std::string batch) {
 
 // The batch with other attributes than none.
 inline std::string with_attributes(std::string batch, int16_t attributes) {
+  CHECK_GE(batch.size(), RecordBatchView::kHeaderBytes);
   store_big(batch.data() + 21, attributes);
   return sealed(std::move(batch));
 }
@@ -106,6 +107,17 @@ inline std::string packed_batch(Compression codec, std::string_view batch, std::
 
 inline std::string packed_batch(Compression codec, std::string_view batch) {
   return packed_batch(codec, batch, pack(codec, batch.substr(RecordBatchView::kHeaderBytes)));
+}
+
+constexpr int16_t kTransactional = 16;
+constexpr int16_t kControl = 32;
+
+// The control batch that ends a transaction.
+inline std::string mark(int64_t offset, int64_t producer, bool abort) {
+  RecordBatchBuilder builder;
+  builder.add(Offset(offset), 1, std::string_view(abort ? "\0\0\0\0" : "\0\0\0\1", 4), "va");
+  builder.set_producer({producer, 0, 0});
+  return with_attributes(builder.finish(), kTransactional | kControl);
 }
 
 }  // namespace millrace
