@@ -2,16 +2,14 @@
 #include <glog/logging.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
 
 #include <atomic>
 #include <chrono>
 #include <future>
 
 #include "adapters/kafka_log.h"
-#include "common/base/check.h"
 #include "common/runtime/event_loop.h"
+#include "tests/conformance/mock_brokers.h"
 
 namespace millrace {
 namespace {
@@ -19,56 +17,17 @@ namespace {
 using std::chrono::seconds;
 using testing::HasSubstr;
 
-constexpr char kTopic[] = "lines";
-constexpr int kPartitions = 4;
-constexpr int kBroker = 1;
-constexpr int kOther = 2;
-constexpr int16_t kListOffsets = 2;  // numbers of the protocol
+constexpr auto kBroker = MockBrokers::kBroker;
+constexpr auto kOther = MockBrokers::kOther;
+constexpr auto kPartitions = MockBrokers::kPartitions;
+constexpr int16_t kListOffsets = 2;  // a number of the protocol
 constexpr seconds kDescribeTimeout{5};
-
-// Two brokers and a topic whose partitions are all led by kOther.
-class MockBrokers {
- public:
-  MockBrokers() {
-    char text[512];
-    client_ = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof text);
-    CHECK(client_ != nullptr) << text;
-    cluster_ = rd_kafka_mock_cluster_new(client_, 2);
-    rd_kafka_mock_topic_create(cluster_, kTopic, kPartitions, 1);
-    for (int partition = 0; partition < kPartitions; ++partition) {
-      rd_kafka_mock_partition_set_leader(cluster_, kTopic, partition, kOther);
-    }
-  }
-  ~MockBrokers() {
-    rd_kafka_mock_cluster_destroy(cluster_);
-    rd_kafka_destroy(client_);
-  }
-  MockBrokers(const MockBrokers&) = delete;
-  MockBrokers& operator=(const MockBrokers&) = delete;
-
-  [[nodiscard]] std::string address() const { return rd_kafka_mock_cluster_bootstraps(cluster_); }
-  void stop(int broker) { rd_kafka_mock_broker_set_down(cluster_, broker); }
-  // The next answers to requests of that kind.
-  void answer_with(int16_t request, const std::vector<rd_kafka_resp_err_t>& errors) {
-    rd_kafka_mock_push_request_errors_array(cluster_, request, errors.size(), errors.data());
-  }
-  void answer_after(std::chrono::milliseconds time) {
-    for (const int broker : {kBroker, kOther}) {
-      rd_kafka_mock_broker_set_rtt(cluster_, broker, static_cast<int>(time.count()));
-    }
-  }
-  void answer_for_topic_with(rd_kafka_resp_err_t error) { rd_kafka_mock_topic_set_error(cluster_, kTopic, error); }
-
- private:
-  rd_kafka_t* client_;
-  rd_kafka_mock_cluster_t* cluster_;
-};
 
 class KafkaDescribeTest : public testing::Test {
  protected:
   KafkaDescribeTest() {
     loop_.start();
-    loop_.run_and_wait([&] { log_ = KafkaLog::make({brokers_.address(), kTopic, {}}, loop_).value(); });
+    loop_.run_and_wait([&] { log_ = KafkaLog::make({brokers_.address(), MockBrokers::kTopic, {}}, loop_).value(); });
   }
   ~KafkaDescribeTest() override {
     loop_.run_and_wait([&] { log_ = nullptr; });
