@@ -23,6 +23,8 @@ class ChunkCollector final : public LogReaderHandler {
   void on_chunk(LogChunk chunk) override {
     const std::scoped_lock lock(mutex_);
     if (!ranges_.empty() && ranges_.back().to != chunk.range.from) contiguous_ = false;
+    if (ended_) broken_ = "a chunk comes after the end";
+    away_ = false;
     ranges_.push_back(chunk.range);
     int64_t found = 0;
     RecordBatchCursor batches(chunk.bytes.view());
@@ -47,8 +49,20 @@ class ChunkCollector final : public LogReaderHandler {
 
   void on_log_error(LogPartition, const Error& error) override {
     const std::scoped_lock lock(mutex_);
+    if (ended_) broken_ = "an error comes after the end";
+    if (error.code != ErrorCode::kUnavailable) {
+      ended_ = true;
+    } else if (std::exchange(away_, true)) {
+      broken_ = "it is said twice that it is away";
+    }
     errors_.push_back(error.code);
     last_error_ = error.message;
+    changed_.notify_all();
+  }
+
+  void on_log_back(LogPartition) override {
+    const std::scoped_lock lock(mutex_);
+    if (!std::exchange(away_, false)) broken_ = "it is back and was not away";
     changed_.notify_all();
   }
 
@@ -65,6 +79,10 @@ class ChunkCollector final : public LogReaderHandler {
   }
   bool wait_for_error(ErrorCode code) {
     return wait([&] { return !errors_.empty() && errors_.back() == code; });
+  }
+
+  bool wait_until_away(bool away = true) {
+    return wait([&] { return away_ == away; });
   }
 
   std::vector<std::string> values() {
@@ -105,6 +123,8 @@ class ChunkCollector final : public LogReaderHandler {
   std::condition_variable changed_;
   bool hold_;
   bool contiguous_ = true;
+  bool away_ = false;   // it was told that it is unavailable, and nothing since
+  bool ended_ = false;  // by an error
   std::string broken_;
   std::vector<OffsetRange> ranges_;
   std::vector<int64_t> offsets_;
