@@ -46,7 +46,7 @@ class DirectKafkaLog final : public Log {
 
   const KafkaOptions options_;
   TaskLoop& loop_;
-  std::unique_ptr<Log> librdkafka_;  // made when it is needed: most logs are only read
+  std::unique_ptr<Log> librdkafka_;                                   // made when it is needed: most logs are only read
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // gone when this is; looked at on the loop
   KafkaFetchLoop fetch_loop_;
   size_t readers_ = 0;

@@ -16,12 +16,9 @@ constexpr size_t kMostAtOnce = 8 << 20;        // then others have their turn
 
 }  // namespace
 
-KafkaDialogue::KafkaDialogue(const KafkaReaderSettings& settings, const KafkaEndpoint& peer, std::function<void()> wake,
+KafkaDialogue::KafkaDialogue(const KafkaReaderSettings& settings, const KafkaEndpoint& peer, HostLookups& lookups,
                              MonotonicTime now)
-    : settings_(settings),
-      peer_(peer),
-      deadline_(now + settings.timing.silence),
-      lookup_(HostLookup::begin(peer, std::move(wake))) {
+    : settings_(settings), peer_(peer), deadline_(now + settings.timing.connecting), lookup_(lookups.begin(peer)) {
   (void)look_up(now);  // An address in figures is there at once, and nobody is woken for it.
 }
 
@@ -30,14 +27,19 @@ short KafkaDialogue::wanted_events() const {
 }
 
 KafkaDialogue::Event KafkaDialogue::serve(MonotonicTime now, short events) {
+  const Event event = go_on(now, events);
+  // One of a host's addresses may lead nowhere.
+  return event == Event::kFailed && !greeted_ && !addresses_.empty() ? connect_to_next(now) : event;
+}
+
+KafkaDialogue::Event KafkaDialogue::go_on(MonotonicTime now, short events) {
   if (stage_ == Stage::kLookup) return look_up(now);
   if (stage_ == Stage::kFailed) return Event::kFailed;
   Event event = Event::kNone;
   if (events != 0) event = stage_ == Stage::kConnecting ? greet(now) : receive(now);
-  if (event == Event::kNone && now >= deadline_) {
-    return failed("it says nothing for " + std::to_string(to_ms(settings_.timing.silence)) + " ms");
-  }
-  return event;
+  if (event != Event::kNone || now < deadline_) return event;
+  const Duration limit = greeted_ ? settings_.timing.silence : settings_.timing.connecting;
+  return failed("it says nothing for " + std::to_string(to_ms(limit)) + " ms");
 }
 
 KafkaDialogue::Event KafkaDialogue::look_up(MonotonicTime now) {
@@ -55,23 +57,22 @@ KafkaDialogue::Event KafkaDialogue::connect_to_next(MonotonicTime now) {
   if (!connection) return addresses_.empty() ? failed(connection.error()) : connect_to_next(now);
   connection_ = std::move(*connection);
   stage_ = Stage::kConnecting;
-  deadline_ = now + settings_.timing.silence;
+  deadline_ = now + settings_.timing.connecting;
   return Event::kNone;
 }
 
 KafkaDialogue::Event KafkaDialogue::greet(MonotonicTime now) {
-  if (Status connected = connection_->finish_connecting(); !connected) {
-    return addresses_.empty() ? failed(connected.error()) : connect_to_next(now);
-  }
-  send(versions_request(++correlation_, settings_.client_id), Stage::kGreeting, now);
+  if (Status connected = connection_->finish_connecting(); !connected) return failed(connected.error());
   frame_.emplace(kMostSmallAnswer);
-  return Event::kNone;
+  send(versions_request(++correlation_, settings_.client_id), Stage::kGreeting, now);
+  return stage_ == Stage::kFailed ? Event::kFailed : Event::kNone;
 }
 
 KafkaDialogue::Event KafkaDialogue::hear_greeting() {
   const auto versions = parse_versions(frame_->frame(), correlation_);
   if (!versions) return failed("what it says is not Kafka's protocol");
   versions_ = *versions;
+  greeted_ = true;
   rest();
   return Event::kReady;
 }
@@ -94,7 +95,7 @@ void KafkaDialogue::fetch(const FetchQuestion& question, std::shared_ptr<FetchBl
 
 void KafkaDialogue::send(const std::string& frame, Stage next, MonotonicTime now) {
   stage_ = next;
-  deadline_ = now + settings_.timing.silence;
+  deadline_ = now + (greeted_ ? settings_.timing.silence : settings_.timing.connecting);
   if (Status sent = connection_->send(frame); !sent) failed(sent.error());
 }
 
@@ -145,12 +146,16 @@ bool KafkaDialogue::arrived(size_t bytes) {
     whole = state == FrameReceiver::State::kWhole;
     broken = state == FrameReceiver::State::kBroken;
   }
-  if (broken) failed("what it says is no answer to the question");
+  if (broken) {
+    failed("what it says is no answer to the question, or more than receive.message.max.bytes (" +
+           std::to_string(settings_.most_answer_bytes) + ")");
+  }
   return whole || broken;
 }
 
 KafkaDialogue::Event KafkaDialogue::failed(Error error) {
   error_ = std::move(error);
+  failed_idle_ = stage_ == Stage::kIdle;
   stage_ = Stage::kFailed;
   deadline_ = MonotonicTime::min();
   connection_.reset();

@@ -3,7 +3,6 @@
 // an answer is its owner's. Waits nowhere: serve() goes on as far as it can. Belongs to one thread.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,14 +29,15 @@ class KafkaDialogue {
     kFailed,    // error() says why; of no use any more
   };
 
-  // `settings` outlives it. `wake` may be called by any thread, and later.
-  KafkaDialogue(const KafkaReaderSettings& settings, const KafkaEndpoint& peer, std::function<void()> wake,
+  // `settings` outlives it. When an address is found its owner has to be woken by `lookups`.
+  KafkaDialogue(const KafkaReaderSettings& settings, const KafkaEndpoint& peer, HostLookups& lookups,
                 MonotonicTime now);
 
   [[nodiscard]] const KafkaEndpoint& peer() const { return peer_; }
   [[nodiscard]] const KafkaVersions& versions() const { return versions_; }  // once ready
   [[nodiscard]] bool may_be_asked() const { return stage_ == Stage::kIdle; }
   [[nodiscard]] const Error& error() const { return error_; }
+  [[nodiscard]] bool failed_idle() const { return failed_idle_; }  // while nothing was asked
 
   // Where it may be asked. A request that cannot be sent shows as kFailed of the next serve().
   void ask_who_leads(MonotonicTime now);
@@ -58,6 +58,7 @@ class KafkaDialogue {
  private:
   enum class Stage { kLookup, kConnecting, kGreeting, kIdle, kAsked, kFailed };
 
+  Event go_on(MonotonicTime now, short events);
   Event look_up(MonotonicTime now);
   Event connect_to_next(MonotonicTime now);
   Event greet(MonotonicTime now);
@@ -75,14 +76,16 @@ class KafkaDialogue {
 
   Stage stage_ = Stage::kLookup;
   MonotonicTime deadline_;
-  std::shared_ptr<HostLookup> lookup_;
+  std::shared_ptr<const HostLookup> lookup_;
   std::vector<SocketAddress> addresses_;  // not tried yet, the next one at the end
   std::optional<KafkaConnection> connection_;
   int32_t correlation_ = 0;
+  bool greeted_ = false;
   KafkaVersions versions_;
   std::optional<FrameReceiver> frame_;  // the answer to anything but a Fetch,
   std::unique_ptr<FetchAnswer> fetch_;  // or to that
   Error error_;
+  bool failed_idle_ = false;
 };
 
 }  // namespace millrace

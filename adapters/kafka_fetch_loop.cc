@@ -60,8 +60,10 @@ void KafkaFetchLoop::Ticket::close() {
 KafkaFetchLoop::KafkaFetchLoop(KafkaReaderSettings settings)
     : settings_(std::move(settings)),
       waker_(std::make_shared<Waker>()),
-      watch_(settings_, [waker = waker_] { waker->wake(); }),
-      shared_{settings_, watch_, unpacker_, blocks_, [waker = waker_] { waker->wake(); }},
+      lookups_([waker = waker_] { waker->wake(); }),
+      watch_(settings_, lookups_),
+      shared_{settings_, watch_, unpacker_, blocks_, lookups_, [waker = waker_] { waker->wake(); }},
+      drop_idle_at_(clock_.now()),
       thread_([this] { run(); }) {}
 
 KafkaFetchLoop::~KafkaFetchLoop() {
@@ -114,7 +116,7 @@ void KafkaFetchLoop::run() {
     answer_questions(now);
     for (size_t index = 0; index < tickets_.size(); ++index) {
       Ticket& ticket = *tickets_[index];
-      if (!ticket.closed_) ticket.fetcher_->serve(now, watched[kBeforeFetchers + index].revents);
+      if (!ticket.closed_) ticket.fetcher_->serve(clock_.now(), watched[kBeforeFetchers + index].revents);
     }
     drop_idle_memory(now);
   }
@@ -141,25 +143,30 @@ void KafkaFetchLoop::take_questions(MonotonicTime now) {
 
 void KafkaFetchLoop::answer_questions(MonotonicTime now) {
   for (Question& question : questions_) {
-    const bool answered = watch_.answered() >= question.awaited;
-    if (watch_.unspoken()) {
-      question.done(KafkaTopicId{});
-    } else if (answered && watch_.newest().error == 0) {
-      question.done(watch_.newest().topic);
-    } else if (now >= question.deadline) {
-      question.done(fail(ErrorCode::kUnavailable, "no broker of " + settings_.brokers + " tells the id of topic '" +
-                                                      settings_.topic + "'" +
-                                                      (watch_.trouble() ? ": " + watch_.trouble()->message : "")));
-    } else {
-      if (answered) {  // That broker has not heard of the topic yet.
-        watch_.doubt();
-        question.awaited = watch_.ask();
-      }
-      continue;
-    }
-    question.done = nullptr;
+    if (auto answer = answer_to(question, now)) std::exchange(question.done, nullptr)(std::move(*answer));
   }
   std::erase_if(questions_, [](const Question& question) { return question.done == nullptr; });
+}
+
+// nullopt: not yet.
+std::optional<Result<KafkaTopicId>> KafkaFetchLoop::answer_to(Question& question, MonotonicTime now) {
+  if (watch_.unspoken()) return KafkaTopicId{};
+  if (watch_.answered() >= question.awaited) {
+    const KafkaMetadata& newest = watch_.newest();
+    const bool differs = newest.error != 0 || (told_id_ && newest.topic != *told_id_);
+    if (differs && !question.differs_since) question.differs_since = now;
+    if (!differs || (newest.error == 0 && now - *question.differs_since >= settings_.timing.brokers_lag)) {
+      told_id_ = newest.topic;
+      return newest.topic;
+    }
+    // That broker has not heard of it yet, or of its end: another one may know better.
+    watch_.doubt();
+    question.awaited = watch_.ask();
+  }
+  if (now < question.deadline) return std::nullopt;
+  return fail(ErrorCode::kUnavailable, "no broker of " + settings_.brokers + " tells the id of topic '" +
+                                           settings_.topic + "'" +
+                                           (watch_.trouble() ? ": " + watch_.trouble()->message : ""));
 }
 
 void KafkaFetchLoop::watch_all(std::vector<pollfd>& watched) const {
@@ -177,15 +184,16 @@ MonotonicTime KafkaFetchLoop::serve_at() const {
   MonotonicTime first = watch_.serve_at();
   for (const auto& ticket : tickets_) first = std::min(first, ticket->fetcher_->serve_at());
   for (const Question& question : questions_) first = std::min(first, question.deadline);
-  if (busy_at_ != MonotonicTime::min()) first = std::min(first, busy_at_ + settings_.timing.keep_idle_memory);
+  if (blocks_->idle_bytes() > 0) first = std::min(first, drop_idle_at_);
   return first;
 }
 
 void KafkaFetchLoop::drop_idle_memory(MonotonicTime now) {
-  for (const auto& ticket : tickets_) busy_at_ = std::max(busy_at_, ticket->fetcher_->busy_at());
-  if (busy_at_ == MonotonicTime::min() || now < busy_at_ + settings_.timing.keep_idle_memory) return;
+  const Duration keep = settings_.timing.keep_idle_memory;
+  for (const auto& ticket : tickets_) drop_idle_at_ = std::max(drop_idle_at_, ticket->fetcher_->busy_at() + keep);
+  if (now < drop_idle_at_) return;
   blocks_->drop_idle();
-  busy_at_ = MonotonicTime::min();
+  drop_idle_at_ = now + keep;
 }
 
 }  // namespace millrace

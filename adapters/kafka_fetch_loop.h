@@ -43,17 +43,24 @@ class KafkaFetchLoop {
   using IdDone = std::move_only_function<void(Result<KafkaTopicId>)>;
   void ask_topic_id(IdDone done);
 
-  // Of these two the thread is the caller's. `listener` is called by the other one, where it is also deleted.
+  // Of these two the thread is the caller's. `listener` is called by the other one.
   std::shared_ptr<Ticket> open(const LogReaderOptions& options, std::unique_ptr<KafkaFetcher::Listener> listener);
   void stop();
 
  private:
   class Waker;
+  struct Question {
+    IdDone done;
+    KafkaTopicWatch::AnswerNumber awaited;
+    MonotonicTime deadline;
+    std::optional<MonotonicTime> differs_since;
+  };
 
   void run();
   bool take_tickets();
   void take_questions(MonotonicTime now);
   void answer_questions(MonotonicTime now);
+  std::optional<Result<KafkaTopicId>> answer_to(Question& question, MonotonicTime now);
   void watch_all(std::vector<pollfd>& watched) const;
   [[nodiscard]] MonotonicTime serve_at() const;
   void drop_idle_memory(MonotonicTime now);
@@ -71,16 +78,13 @@ class KafkaFetchLoop {
 
   // The thread's.
   Unpacker unpacker_;
+  HostLookups lookups_;
   KafkaTopicWatch watch_;
   const KafkaFetcher::Shared shared_;
   std::vector<std::shared_ptr<Ticket>> tickets_;
-  struct Question {
-    IdDone done;
-    KafkaTopicWatch::AnswerNumber awaited;
-    MonotonicTime deadline;
-  };
   std::vector<Question> questions_;
-  MonotonicTime busy_at_ = MonotonicTime::min();  // min: there is no idle memory
+  std::optional<KafkaTopicId> told_id_;
+  MonotonicTime drop_idle_at_;
 
   std::thread thread_;
 };

@@ -20,9 +20,9 @@ constexpr int kFailedCallsToTell = 2;   // one may be a broker that closed an id
 struct UnpackedChunk {
   UnpackedChunk(std::string its_bytes, std::shared_ptr<ReadCredit> its_credit)
       : bytes(std::move(its_bytes)), credit(std::move(its_credit)) {
-    credit->take(bytes.size());
+    credit->take(bytes.capacity());
   }
-  ~UnpackedChunk() { credit->give_back(bytes.size()); }
+  ~UnpackedChunk() { credit->give_back(bytes.capacity()); }
   UnpackedChunk(const UnpackedChunk&) = delete;
   UnpackedChunk& operator=(const UnpackedChunk&) = delete;
 
@@ -77,7 +77,7 @@ void KafkaFetcher::go_on(MonotonicTime now) {
   if (!leader_) find_leader(now);
   if (ended_ || !leader_) return;
   if (!dialogue_) {
-    dialogue_.emplace(shared_.settings, *leader_, shared_.wake, now);
+    dialogue_.emplace(shared_.settings, *leader_, shared_.lookups, now);
     return;
   }
   if (dialogue_->may_be_asked()) fetch(now);
@@ -88,6 +88,7 @@ void KafkaFetcher::find_leader(MonotonicTime now) {
   if (!awaited_) awaited_ = shared_.watch.ask();
   if (shared_.watch.answered() < *awaited_) {
     if (const auto& trouble = shared_.watch.trouble()) {
+      doubt_.reset();  // What was said before says nothing about the time in between.
       tell_unavailable("no broker of " + shared_.settings.brokers + " answers: " + trouble->message);
     }
     return;
@@ -112,9 +113,10 @@ void KafkaFetcher::obey(LeaderVerdict verdict, MonotonicTime now) {
     case LeaderVerdict::kUse: return take_leader();
     case LeaderVerdict::kAskAnother: shared_.watch.doubt(); return pause(now);
     case LeaderVerdict::kNobody:
-      tell_unavailable("nobody leads it now");
+      tell_unavailable("nobody leads it now, or the topic is away (error " +
+                       std::to_string(shared_.watch.newest().error) + ")");
       shared_.watch.doubt();
-      return pause(now);
+      return pause(now, (now - doubt_since_) / 4);
     case LeaderVerdict::kFallBack: return fall_back("the topic has no id");
     case LeaderVerdict::kRefused:
       return end(ErrorCode::kInvalid, "the broker refuses to tell who leads it (error " +
@@ -133,22 +135,25 @@ void KafkaFetcher::take_leader() {
   const auto partition = std::ranges::find(answer.partitions, options_.partition, &KafkaMetadata::Partition::id);
   const auto broker = std::ranges::find(answer.brokers, partition->leader, &KafkaMetadata::Broker::id);
   leader_ = KafkaEndpoint{broker->host, static_cast<uint16_t>(broker->port)};
+  if (leader_epoch_ != partition->leader_epoch) leader_knows_epochs_ = true;
   leader_epoch_ = partition->leader_epoch;
   if (dialogue_ && dialogue_->peer() != *leader_) dialogue_.reset();
 }
 
 void KafkaFetcher::call_failed(MonotonicTime now) {
   const std::string why = dialogue_->error().message;
+  if (!dialogue_->failed_idle()) ++failed_calls_;  // Brokers hang up on those who ask nothing.
   dialogue_.reset();
   leader_.reset();
-  ++failed_calls_;
+  doubt_.reset();
   if (failed_calls_ >= kFailedCallsToTell) tell_unavailable(why);
-  const auto& timing = shared_.settings.timing;
-  paused_until_ = now + std::min(timing.error_pause * std::min(failed_calls_ - 1, 100), timing.most_pause);
+  const int waits = std::clamp(failed_calls_ - 1, 0, 100);
+  rest_until(now + std::min(shared_.settings.timing.error_pause * waits, shared_.settings.timing.most_pause));
 }
 
 void KafkaFetcher::fetch(MonotonicTime now) {
-  if (!credit_->has(std::min(kFetchBytes, options_.read_ahead_bytes / 2))) return;
+  const size_t most = std::min(kFetchBytes, shared_.settings.most_answer_bytes / 2);
+  if (!credit_->has(std::clamp<size_t>(options_.read_ahead_bytes / 2, 1, most))) return;
   FetchQuestion question;
   question.topic = *shared_.watch.topic_id();
   question.partition = options_.partition;
@@ -157,7 +162,7 @@ void KafkaFetcher::fetch(MonotonicTime now) {
   question.last_epoch = last_epoch_;
   question.send_last_epoch = leader_knows_epochs_;
   question.max_wait_ms = static_cast<int32_t>(to_ms(shared_.settings.timing.fetch_wait));
-  question.max_bytes = static_cast<int32_t>(std::clamp<size_t>(credit_->left() / growth_, 1, kFetchBytes));
+  question.max_bytes = static_cast<int32_t>(std::clamp<size_t>(credit_->left() / growth_, 1, most));
   question.committed = shared_.settings.committed;
   dialogue_->fetch(question, shared_.blocks, credit_, now);
 }
@@ -166,9 +171,9 @@ void KafkaFetcher::take_answer(MonotonicTime now) {
   const auto answer = dialogue_->take_fetched();
   const FetchHead& head = answer->head();
   failed_calls_ = 0;
-  if (head.throttle_ms > 0) paused_until_ = now + std::chrono::milliseconds(head.throttle_ms);
+  if (head.throttle_ms > 0) rest_until(now + std::chrono::milliseconds(head.throttle_ms));
   const int16_t error = head.error != 0 ? head.error : head.partition_error;
-  if (error == 0 && !head.has_partition) return;  // All that it says is that it is asked too much.
+  if (error == 0 && !head.has_partition) return pause(now);  // All that it says is that it is asked too much.
   same_errors_ = error == last_error_ ? same_errors_ + 1 : 1;
   last_error_ = error;
   const FetchStep step = next_step(error, {.sent_last_epoch = leader_knows_epochs_ && last_epoch_ >= 0,
@@ -231,7 +236,7 @@ void KafkaFetcher::take_records(const FetchAnswer& answer, MonotonicTime now) {
   }
   switch (walk.state()) {
     case BatchWalk::State::kGood:
-      if (range.empty() && answer.head().records_bytes > 0) suspect("its first batch is cut off", now);
+      if (range.empty() && answer.head().records_bytes > 0) fall_back("its first batch is cut off");
       return;
     case BatchWalk::State::kCorrupt: return suspect(walk.problem(), now);
     case BatchWalk::State::kForeign: return fall_back(walk.problem());
@@ -264,24 +269,28 @@ Status KafkaFetcher::hand_on(const FetchAnswer& answer, OffsetRange range) {
     }
     listener_->on_chunk(std::move(chunk));
   }
-  growth_ = std::max<size_t>(unpacked / answer.buffer()->bytes().size(), 1);
+  growth_ = unpacked / answer.buffer()->bytes().size() + 1;
   return {};
 }
 
-// Damaged on the way here, perhaps: it is asked for again.
+// Damaged on the way here, perhaps: it is asked for again, on another connection.
 void KafkaFetcher::suspect(const std::string& problem, MonotonicTime now) {
   damaged_times_ = damaged_at_ == position_ ? damaged_times_ + 1 : 1;
   damaged_at_ = position_;
   if (next_step(kCorruptMessage, {.same_errors = damaged_times_}) == FetchStep::kCorrupt) {
     return end(ErrorCode::kCorrupt, problem + "; restore the topic, or submit the job anew with --start behind it");
   }
-  if (dialogue_ && !dialogue_->may_be_asked()) dialogue_.reset();  // It was asked for what follows.
+  dialogue_.reset();
   pause(now);
 }
 
-// Not shorter than a pause that the broker has asked for.
-void KafkaFetcher::pause(MonotonicTime now) {
-  const MonotonicTime until = now + shared_.settings.timing.error_pause;
+void KafkaFetcher::pause(MonotonicTime now, Duration wanted) {
+  const auto& timing = shared_.settings.timing;
+  rest_until(now + std::clamp(wanted, timing.error_pause, std::max(timing.error_pause, timing.most_pause)));
+}
+
+// Not less than a broker has asked for.
+void KafkaFetcher::rest_until(MonotonicTime until) {
   paused_until_ = paused_until_ == MonotonicTime::max() ? until : std::max(paused_until_, until);
 }
 

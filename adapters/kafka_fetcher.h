@@ -40,7 +40,8 @@ class KafkaFetcher {
     KafkaTopicWatch& watch;
     Unpacker& unpacker;
     std::shared_ptr<FetchBlocks> blocks;
-    std::function<void()> wake;  // as of KafkaDialogue
+    HostLookups& lookups;
+    std::function<void()> wake;  // when there is credit; called by any thread, and later
   };
 
   KafkaFetcher(const Shared& shared, const LogReaderOptions& options, std::unique_ptr<Listener> listener);
@@ -67,7 +68,8 @@ class KafkaFetcher {
   void call_failed(MonotonicTime now);
 
   [[nodiscard]] bool finished() const { return options_.until && position_ >= *options_.until; }
-  void pause(MonotonicTime now);
+  void pause(MonotonicTime now, Duration wanted = {});
+  void rest_until(MonotonicTime until);
   void tell_unavailable(const std::string& why);
   void end(ErrorCode code, const std::string& why);
   void fall_back(const std::string& why);
@@ -82,8 +84,8 @@ class KafkaFetcher {
   Offset position_;
   int32_t last_epoch_ = -1;  // of the record before it
   bool ended_ = false;
-  size_t growth_ = 1;  // of what came last, when it was unpacked
-  MonotonicTime busy_at_ = MonotonicTime::min();
+  size_t growth_ = 16;  // of what came last, when it was unpacked; before that, of what may come
+  MonotonicTime busy_at_;
 
   // Whom it asks. Without a leader it looks for one; without a dialogue it calls him.
   std::optional<KafkaEndpoint> leader_;

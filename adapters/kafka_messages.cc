@@ -16,6 +16,7 @@ constexpr Api kFetch{1, 13};
 constexpr Api kMetadata{3, 12};
 constexpr Api kVersions{18, 3};
 
+constexpr std::string_view kDigits = "0123456789abcdef";
 constexpr size_t kTopicIdBytes = sizeof(KafkaTopicId::bytes);
 constexpr size_t kShortestTail = 3;  // tags of the partition, of the topic, of the answer
 
@@ -55,6 +56,7 @@ void read_brokers(WireReader& reader, KafkaMetadata& metadata) {
     broker.id = reader.integer<int32_t>();
     broker.host = reader.compact_string();
     broker.port = reader.integer<int32_t>();
+    if (reader.good() && (broker.port < 1 || broker.port > UINT16_MAX)) reader.refuse();
     (void)reader.compact_string();  // rack
     reader.skip_tags();
   });
@@ -122,13 +124,24 @@ DivergingEpoch read_diverging(WireReader& reader) {
 }  // namespace
 
 std::string KafkaTopicId::hex() const {
-  constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;
   for (const char byte : bytes) {
     text += kDigits[static_cast<uint8_t>(byte) >> 4];
     text += kDigits[byte & 15];
   }
   return text;
+}
+
+std::optional<KafkaTopicId> KafkaTopicId::from_hex(std::string_view text) {
+  KafkaTopicId id;
+  if (text.size() != 2 * id.bytes.size()) return std::nullopt;
+  for (size_t index = 0; index < text.size(); ++index) {
+    const size_t digit = kDigits.find(text[index]);
+    if (digit == std::string_view::npos) return std::nullopt;
+    char& byte = id.bytes[index / 2];
+    byte = static_cast<char>(static_cast<uint8_t>(byte) << 4 | digit);
+  }
+  return id;
 }
 
 std::optional<size_t> frame_size(std::string_view begin, size_t most_bytes) {

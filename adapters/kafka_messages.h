@@ -53,6 +53,7 @@ struct KafkaTopicId {
   std::array<char, 16> bytes{};  // all 0: none
   bool operator==(const KafkaTopicId&) const = default;
   [[nodiscard]] std::string hex() const;
+  static std::optional<KafkaTopicId> from_hex(std::string_view text);  // nullopt: it is none
 };
 
 // What follows the first four bytes of a frame, which are `begin`'s. nullopt: too little for an answer, or more than

@@ -1,6 +1,9 @@
 #include "adapters/kafka_reader_choice.h"
 
+#include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <set>
@@ -17,53 +20,19 @@ constexpr uint16_t kKafkaPort = 9092;
 
 // Settings of librdkafka that say how it does its work, or how others do theirs. Of all the others each is honoured, or
 // the source is read by librdkafka.
-const std::set<std::string, std::less<>> kOfNoConcern = {"acks",
-                                                         "batch.num.messages",
-                                                         "batch.size",
-                                                         "check.crcs",
-                                                         "compression.codec",
-                                                         "compression.level",
-                                                         "compression.type",
-                                                         "connections.max.idle.ms",
-                                                         "debug",
-                                                         "delivery.timeout.ms",
-                                                         "enable.idempotence",
-                                                         "enable.sparse.connections",
-                                                         "fetch.error.backoff.ms",
-                                                         "fetch.max.bytes",
-                                                         "fetch.message.max.bytes",
-                                                         "fetch.min.bytes",
-                                                         "fetch.queue.backoff.ms",
-                                                         "fetch.wait.max.ms",
-                                                         "group.id",
-                                                         "linger.ms",
-                                                         "log.connection.close",
-                                                         "log_level",
-                                                         "max.in.flight",
-                                                         "max.in.flight.requests.per.connection",
-                                                         "max.partition.fetch.bytes",
-                                                         "message.max.bytes",
-                                                         "message.timeout.ms",
-                                                         "metadata.max.age.ms",
-                                                         "partitioner",
-                                                         "queue.buffering.max.kbytes",
-                                                         "queue.buffering.max.messages",
-                                                         "queue.buffering.max.ms",
-                                                         "queued.max.messages.kbytes",
-                                                         "queued.min.messages",
-                                                         "reconnect.backoff.max.ms",
-                                                         "reconnect.backoff.ms",
-                                                         "request.required.acks",
-                                                         "request.timeout.ms",
-                                                         "retries",
-                                                         "retry.backoff.ms",
-                                                         "socket.connection.setup.timeout.ms",
-                                                         "socket.send.buffer.bytes",
-                                                         "socket.timeout.ms",
-                                                         "statistics.interval.ms",
-                                                         "topic.metadata.refresh.interval.ms",
-                                                         "transaction.timeout.ms",
-                                                         "transactional.id"};
+// clang-format off
+const std::set<std::string, std::less<>> kOfNoConcern = {
+    "acks", "batch.num.messages", "batch.size", "check.crcs", "compression.codec", "compression.level",
+    "compression.type", "connections.max.idle.ms", "debug", "delivery.timeout.ms", "enable.idempotence",
+    "enable.sparse.connections", "fetch.error.backoff.ms", "fetch.max.bytes", "fetch.message.max.bytes",
+    "fetch.min.bytes", "fetch.queue.backoff.ms", "fetch.wait.max.ms", "group.id", "linger.ms", "log.connection.close",
+    "log_level", "max.in.flight", "max.in.flight.requests.per.connection", "max.partition.fetch.bytes",
+    "message.max.bytes", "message.timeout.ms", "metadata.max.age.ms", "partitioner", "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages", "queue.buffering.max.ms", "queued.max.messages.kbytes", "queued.min.messages",
+    "reconnect.backoff.max.ms", "reconnect.backoff.ms", "request.required.acks", "request.timeout.ms", "retries",
+    "retry.backoff.ms", "socket.send.buffer.bytes", "statistics.interval.ms", "topic.metadata.refresh.interval.ms",
+    "transaction.timeout.ms", "transactional.id"};
+// clang-format on
 
 std::optional<int> number(const std::string& text) {
   int value = 0;
@@ -94,6 +63,10 @@ bool honour(const std::string& name, const std::string& value, KafkaReaderSettin
     settings.most_answer_bytes = static_cast<size_t>(*figure);
   } else if (name == "socket.receive.buffer.bytes") {
     settings.connection.receive_buffer_bytes = *figure;
+  } else if (name == "socket.timeout.ms") {
+    settings.timing.silence = std::chrono::milliseconds(*figure);
+  } else if (name == "socket.connection.setup.timeout.ms") {
+    settings.timing.connecting = std::chrono::milliseconds(*figure);
   } else if (name == "topic.metadata.propagation.max.ms") {
     settings.timing.topic_may_be_away = std::chrono::milliseconds(*figure);
   } else {
@@ -102,9 +75,10 @@ bool honour(const std::string& name, const std::string& value, KafkaReaderSettin
   return true;
 }
 
-// [PLAINTEXT://]HOST[:PORT]; an IPv6 address is in brackets.
+// [PLAINTEXT://]HOST[:PORT], blanks around it; an IPv6 address is in brackets.
 std::optional<KafkaEndpoint> endpoint(std::string text) {
   constexpr std::string_view kPlain = "PLAINTEXT://";
+  std::erase(text, ' ');
   if (text.starts_with(kPlain)) text.erase(0, kPlain.size());
   if (text.find("://") != std::string::npos) return std::nullopt;
   const size_t bracket = text.rfind(']');
@@ -115,7 +89,9 @@ std::optional<KafkaEndpoint> endpoint(std::string text) {
     host = text.substr(0, colon);
     port = number(text.substr(colon + 1)).value_or(0);
   }
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (!bracketed && host.find(':') != std::string::npos) return std::nullopt;
   if (host.empty() || port < 1 || port > UINT16_MAX) return std::nullopt;
   return KafkaEndpoint{host, static_cast<uint16_t>(port)};
 }
@@ -125,6 +101,7 @@ std::optional<KafkaEndpoint> endpoint(std::string text) {
 Result<KafkaReaderSettings> direct_reader_settings(const KafkaOptions& options, const DirectKafkaTiming& timing) {
   KafkaReaderSettings settings;
   settings.timing = timing;
+  settings.topic_id = KafkaTopicId::from_hex(options.topic_id);
   settings.topic = options.topic;
   settings.brokers = options.brokers;
   for (size_t begin = 0; begin <= options.brokers.size();) {

@@ -25,6 +25,7 @@ void KafkaTopicWatch::serve(MonotonicTime now, short events) {
       case KafkaDialogue::Event::kFailed: call_failed(dialogue_->error(), now); break;
     }
   }
+  if (now >= refresh_at_) (void)ask();
   go_on(now);
 }
 
@@ -37,7 +38,8 @@ void KafkaTopicWatch::go_on(MonotonicTime now) {
   }
   if (!dialogue_) {
     const std::vector<KafkaEndpoint> all = brokers();
-    dialogue_.emplace(settings_, all[turn_ % all.size()], wake_, now);
+    dialogue_.emplace(settings_, all[turn_ % all.size()], lookups_, now);
+    proven_ = false;
   }
   if (!dialogue_->may_be_asked()) return;
   dialogue_->ask_who_leads(now);
@@ -55,6 +57,7 @@ void KafkaTopicWatch::take_answer(MonotonicTime now) {
   proven_ = true;
   failed_calls_ = 0;
   trouble_.reset();
+  refresh_at_ = now + settings_.timing.refresh;
   if (!topic_id_ && newest_.topic != KafkaTopicId{}) topic_id_ = newest_.topic;
   not_before_ = now + std::max<Duration>(settings_.timing.error_pause, std::chrono::milliseconds(newest_.throttle_ms));
 }
@@ -86,8 +89,9 @@ std::vector<KafkaEndpoint> KafkaTopicWatch::brokers() const {
 MonotonicTime KafkaTopicWatch::serve_at() const {
   const bool may_call = !dialogue_ || dialogue_->may_be_asked() || doubted_;
   const bool may_go_on = wanted_ > answered_ && !asking_ && !unspoken_ && may_call;
-  return std::min(may_go_on ? not_before_ : MonotonicTime::max(),
-                  dialogue_ ? dialogue_->serve_at() : MonotonicTime::max());
+  const MonotonicTime by_dialogue = dialogue_ ? dialogue_->serve_at() : MonotonicTime::max();
+  return std::min({may_go_on ? not_before_ : MonotonicTime::max(), by_dialogue,
+                   wanted_ > answered_ ? MonotonicTime::max() : refresh_at_});
 }
 
 }  // namespace millrace

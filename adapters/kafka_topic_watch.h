@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,9 +22,9 @@ class KafkaTopicWatch {
   // An answer is known by its number, from 1 on.
   using AnswerNumber = uint64_t;
 
-  // `settings` outlives it. `wake`: as of KafkaDialogue.
-  KafkaTopicWatch(const KafkaReaderSettings& settings, std::function<void()> wake)
-      : settings_(settings), wake_(std::move(wake)) {}
+  // Both outlive it.
+  KafkaTopicWatch(const KafkaReaderSettings& settings, HostLookups& lookups)
+      : settings_(settings), lookups_(lookups), topic_id_(settings.topic_id) {}
 
   // The number of the first answer to what is asked from now on; it will come, if a broker is there.
   AnswerNumber ask();
@@ -34,7 +33,7 @@ class KafkaTopicWatch {
 
   [[nodiscard]] AnswerNumber answered() const { return answered_; }
   [[nodiscard]] const KafkaMetadata& newest() const { return newest_; }  // once there is one
-  // The topic's, as of the first answer that had one.
+  // Of the topic that is read: the one that was meant, or the first that was heard of.
   [[nodiscard]] const std::optional<KafkaTopicId>& topic_id() const { return topic_id_; }
 
   // While no broker answers: why the last one did not.
@@ -54,7 +53,7 @@ class KafkaTopicWatch {
   [[nodiscard]] std::vector<KafkaEndpoint> brokers() const;
 
   const KafkaReaderSettings& settings_;
-  const std::function<void()> wake_;
+  HostLookups& lookups_;
 
   AnswerNumber wanted_ = 0;
   AnswerNumber answered_ = 0;
@@ -70,6 +69,7 @@ class KafkaTopicWatch {
   size_t turn_ = 0;          // of brokers(), which of them is called
   size_t failed_calls_ = 0;  // in a row
   MonotonicTime not_before_ = MonotonicTime::min();
+  MonotonicTime refresh_at_ = MonotonicTime::max();
 };
 
 }  // namespace millrace

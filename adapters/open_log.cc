@@ -1,5 +1,6 @@
 #include "adapters/open_log.h"
 
+#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -13,9 +14,9 @@ namespace millrace {
 namespace {
 
 Result<std::unique_ptr<Log>> open_topic(TaskLoop& loop, const LogSource& source, const Uri& uri,
-                                        const std::string& topic) {
+                                        const std::string& topic, const std::string& id) {
   if (uri.scheme == "log") return std::make_unique<EmbeddedLog>(source.embedded_root, topic, loop);
-  return open_kafka_log({uri.authority, topic, source.config, source.partitions}, loop);
+  return open_kafka_log({uri.authority, topic, source.config, source.partitions, id}, loop);
 }
 
 }  // namespace
@@ -32,8 +33,11 @@ Result<std::unique_ptr<Log>> open_log(TaskLoop& loop, const LogSource& source) {
   const Result<SourceTopics> names = SourceTopics::parse(*uri);
   if (!names.has_value()) return fail(ErrorCode::kInvalid, "--source: " + names.error().message);
   std::vector<std::unique_ptr<Log>> topics;
+  std::istringstream ids(source.topic_id);  // as TopicsLog joins them: of all, or none
   for (const std::string& name : names->names()) {
-    auto topic = open_topic(loop, source, *uri, name);
+    std::string id;
+    std::getline(ids, id, kTopicIdSeparator);
+    auto topic = open_topic(loop, source, *uri, name, id);
     if (!topic.has_value()) return topic;
     topics.push_back(std::move(*topic));
   }

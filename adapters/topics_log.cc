@@ -39,10 +39,12 @@ struct TopicAnswers {
 
 LogDescription merge_descriptions(std::vector<LogDescription> topics) {
   LogDescription all;
+  bool all_have_ids = true;
   for (size_t topic = 0; topic < topics.size(); ++topic) {
     const LogDescription& one = topics[topic];
-    if (topic > 0 && !one.topic_id.empty()) all.topic_id += ",";
+    if (topic > 0) all.topic_id += kTopicIdSeparator;
     all.topic_id += one.topic_id;
+    if (one.topic_id.empty()) all_have_ids = false;
     if (all.unfit.empty()) all.unfit = one.unfit;
     for (LogDescription::Partition partition : one.partitions) {
       CHECK_LT(partition.id.value(), kMostTopicPartitions);
@@ -50,6 +52,7 @@ LogDescription merge_descriptions(std::vector<LogDescription> topics) {
       all.partitions.push_back(partition);
     }
   }
+  if (!all_have_ids) all.topic_id.clear();
   return all;
 }
 

@@ -9,6 +9,9 @@
 
 namespace millrace {
 
+// Between the ids of topics in the one of their log.
+inline constexpr char kTopicIdSeparator = ',';
+
 // Lives on the loop of its topics' logs.
 class TopicsLog final : public Log {
  public:

@@ -130,7 +130,7 @@ Status open_executor(const Options& options, EventLoop& loop, Clock& clock,
         LaneSeams seams;
         seams.loop = lanes.at(index).get();
         seams.make_log = [logs = options.logs](const wire::JobSpec& spec, TaskLoop& lane) {
-          return open_log(lane, {spec.source, spec.source_config, logs, spec.start_offsets.size()});
+          return open_log(lane, {spec.source, spec.source_config, logs, spec.start_offsets.size(), spec.topic_id});
         };
         return seams;
       },

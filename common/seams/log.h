@@ -2,8 +2,8 @@
 // offset that is retained. Records are Kafka record batches of version 2 (common/model/record_batch.h), the only
 // form in which they exist before the map.
 //
-// Real: Kafka by librdkafka (adapters/kafka_log.h), the embedded log (adapters/embedded_log.h).
-// Fake: an in-memory log with injected faults (tests/fakes).
+// Real: Kafka, directly (adapters/direct_kafka_log.h) or by librdkafka (adapters/kafka_log.h), the embedded log
+// (adapters/embedded_log.h). Fake: an in-memory log with injected faults (tests/fakes).
 #pragma once
 
 #include <cstdint>

@@ -121,7 +121,7 @@ TEST_F(DirectKafkaFaultsTest, a_leader_that_goes_is_replaced_by_the_one_that_fol
 
 TEST_F(DirectKafkaFaultsTest, whoever_says_nothing_is_given_up) {
   DirectKafkaTiming timing = kTiming;
-  timing.silence = milliseconds(30);
+  timing.connecting = timing.silence = milliseconds(30);
   for (const Api api : {Api::kVersions, Api::kMetadata, Api::kFetch}) {
     for (const size_t bytes : {0, 60}) {
       if (bytes > 0 && api != Api::kFetch) continue;
@@ -281,7 +281,7 @@ TEST_F(DirectKafkaFaultsTest, a_deleted_reader_calls_no_more_whatever_it_is_in_t
     return [this, api] { return kafka_.wait_for_count(api, kafka_.count(api) + 1); };
   };
   DirectKafkaTiming patient = kTiming;
-  patient.silence = patient.error_pause = patient.most_pause = std::chrono::hours(1);
+  patient.connecting = patient.silence = patient.error_pause = patient.most_pause = std::chrono::hours(1);
   const Moment moments[] = {
       {"begins", [] {}, [] { return true; }},
       {"calls a broker",

@@ -1,10 +1,10 @@
 // What every Log does, whatever is behind it: one suite, run on each adapter through a bed.
 //
 // A bed is a class with:
-//   std::unique_ptr<Log> open(TaskLoop& loop);            a Log over the bed's topic of two partitions, made on the
-//   loop std::unique_ptr<Log> open_unknown(TaskLoop& loop);    one over a topic that does not exist void
-//   append(EventLoop& loop, LogPartition partition, const std::vector<std::string>& values); void
-//   drop_oldest(EventLoop& loop, LogPartition partition, Offset begin);   at least the records below it
+//   std::unique_ptr<Log> open(TaskLoop&);          a Log over its topic of two partitions, made on the loop
+//   std::unique_ptr<Log> open_unknown(TaskLoop&);  one over a topic that does not exist
+//   void append(EventLoop&, LogPartition, const std::vector<std::string>& values);
+//   void drop_oldest(EventLoop&, LogPartition, Offset begin);  at least the records below it
 #pragma once
 
 #include <gmock/gmock.h>
