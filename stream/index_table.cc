@@ -18,16 +18,15 @@ Status Postings::apply(const BatchContext& context, std::span<const std::string_
   for (const ListNumber number : resized_) lists_[number].resized = false;
   resized_.clear();
   begin_batch(context.batch);
-  bool parsed = true;
-  PostingKey posting;
   Status status = read_sections<int64_t>(
       context.batch, sections, [this](const HashedKey& key) { prefetch(key); },
-      [&](const HashedKey& key, int64_t& count) {
-        parsed = parsed && PostingKey::parse(key.bytes, posting);
-        if (parsed) add(key, count);
+      [this](const HashedKey& key, int64_t& count) {
+        PostingKey posting;
+        if (!PostingKey::parse(key.bytes, posting)) return false;
+        add(key, count);
+        return true;
       });
   if (!status) return status;
-  if (!parsed) return unreadable_section(0, context.batch, 0);
   end_batch();
   return {};
 }

@@ -8,6 +8,7 @@
 #include <array>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 #include "stream/byte_table.h"
 #include "stream/codec.h"
@@ -20,7 +21,8 @@ namespace millrace::internal {
 Status unreadable_section(size_t index, BatchId batch, size_t position);
 
 // Reads pairs in groups: first all of one are parsed and `prefetch(HashedKey)` is called, then `take(HashedKey,
-// Value&)`. False: the section ends early or late, or a value does not parse; `at` is then near the place.
+// Value&)`, which may say by false that the key is none. False: that, or the section ends early or late, or a value
+// does not parse; `at` is then near the place.
 template <typename Value, typename Prefetch, typename Take>
 bool read_pairs(const char*& at, const char* end, Prefetch&& prefetch, Take&& take) {
   constexpr size_t kGroup = 32;
@@ -42,7 +44,13 @@ bool read_pairs(const char*& at, const char* end, Prefetch&& prefetch, Take&& ta
       if (!Codec<Value>::decode(at, end, group[i].value)) return false;
       prefetch(group[i].key);
     }
-    for (size_t i = 0; i < size; ++i) take(group[i].key, group[i].value);
+    for (size_t i = 0; i < size; ++i) {
+      if constexpr (std::is_same_v<std::invoke_result_t<Take&, const HashedKey&, Value&>, bool>) {
+        if (!take(group[i].key, group[i].value)) return false;
+      } else {
+        take(group[i].key, group[i].value);
+      }
+    }
     pairs -= size;
   }
   return at == end;

@@ -15,6 +15,7 @@ namespace {
 
 using internal::IndexTable;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 using Counts = std::map<std::pair<std::string, std::string>, int64_t>;  // by key and member, none is 0
 using Pairs = std::vector<std::pair<std::pair<std::string, std::string>, int64_t>>;
@@ -297,9 +298,12 @@ TEST(IndexTable, memory_stays_bounded_while_members_come_and_go) {
 }
 
 TEST(IndexTable, what_is_no_posting_is_corrupt) {
+  const std::string good = section_of({{{"k", "a"}, 1}});
   const std::string no_key = varint(1) + varint(1) + varint(5) + std::string(1, '\2');
-  const std::string_view section = no_key;
-  EXPECT_EQ(IndexTable(0, "text").apply({BatchId(1)}, std::span(&section, 1)).error().code, ErrorCode::kCorrupt);
+  const std::vector<std::string_view> sections = {good, good, no_key};
+  const Status applied = IndexTable(0, "text").apply({BatchId(7)}, sections);
+  EXPECT_EQ(applied.error().code, ErrorCode::kCorrupt);
+  EXPECT_THAT(applied.error().message, StartsWith("section 2 of batch 7 does not parse near byte 4"));
   StateRun run;
   run.add(StatePartition(0), varint(5) + "abc", "\2");
   EXPECT_EQ(IndexTable(0, "text").restore(run[0], true).error().code, ErrorCode::kCorrupt);
