@@ -63,6 +63,7 @@ struct SimClusterOptions {
   bool fail_on_bad_record = false;
   bool libraries = false;  // the jobs' code is in libraries in the checkpoint store
   bool allow_libraries = true;
+  Duration patience = std::chrono::minutes(10);  // of finish()
   SimFaults faults;
   std::shared_ptr<Plant> plant;
 };
@@ -148,8 +149,8 @@ class SimCluster {
 
   [[nodiscard]] bool all_caught_up();
   // Ends all faults (cuts between workers stay), starts what is down, resumes what is stopped, submits what was killed,
-  // and runs until all jobs have published all there is and nothing is left of killed ones. False: they did not within
-  // ten virtual minutes, or something is not as it should be.
+  // and runs until all jobs have published all there is and nothing is left of killed ones. False: that took more
+  // virtual time than its patience, or something is not as it should be.
   [[nodiscard]] bool finish();
   // A job that says that it failed, with the reason, or empty.
   [[nodiscard]] std::string failure_of(const std::string& name);

@@ -323,7 +323,7 @@ bool SimCluster::finish() {
     return false;
   };
   const auto over = [&] { return !oracle_.breach().empty() || failed() || all_caught_up(); };
-  const bool ended = world_.run_until(over, minutes(10));
+  const bool ended = world_.run_until(over, options_.patience);
   finishing_ = false;
   if (!ended || !oracle_.breach().empty() || failed()) return false;
   const auto at_rest = [this](const auto& job) {
@@ -334,7 +334,7 @@ bool SimCluster::finish() {
   // it, and hold the last publication up.
   uint64_t assignments = 0;
   for (int tries = 0; tries < 100 && assignments != counts_.assignments; ++tries) {
-    if (!world_.run_until([&] { return std::ranges::all_of(types_, at_rest); }, minutes(10))) return false;
+    if (!world_.run_until([&] { return std::ranges::all_of(types_, at_rest); }, options_.patience)) return false;
     assignments = counts_.assignments;
     world_.run_for(seconds(1));
   }
