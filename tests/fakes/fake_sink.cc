@@ -159,17 +159,21 @@ Result<PublishOutcome> FakeSinkServer::apply(const SinkIdentity& identity, const
     const SinkEntry& entry = publication.entries[index];
     const TablePlan& plan = identity.layout[entry.table];
     Table& table = keys.tables[plan.name];
+    event.what = entry.removed ? What::kRemoved : What::kValue;
+    event.key = entry.own_key();
+    event.text = entry.text;
+    event.table = plan.name;
+    event.member.reset();
     if (entry.is_member()) {
-      auto& members = table.members[std::string(entry.own_key())];
-      members.erase(std::string(entry.member()));
-      if (!entry.removed) members[std::string(entry.member())] = entry.score;
+      event.member = entry.member();
+      if (!entry.removed) event.text = std::to_string(static_cast<int64_t>(entry.score));
+      auto& members = table.members[event.key];
+      members.erase(*event.member);
+      if (!entry.removed) members[*event.member] = entry.score;
+      record(event);
       continue;
     }
     if (entry.removed || publication.full) table.members.erase(entry.key);
-    event.what = entry.removed ? What::kRemoved : What::kValue;
-    event.key = entry.key;
-    event.text = entry.text;
-    event.table = plan.name;
     if (entry.removed) {
       table.values.erase(entry.key);
       if (plan.rank_all) table.rank.erase(entry.key);
@@ -186,6 +190,7 @@ Result<PublishOutcome> FakeSinkServer::apply(const SinkIdentity& identity, const
     event.key.clear();
     event.text.clear();
     event.table.clear();
+    event.member.reset();
     record(event);
   }
   return PublishOutcome::kDone;

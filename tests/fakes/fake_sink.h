@@ -69,8 +69,9 @@ class FakeSinkServer {
     Generation generation;
     BatchId batch;
     std::string key;   // kValue, kRemoved
-    std::string text;  // kValue
+    std::string text;  // kValue; of a member: its count
     std::string table;
+    std::optional<std::string> member;  // of the key, which is one of an index; of a removed key all members go
   };
 
   // One piece of a publication, as it goes over the wire.

@@ -10,6 +10,7 @@
 #include "jobs/registry.h"
 #include "tests/sim/append_job.h"
 #include "tests/sim/chain_job.h"
+#include "tests/sim/index_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
 #include "tests/sim/upgraded_job.h"
@@ -28,6 +29,7 @@ StatePartition partition_of(const std::string& key, int partitions) {
 Result<std::shared_ptr<const Job>> make_sim_job(const std::string& type, const JobContext& context) {
   if (type == kChainJob) return make_chain_job(context);
   if (is_append_job(type)) return make_append_job(type, context);
+  if (is_index_job(type)) return make_index_job(type, context);
   if (type == kLevelJob) return make_level_job(context.state_partitions);
   if (is_time_job(type) || is_event_job(type)) return make_time_job(type, context);
   if (type == kUpgradedJob) return make_upgraded_job(context);

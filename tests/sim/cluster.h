@@ -132,7 +132,7 @@ class SimCluster {
   void ask_to_resume(const std::string& name);
   // To one of the checkpoints that are kept. False: the job is not at rest, or has none.
   bool ask_to_go_back(const std::string& name, uint64_t draw);
-  // To other settings, as the next version of kUpgradedJob. False: the job is not at rest.
+  // To other settings, as the next version of kUpgradedJob or an index. False: the job is not at rest.
   bool ask_to_upgrade(const std::string& name);
   [[nodiscard]] api::UpgradeRequest upgrade_of(const std::string& name, int64_t version);
   Result<api::UpgradePlan> plan_upgrade(const api::UpgradeRequest& request);
@@ -185,6 +185,8 @@ class SimCluster {
   Result<T> ask(const std::function<void(ControlService&, ApiService::Done<T>)>& question);
   void start_client();
   void client_asks(const std::string& name);
+  void client_turns_pages(const api::DocsRequest& request, const std::optional<api::Doc>& after);
+  [[nodiscard]] std::shared_ptr<void> open_question();
   void bring_back();
   [[nodiscard]] std::string leftovers();
   void on_frame(Frame& frame);

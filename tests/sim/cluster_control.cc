@@ -8,6 +8,7 @@
 #include "tests/sim/append_job.h"
 #include "tests/sim/chain_job.h"
 #include "tests/sim/cluster.h"
+#include "tests/sim/index_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
 
@@ -218,12 +219,23 @@ void SimCluster::start_client() {
   });
 }
 
+// Held by the answer's function: a master that crashes takes it along unanswered.
+std::shared_ptr<void> SimCluster::open_question() {
+  ++open_questions_;
+  return {nullptr, [this](void*) { --open_questions_; }};
+}
+
 void SimCluster::client_asks(const std::string& name) {
   if (master_ == nullptr || !master_->master->started() || open_questions_ >= kMostOpenQuestions) return;
   SimRandom& random = world_.random("client");
-  // Held by the answer's function: a master that crashes takes it along unanswered.
-  const auto ticket = std::shared_ptr<void>(nullptr, [this](void*) { --open_questions_; });
-  ++open_questions_;
+  if (is_index_job(types_[name]) && random.chance(0.5)) {
+    api::DocsRequest request;
+    request.name = name;
+    request.key = "w" + std::to_string(random.below(1 + random.below(42)));
+    request.limit = 2;
+    return client_turns_pages(request, std::nullopt);
+  }
+  const auto ticket = open_question();
   if (random.chance(0.5)) {
     const int64_t floor = oracle_.newest_answered(name, true);
     master_->service->top(name, kAskedTop, 0, "", [this, name, floor, ticket](const Result<api::Values>& values) {
@@ -245,6 +257,22 @@ void SimCluster::client_asks(const std::string& name) {
                           ++counts_.answers;
                           oracle_.on_values(name, *values, floor);
                         });
+}
+
+// Each page is as of its own batch.
+void SimCluster::client_turns_pages(const api::DocsRequest& request, const std::optional<api::Doc>& after) {
+  if (master_ == nullptr || !master_->master->started()) return;
+  const int64_t floor = oracle_.newest_answered(request.name, false);
+  master_->service->docs(
+      request, [this, request, after, floor, ticket = open_question()](const Result<api::Docs>& docs) {
+        if (!docs.has_value()) return;
+        ++counts_.answers;
+        oracle_.on_docs(request.name, request, after, *docs, floor);
+        if (docs->next_page.empty() || docs->docs.empty()) return;
+        api::DocsRequest next = request;
+        next.after = docs->next_page;
+        world_.after(milliseconds(1), [this, next, last = docs->docs.back()] { client_turns_pages(next, last); });
+      });
 }
 
 // --- the end -----------------------------------------------------------------------------------------------------

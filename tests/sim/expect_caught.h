@@ -1,4 +1,4 @@
-// What a test of a planted bug does: the oracle has to notice it within a few seeds.
+// What a test of a planted bug does: it plants one, and the oracle has to notice it within a few seeds.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -8,11 +8,32 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "common/base/check.h"
+#include "tests/sim/passing.h"
 #include "tests/sim/scenarios.h"
 
 namespace millrace {
+
+// Bugs in the tables and map tasks of a job.
+class JobPlant : public Plant {
+ public:
+  explicit JobPlant(TableMaker table, MapMaker map = nullptr) : table_(std::move(table)), map_(std::move(map)) {}
+  std::shared_ptr<const Job> job(std::shared_ptr<const Job> real) override {
+    return std::make_shared<PassingJob>(std::move(real), table_, map_);
+  }
+
+ private:
+  const TableMaker table_;
+  const MapMaker map_;
+};
+
+template <typename Bug>
+std::shared_ptr<Plant> plant_table() {
+  return std::make_shared<JobPlant>(
+      [](std::unique_ptr<StateTable> real) { return std::make_unique<Bug>(std::move(real)); });
+}
 
 // A plant per run: what it remembers is of one run. The scenario is one of those that a right engine passes.
 inline void expect_caught(const std::string& scenario_name, const std::function<std::shared_ptr<Plant>()>& make_plant,

@@ -10,6 +10,7 @@
 #include "stream/event_key.h"
 #include "tests/sim/append_job.h"
 #include "tests/sim/chain_job.h"
+#include "tests/sim/index_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
 #include "tests/sim/upgraded_job.h"
@@ -24,15 +25,6 @@ uint64_t place_hash(uint64_t partition, uint64_t offset, uint64_t position) {
   h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9ULL;
   h = (h ^ (h >> 27)) * 0x94D049BB133111EBULL;
   return h ^ (h >> 31);
-}
-
-// Of a table of the job; all but a chain have one.
-std::string text_of(const std::string& type, const std::string& table, const Oracle::Sums& sums) {
-  if (type == kChainJob && table == kChainCounts) return std::to_string(sums.count);
-  if (type == "two_sum") return std::to_string(sums.count) + " " + std::to_string(sums.sum);
-  if (type == kChainJob) return std::to_string(sums.factor) + " " + std::to_string(sums.summand);
-  if (type == kLevelJob) return LevelValue{sums.count, sums.sum}.text();
-  return std::to_string(sums.count);
 }
 
 std::string field(const std::map<std::string, std::string>& status, const std::string& name) {
@@ -64,16 +56,25 @@ std::string without_empty_ones(const std::string& offsets) {
   return kept;
 }
 
-std::string at_batch(int64_t batch) {
-  return " at batch " + std::to_string(batch);
-}
-
 int64_t event_window_end(int64_t event_ms) {
   const int64_t window_ms = to_ms(kEventWindow);
   return event_ms / window_ms * window_ms + window_ms;
 }
 
 }  // namespace
+
+// Of a table of the job; all but a chain have one.
+std::string Oracle::text_of(const std::string& type, const std::string& table, const Sums& sums) {
+  if (type == kChainJob && table == kChainCounts) return std::to_string(sums.count);
+  if (type == "two_sum") return std::to_string(sums.count) + " " + std::to_string(sums.sum);
+  if (type == kChainJob) return std::to_string(sums.factor) + " " + std::to_string(sums.summand);
+  if (type == kLevelJob) return LevelValue{sums.count, sums.sum}.text();
+  return std::to_string(sums.count);
+}
+
+std::string Oracle::at_batch(int64_t batch) {
+  return " at batch " + std::to_string(batch);
+}
 
 void Oracle::breach(const Job& job, const std::string& what) {
   if (breach_.empty()) breach_ = "job " + job.spec.name + ": " + what;
@@ -213,6 +214,11 @@ void Oracle::fold_range(Job& job, int64_t batch, const wire::PlannedRange& range
         ++totals.emitted;
         continue;
       }
+      if (is_index_job(job.spec.type)) {
+        add_posting(job, batch, word, topic_partition(partition), offset);
+        totals.emitted += 2;
+        continue;
+      }
       auto& history = job.words[word];
       if (history.empty()) {
         history.emplace_back(batch, Sums{});
@@ -283,6 +289,14 @@ void Oracle::on_sink_event(const FakeSinkServer::Event& event) {
   if (event.what == What::kDone) check_done(job, event);
 }
 
+std::map<std::string, std::string> Oracle::shown(const FakeSinkServer::Table& table) {
+  std::map<std::string, std::string> all = table.values;
+  for (const auto& [key, members] : table.members) {
+    for (const auto& [member, count] : members) all[name_of(key, member)] = std::to_string(static_cast<int64_t>(count));
+  }
+  return all;
+}
+
 void Oracle::check_value(Job& job, const FakeSinkServer::Event& event) {
   auto& newest = job.published[event.partition];
   const auto present = std::pair(event.generation, event.batch);
@@ -294,29 +308,29 @@ void Oracle::check_value(Job& job, const FakeSinkServer::Event& event) {
   }
   newest = present;
   if (event.what == FakeSinkServer::What::kDone) return;
-  const Sums* sums = sums_at(job, event.key, event.batch.value());
+  const std::string name = event.member ? name_of(event.key, *event.member) : event.key;
+  const Sums* sums = sums_at(job, name, event.batch.value());
   const std::string expected = sums == nullptr ? "nothing" : text_of(job.spec.type, event.table, *sums);
   const std::string told = event.what == FakeSinkServer::What::kRemoved ? "nothing" : event.text;
   if (told != expected) {
-    breach(job, "the sink was told that '" + event.key + "' is " + told + at_batch(event.batch.value()) + ", it is " +
-                    expected);
+    breach(job,
+           "the sink was told that '" + name + "' is " + told + at_batch(event.batch.value()) + ", it is " + expected);
   }
 }
 
 void Oracle::check_done(Job& job, const FakeSinkServer::Event& event) {
   const auto wanted = [&](const std::string& word) {
-    return state_partition_of(word, job.spec.state_partitions) == event.partition;
+    return state_partition_of(word.substr(0, word.find(kMember)), job.spec.state_partitions) == event.partition;
   };
   const FakeSinkServer::Keys& keys = *deps_.sink.find(job.spec.name);
   for (const TablePlan& plan : plan_from(job.spec.plan).tables) {
     const FakeSinkServer::Table& table = keys.table(plan.name);
-    std::map<std::string, std::string> seen;
-    for (const auto& [word, text] : table.values) {
-      if (wanted(word)) seen[word] = text;
-    }
-    const auto expected = values_at(job, plan.name, event.batch.value(), wanted);
+    std::map<std::string, std::string> seen = shown(table);
+    std::erase_if(seen, [&](const auto& value) { return !wanted(value.first); });
+    auto expected = values_at(job, plan.name, event.batch.value(), wanted);
     std::string differs = difference(seen, expected);
     if (differs.empty() && plan.rank_all) {
+      std::erase_if(expected, [](const auto& value) { return is_posting(value.first); });
       std::map<std::string, std::string> rank;
       for (const auto& [word, score] : table.rank) {
         if (wanted(word)) rank[word] = std::to_string(static_cast<int64_t>(score));
@@ -359,7 +373,7 @@ void Oracle::check_round(Job& job, const FakeSinkServer::Event& event) {
       rank[word] = std::to_string(static_cast<int64_t>(score));
     }
     const std::string differs =
-        difference(rank, values_at(job, plan.name, batch, [](const std::string&) { return true; }));
+        difference(rank, values_at(job, plan.name, batch, [](const std::string& word) { return !is_posting(word); }));
     if (!differs.empty()) breach(job, "in the rank " + plan.rank + at_batch(batch) + " " + differs);
   }
 }
@@ -382,7 +396,7 @@ void Oracle::check_rest(const std::string& name) {
   const auto all = [](const std::string&) { return true; };
   for (const TablePlan& plan : plan_from(job->spec.plan).tables) {
     const std::string differs =
-        difference(keys->table(plan.name).values, values_at(*job, plan.name, job->newest(), all));
+        difference(shown(keys->table(plan.name)), values_at(*job, plan.name, job->newest(), all));
     if (!differs.empty()) breach(*job, "at rest, in table " + plan.name + ", " + differs);
   }
   if (!deps_.output.breach().empty()) breach(*job, deps_.output.breach());
@@ -429,7 +443,15 @@ void Oracle::check_checkpoint(Job& job, const wire::CheckpointRef& reference) {
   std::vector<std::map<std::string, std::string>> seen(plans.size());
   for (auto& [partition, table] : tables) {
     table->finish_restore(manifest->tick_ms);
-    for (SinkEntry& entry : table->take_unpublished(true)) seen[entry.table][entry.key] = entry.text;
+    for (const SinkEntry& entry : table->take_unpublished(true)) {
+      const std::string key(entry.own_key());
+      if (entry.is_member()) {
+        seen[entry.table][name_of(key, std::string(entry.member()))] =
+            std::to_string(static_cast<int64_t>(entry.score));
+      } else {
+        seen[entry.table][key] = entry.text;
+      }
+    }
   }
   ++checkpoints_read_;
   for (size_t i = 0; i < plans.size(); ++i) {
@@ -437,59 +459,6 @@ void Oracle::check_checkpoint(Job& job, const wire::CheckpointRef& reference) {
     const std::string differs = difference(seen[i], expected);
     if (!differs.empty()) breach(job, "in the checkpoint" + at_batch(reference.batch) + " " + differs);
   }
-}
-
-// --- answers -----------------------------------------------------------------------------------------------------
-
-int64_t Oracle::newest_answered(const std::string& name, bool top) const {
-  const auto found = newest_of_.find(name);
-  return found == newest_of_.end() ? 0 : jobs_.at(found->second).answered[top ? 1 : 0];
-}
-
-bool Oracle::check_as_of(Job& job, const api::AsOf& as_of, int64_t floor, bool top) {
-  if (as_of.job_id != to_string(job.id)) return false;  // asked of a job that was killed meanwhile
-  if (as_of.batch < floor) {
-    breach(job, std::string(top ? "top" : "get") + " went back from batch " + std::to_string(floor) + " to " +
-                    std::to_string(as_of.batch));
-    return false;
-  }
-  if (as_of.batch > job.newest()) {
-    breach(job, "an answer states batch " + std::to_string(as_of.batch) + ", which is not durable");
-    return false;
-  }
-  int64_t& newest = job.answered[top ? 1 : 0];
-  newest = std::max(newest, as_of.batch);
-  return true;
-}
-
-void Oracle::on_values(const std::string& name, const api::Values& values, int64_t floor) {
-  Job* job = find(name);
-  if (job == nullptr || !check_as_of(*job, values.as_of, floor, false)) return;
-  for (const api::Value& value : values.values) {
-    const Sums* sums = sums_at(*job, value.key, values.as_of.batch);
-    const std::string expected = sums == nullptr ? "nothing" : text_of(job->spec.type, values.table, *sums);
-    const std::string seen = value.found ? value.text : "nothing";
-    if (seen == expected) continue;
-    breach(*job, "get says that '" + value.key + "' is " + seen + at_batch(values.as_of.batch) + ", it is " + expected);
-  }
-}
-
-void Oracle::on_top(const std::string& name, int n, const api::Values& values, int64_t floor) {
-  Job* job = find(name);
-  if (job == nullptr || !check_as_of(*job, values.as_of, floor, true)) return;
-  std::vector<std::pair<int64_t, std::string>> order;  // count, negative; word
-  for (const auto& [word, history] : job->words) {
-    if (const Sums* sums = sums_at(*job, word, values.as_of.batch)) order.emplace_back(-sums->count, word);
-  }
-  std::ranges::sort(order);
-  order.resize(std::min(order.size(), static_cast<size_t>(n)));
-  std::string expected;
-  std::string seen;
-  for (const auto& [count, word] : order) {
-    expected += word + "=" + text_of(job->spec.type, values.table, *sums_at(*job, word, values.as_of.batch)) + " ";
-  }
-  for (const api::Value& value : values.values) seen += value.key + "=" + value.text + " ";
-  if (seen != expected) breach(*job, "top says " + seen + at_batch(values.as_of.batch) + ", it is " + expected);
 }
 
 }  // namespace millrace

@@ -11,21 +11,23 @@
 //                 it; generations and batches never go back; nothing is written of a batch that is not durable
 //   checkpoints   opened as they are referred to: each partition is the fold at the checkpoint's batch, and no file is
 //                 one of a former version of the job
-//   answers       of get and top equal the fold at the batch they state, and no client sees an earlier batch after a
-//                 later one of the same incarnation
+//   answers       of get, top and docs equal the fold at the batch they state, and no client sees an earlier batch
+//                 after a later one of the same incarnation
 //
 // A job that goes back to a checkpoint is what it was at that checkpoint: the batches that followed never were.
 //
 // The sink has nothing but these values: what is removed is gone there, and nothing is removed that is there.
 //
 // The first breach is kept, as a sentence. Values are exact: word_count's count, two_sum's count and sum of places, the
-// order of merging for `chain` (tests/sim/chain_job.h), and both tables of `levels` (tests/sim/level_job.h).
+// order of merging for `chain` (tests/sim/chain_job.h), both tables of `levels` (tests/sim/level_job.h), and the
+// postings of an index (tests/sim/index_job.h).
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,6 +69,11 @@ class Oracle {
   static constexpr char kUnseen[] = "unseen ";
   static bool is_unseen(const std::string& key) { return key.starts_with(kUnseen); }
 
+  // A member of a key of an index is a word like others, by this name.
+  static constexpr char kMember = '\t';
+  static std::string name_of(const std::string& key, const std::string& member) { return key + kMember + member; }
+  static bool is_posting(const std::string& word) { return word.find(kMember) != std::string::npos; }
+
   explicit Oracle(Deps deps) : deps_(std::move(deps)) {}
 
   // A pair that the master's disk made durable.
@@ -77,6 +84,9 @@ class Oracle {
   [[nodiscard]] int64_t newest_answered(const std::string& name, bool top) const;
   void on_values(const std::string& name, const api::Values& values, int64_t floor);
   void on_top(const std::string& name, int n, const api::Values& values, int64_t floor);
+  // `after`: the last of the page before; none: the first page.
+  void on_docs(const std::string& name, const api::DocsRequest& request, const std::optional<api::Doc>& after,
+               const api::Docs& docs, int64_t floor);
 
   // No word is there any more that time will take away.
   [[nodiscard]] bool is_at_rest(const std::string& name) const;
@@ -126,6 +136,8 @@ class Oracle {
   // What level 2 makes of the words that have arrived, or, of a job of time_jobs.h, of those that there are now.
   void pass_levels(Job& job, int64_t batch);
   void pass_counts(Job& job, int64_t batch);
+  // What one word of a record brings to an index.
+  static void add_posting(Job& job, int64_t batch, const std::string& word, int64_t partition, int64_t offset);
   // 0: there is no such word, not yet or no more.
   [[nodiscard]] static int64_t newest_count(const Job& job, const std::string& word);
   static void set_count(Job& job, const std::string& word, int64_t batch, int64_t count);
@@ -144,6 +156,10 @@ class Oracle {
       const std::function<bool(const std::string&)>& wanted) const;
   // The first difference between what the job has appended and the log.
   [[nodiscard]] std::string appended_wrong(const Job& job) const;
+  // What readers of the sink find, by the names of words.
+  [[nodiscard]] static std::map<std::string, std::string> shown(const FakeSinkServer::Table& table);
+  [[nodiscard]] static std::string text_of(const std::string& type, const std::string& table, const Sums& sums);
+  [[nodiscard]] static std::string at_batch(int64_t batch);
   [[nodiscard]] Job* find(const std::string& name);
   void breach(const Job& job, const std::string& what);
 

@@ -1,5 +1,5 @@
-// Oracle: words that do not only grow: those of jobs that go by time, and what the second level of `levels` makes of
-// them; the times of batches, and the generations of jobs with levels.
+// Oracle: words that do not only grow: those of an index, those of jobs that go by time, and what the second level of
+// `levels` makes of them; the times of batches, and the generations of jobs with levels.
 
 #include <algorithm>
 #include <map>
@@ -8,6 +8,7 @@
 
 #include "common/base/check.h"
 #include "stream/event_key.h"
+#include "tests/sim/index_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/time_jobs.h"
@@ -23,6 +24,14 @@ void Oracle::set_count(Job& job, const std::string& word, int64_t batch, int64_t
   auto& history = job.words[word];
   if (history.empty() || history.back().first != batch) history.emplace_back(batch, Sums{});
   history.back().second.count = count;
+}
+
+void Oracle::add_posting(Job& job, int64_t batch, const std::string& word, int64_t partition, int64_t offset) {
+  const std::string posting = name_of(word, document_of(partition, offset));
+  const int64_t before = newest_count(job, posting);
+  const int64_t count = before + posting_count(job.spec.type == kShrinkingIndexJob, partition, offset);
+  set_count(job, posting, batch, count);
+  set_count(job, word, batch, newest_count(job, word) + (count == 0 ? 0 : 1) - (before == 0 ? 0 : 1));
 }
 
 void Oracle::on_assignment(const Job& job, const wire::AssignmentRecord& record) {

@@ -27,6 +27,10 @@ class PassingTable : public StateTable {
     return real_->read(key, at);
   }
   [[nodiscard]] StateTable& published(size_t table) override { return table == 0 ? *this : real_->published(table); }
+  [[nodiscard]] std::vector<IndexMember> members(std::string_view key, const std::optional<IndexMember>& after,
+                                                 size_t n, BatchId at) const override {
+    return real_->members(key, after, n, at);
+  }
   void forget_undo(BatchId applied) override { real_->forget_undo(applied); }
   void freeze(StatePartition self, StateRun& run) override { real_->freeze(self, run); }
   void settle_freeze(bool complete) override { real_->settle_freeze(complete); }

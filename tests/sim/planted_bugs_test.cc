@@ -19,24 +19,6 @@
 namespace millrace {
 namespace {
 
-class JobPlant : public Plant {
- public:
-  explicit JobPlant(TableMaker table, MapMaker map = nullptr) : table_(std::move(table)), map_(std::move(map)) {}
-  std::shared_ptr<const Job> job(std::shared_ptr<const Job> real) override {
-    return std::make_shared<PassingJob>(std::move(real), table_, map_);
-  }
-
- private:
-  const TableMaker table_;
-  const MapMaker map_;
-};
-
-template <typename Bug>
-std::shared_ptr<Plant> plant_table() {
-  return std::make_shared<JobPlant>(
-      [](std::unique_ptr<StateTable> real) { return std::make_unique<Bug>(std::move(real)); });
-}
-
 // The record at an offset that ends in 7 is not counted, by anybody.
 class SkippingMap : public PassingMap {
  public:

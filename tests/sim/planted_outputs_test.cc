@@ -60,13 +60,7 @@ class AbsentMindedTable : public PassingTable {
 };
 
 TEST(PlantedBug, an_output_whose_checkpoints_do_not_say_how_far_it_had_come_is_caught) {
-  struct AbsentMinded : Plant {
-    std::shared_ptr<const Job> job(std::shared_ptr<const Job> real) override {
-      return std::make_shared<PassingJob>(
-          std::move(real), [](auto table) { return std::make_unique<AbsentMindedTable>(std::move(table)); });
-    }
-  };
-  expect_caught("appends_slowly_where_everything_dies", [] { return std::make_shared<AbsentMinded>(); });
+  expect_caught("appends_slowly_where_everything_dies", plant_table<AbsentMindedTable>);
 }
 
 }  // namespace

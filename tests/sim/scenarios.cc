@@ -6,6 +6,7 @@
 #include "common/base/check.h"
 #include "tests/sim/append_job.h"
 #include "tests/sim/chain_job.h"
+#include "tests/sim/index_job.h"
 #include "tests/sim/level_job.h"
 #include "tests/sim/time_jobs.h"
 #include "tests/sim/upgraded_job.h"
@@ -387,6 +388,28 @@ void add_jobs_with_levels(std::vector<Scenario>& all) {
                  .strike = anything_happens});
 }
 
+void add_jobs_with_an_index(std::vector<Scenario>& all) {
+  const SimClusterOptions options{.workers = 3, .checkpoint_interval_ms = 30, .base_every = 2};
+  all.push_back({.name = "an_index_with_nothing_happening",
+                 .type = kShrinkingIndexJob,
+                 .options = {.faults = SimFaults::none()}});
+  all.push_back({.name = "an_index_where_anything_happens",
+                 .type = kIndexJob,
+                 .options = options,
+                 .steps = 60,
+                 .strike = anything_happens});
+  all.push_back({.name = "an_index_that_shrinks_where_anything_happens",
+                 .type = kShrinkingIndexJob,
+                 .options = options,
+                 .steps = 60,
+                 .strike = anything_happens});
+  all.push_back({.name = "an_index_is_upgraded_and_goes_back",
+                 .type = kShrinkingIndexJob,
+                 .options = {.workers = 3, .base_every = 3},
+                 .steps = 60,
+                 .strike = upgrade_and_die});
+}
+
 // Half of the time while an output is away, and never long enough for what waits to be given up.
 void outputs_fail(SimCluster& cluster, SimRandom& fate) {
   if (fate.chance(0.08)) cluster.output().failure = Error{ErrorCode::kIo, "the disk is full"};
@@ -424,6 +447,7 @@ std::vector<Scenario> make_scenarios() {
   add_jobs_that_go_by_time(all);
   add_jobs_by_event_time(all);
   add_jobs_with_levels(all);
+  add_jobs_with_an_index(all);
   add_jobs_that_append(all);
   return all;
 }

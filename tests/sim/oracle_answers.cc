@@ -1,0 +1,91 @@
+// Oracle: what clients are answered.
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/sim/oracle.h"
+
+namespace millrace {
+
+int64_t Oracle::newest_answered(const std::string& name, bool top) const {
+  const auto found = newest_of_.find(name);
+  return found == newest_of_.end() ? 0 : jobs_.at(found->second).answered[top ? 1 : 0];
+}
+
+bool Oracle::check_as_of(Job& job, const api::AsOf& as_of, int64_t floor, bool top) {
+  if (as_of.job_id != to_string(job.id)) return false;  // asked of a job that was killed meanwhile
+  if (as_of.batch < floor) {
+    breach(job, std::string(top ? "top" : "get") + " went back from batch " + std::to_string(floor) + " to " +
+                    std::to_string(as_of.batch));
+    return false;
+  }
+  if (as_of.batch > job.newest()) {
+    breach(job, "an answer states batch " + std::to_string(as_of.batch) + ", which is not durable");
+    return false;
+  }
+  int64_t& newest = job.answered[top ? 1 : 0];
+  newest = std::max(newest, as_of.batch);
+  return true;
+}
+
+void Oracle::on_values(const std::string& name, const api::Values& values, int64_t floor) {
+  Job* job = find(name);
+  if (job == nullptr || !check_as_of(*job, values.as_of, floor, false)) return;
+  for (const api::Value& value : values.values) {
+    const Sums* sums = sums_at(*job, value.key, values.as_of.batch);
+    const std::string expected = sums == nullptr ? "nothing" : text_of(job->spec.type, values.table, *sums);
+    const std::string seen = value.found ? value.text : "nothing";
+    if (seen == expected) continue;
+    breach(*job, "get says that '" + value.key + "' is " + seen + at_batch(values.as_of.batch) + ", it is " + expected);
+  }
+}
+
+void Oracle::on_top(const std::string& name, int n, const api::Values& values, int64_t floor) {
+  Job* job = find(name);
+  if (job == nullptr || !check_as_of(*job, values.as_of, floor, true)) return;
+  std::vector<std::pair<int64_t, std::string>> order;  // count, negative; word
+  for (const auto& [word, history] : job->words) {
+    if (is_posting(word)) continue;
+    if (const Sums* sums = sums_at(*job, word, values.as_of.batch)) order.emplace_back(-sums->count, word);
+  }
+  std::ranges::sort(order);
+  order.resize(std::min(order.size(), static_cast<size_t>(n)));
+  std::string expected;
+  std::string seen;
+  for (const auto& [count, word] : order) {
+    expected += word + "=" + text_of(job->spec.type, values.table, *sums_at(*job, word, values.as_of.batch)) + " ";
+  }
+  for (const api::Value& value : values.values) seen += value.key + "=" + value.text + " ";
+  if (seen != expected) breach(*job, "top says " + seen + at_batch(values.as_of.batch) + ", it is " + expected);
+}
+
+void Oracle::on_docs(const std::string& name, const api::DocsRequest& request, const std::optional<api::Doc>& after,
+                     const api::Docs& docs, int64_t floor) {
+  Job* job = find(name);
+  if (job == nullptr || !check_as_of(*job, docs.as_of, floor, false)) return;
+  const std::string first = name_of(request.key, "");
+  std::vector<std::pair<int64_t, std::string>> behind;  // count, negative; member
+  for (auto each = job->words.lower_bound(first); each != job->words.end() && each->first.starts_with(first); ++each) {
+    const Sums* sums = sums_at(*job, each->first, docs.as_of.batch);
+    if (sums == nullptr) continue;
+    std::pair posting(-sums->count, each->first.substr(first.size()));
+    if (!after || std::pair(-after->count, after->member) < posting) behind.push_back(std::move(posting));
+  }
+  std::ranges::sort(behind);
+  const Sums* key = sums_at(*job, request.key, docs.as_of.batch);
+  std::string expected = key == nullptr ? "nothing" : std::to_string(key->count);
+  std::string seen = docs.found ? docs.value : "nothing";
+  for (size_t i = 0; i < std::min(behind.size(), static_cast<size_t>(request.limit)); ++i) {
+    expected += " " + behind[i].second + "=" + std::to_string(-behind[i].first);
+  }
+  for (const api::Doc& doc : docs.docs) seen += " " + doc.member + "=" + std::to_string(doc.count);
+  if (behind.size() > static_cast<size_t>(request.limit)) expected += " and more";
+  if (!docs.next_page.empty()) seen += " and more";
+  if (seen == expected) return;
+  breach(*job, "docs says of '" + request.key + "' " + seen + at_batch(docs.as_of.batch) + ", it is " + expected);
+}
+
+}  // namespace millrace
