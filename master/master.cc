@@ -212,7 +212,7 @@ void Master::on_message(const PeerInfo& from, wire::Envelope envelope, SharedBuf
   if (body.__isset.register_worker) return register_worker(from, body.register_worker);
   if (body.__isset.drain_worker) return drain_worker(from.process);
   if (body.__isset.executor_ended) {
-    return lose_executor(process_of(body.executor_ended.process), body.executor_ended.reason);
+    return lose_executor(process_of(body.executor_ended.process), body.executor_ended.reason, Witness::kItsAgent);
   }
   if (body.__isset.register_executor) return register_executor(from, envelope);
 

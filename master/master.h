@@ -161,7 +161,8 @@ class Master : public MessengerHandler, public JobHost {
   void lose_worker(ProcessId process, const std::string& reason);
   void register_executor(const PeerInfo& from, const wire::Envelope& envelope);
   void executor_ready(const PeerInfo& from, const wire::ExecutorReady& ready);
-  void lose_executor(ProcessId process, const std::string& reason);
+  enum class Witness { kItsAgent, kOthers };  // the agent has seen how it ended
+  void lose_executor(ProcessId process, const std::string& reason, Witness witness = Witness::kOthers);
   void start_executor(const Worker& worker, const JobController& job);
   void stop_executor(ProcessId process, const std::string& reason);
   void note_unreachable(ExecutorEntry& executor, const wire::Heartbeat& heartbeat);

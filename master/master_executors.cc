@@ -124,7 +124,7 @@ void Master::executor_ready(const PeerInfo& from, const wire::ExecutorReady& rea
   if (draining) job->drain_executor(from.process);
 }
 
-void Master::lose_executor(ProcessId process, const std::string& reason) {
+void Master::lose_executor(ProcessId process, const std::string& reason, Witness witness) {
   const auto found = executors_.find(process);
   if (found == executors_.end()) return;
   const ExecutorEntry entry = found->second;
@@ -144,11 +144,12 @@ void Master::lose_executor(ProcessId process, const std::string& reason) {
     send_body(entry.worker, body, entry.job);
     if (const JobController* job = find_job(entry.job); job != nullptr && entry.state != ExecutorEntry::State::kReady) {
       const bool was_loading = entry.state == ExecutorEntry::State::kRegistered && !job->record().spec.library.empty();
-      start_troubles_.try_emplace(
-          {entry.worker, entry.job},
+      std::string trouble =
           "the executor on worker " + workers_.at(entry.worker).name + " ended before it was ready (" + reason + ")" +
-              (was_loading ? ", most likely because of what the job's library does when it is loaded" : "") +
-              "; see the log of that worker");
+          (was_loading ? ", most likely because of what the job's library does when it is loaded" : "") +
+          "; see the log of that worker";
+      std::string& told = start_troubles_[{entry.worker, entry.job}];
+      if (told.empty() || witness == Witness::kItsAgent) told = std::move(trouble);
     }
   }
   if (JobController* job = find_job(entry.job); job != nullptr) {

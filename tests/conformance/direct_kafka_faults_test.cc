@@ -1,5 +1,6 @@
 // What a direct Kafka log does when brokers fail: it goes on where it was, or says why it cannot.
 #include <atomic>
+#include <map>
 
 #include "tests/conformance/direct_kafka_stage.h"
 
@@ -277,9 +278,8 @@ struct Moment {
 TEST_F(DirectKafkaFaultsTest, a_deleted_reader_calls_no_more_whatever_it_is_in_the_middle_of) {
   const auto faulted = [this] { return kafka_.wait_for_faults(); };
   const auto planned = [this](const Fault& fault) { return [this, fault] { kafka_.plan(fault); }; };
-  const auto asked = [this](Api api) {
-    return [this, api] { return kafka_.wait_for_count(api, kafka_.count(api) + 1); };
-  };
+  std::map<Api, int> before;  // it opens, how often each was asked
+  const auto asked = [&](Api api) { return [&, api] { return kafka_.wait_for_count(api, before[api] + 1); }; };
   DirectKafkaTiming patient = kTiming;
   patient.connecting = patient.silence = patient.error_pause = patient.most_pause = std::chrono::hours(1);
   const Moment moments[] = {
@@ -313,6 +313,7 @@ TEST_F(DirectKafkaFaultsTest, a_deleted_reader_calls_no_more_whatever_it_is_in_t
       make_log(patient);
       append(numbered("v", 0, 50, 100));
       moment.prepare();
+      for (const Api api : {Api::kMetadata, Api::kFetch}) before[api] = kafka_.count(api);
       auto collector = std::make_unique<ChunkCollector>();
       open(*collector);
       ASSERT_TRUE(moment.reached());
