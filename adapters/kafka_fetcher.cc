@@ -12,9 +12,9 @@ namespace {
 constexpr size_t kFetchBytes =
     FetchBlocks::kLargest - (4 << 10);   // with what stands behind the records it fits a block
 constexpr size_t kChunkBytes = 1 << 20;  // the engine cuts batches at chunks' ends
-constexpr int16_t kCorruptMessage = 2;
-constexpr int kWrongLeadersToTell = 5;  // with pauses; brokers need a while to agree on a new one
-constexpr int kFailedCallsToTell = 2;   // one may be a broker that closed an idle connection, or hands its work over
+constexpr int16_t kDamagedCode = 2;      // a broker's, for what is damaged
+constexpr int kWrongLeadersToTell = 5;   // with pauses; brokers need a while to agree on a new one
+constexpr int kFailedCallsToTell = 2;    // one may be a broker that closed an idle connection, or hands its work over
 
 // What was unpacked is not in the buffer that was received.
 struct UnpackedChunk {
@@ -277,7 +277,7 @@ Status KafkaFetcher::hand_on(const FetchAnswer& answer, OffsetRange range) {
 void KafkaFetcher::suspect(const std::string& problem, MonotonicTime now) {
   damaged_times_ = damaged_at_ == position_ ? damaged_times_ + 1 : 1;
   damaged_at_ = position_;
-  if (next_step(kCorruptMessage, {.same_errors = damaged_times_}) == FetchStep::kCorrupt) {
+  if (next_step(kDamagedCode, {.same_errors = damaged_times_}) == FetchStep::kCorrupt) {
     return end(ErrorCode::kCorrupt, problem + "; restore the topic, or submit the job anew with --start behind it");
   }
   dialogue_.reset();

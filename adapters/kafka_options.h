@@ -16,7 +16,7 @@ struct KafkaOptions {
   std::string topic;
   std::map<std::string, std::string> config;  // any librdkafka setting; may hold secrets: never printed
   size_t partitions = 0;                      // of the topic, as far as it is known: they share the memory of a client
-  std::string topic_id = "";                  // of the one that is meant, as its description has it; empty: not known
+  std::string topic_id;                       // of the one that is meant, as its description has it; empty: not known
   std::string option = "--source";            // where people have named it, for errors
 };
 

@@ -15,7 +15,7 @@ struct LogSource {
   std::map<std::string, std::string> config;  // librdkafka settings
   std::string embedded_root;                  // folder of the embedded logs; empty: there are none
   size_t partitions = 0;                      // of all topics, as far as it is known
-  std::string topic_id = "";                  // LogDescription's, of the one that is meant; empty: not known
+  std::string topic_id;                       // LogDescription's, of the one that is meant; empty: not known
 };
 
 // Makes no connection yet. kInvalid: malformed, no source of that scheme, or an unknown setting.
