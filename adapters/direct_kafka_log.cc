@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "adapters/kafka_log.h"
-#include "adapters/kafka_reader_choice.h"
 #include "common/base/check.h"
 
 namespace millrace {
@@ -79,14 +78,6 @@ class DirectKafkaLog::ToLoop final : public KafkaFetcher::Listener {
   TaskLoop& loop_;
   const std::shared_ptr<Reader::Link> link_;
 };
-
-Result<std::unique_ptr<DirectKafkaLog>> DirectKafkaLog::make(KafkaOptions options, TaskLoop& loop,
-                                                             const DirectKafkaTiming& timing) {
-  if (Status valid = check_kafka_options(options); !valid) return std::unexpected(valid.error());
-  auto settings = direct_reader_settings(options, timing);
-  if (!settings) return std::unexpected(settings.error());
-  return std::unique_ptr<DirectKafkaLog>(new DirectKafkaLog(std::move(options), std::move(*settings), loop));
-}
 
 DirectKafkaLog::~DirectKafkaLog() {
   CHECK_EQ(readers_, 0u) << "readers outlive their log";

@@ -23,9 +23,10 @@ namespace millrace {
 // Lives on one loop, which outlives it. Chunks may outlive it.
 class DirectKafkaLog final : public Log {
  public:
-  // kInvalid: bad settings. Brokers are not contacted yet. Which settings can be read directly: kafka_reader_choice.h.
-  static Result<std::unique_ptr<DirectKafkaLog>> make(KafkaOptions options, TaskLoop& loop,
-                                                      const DirectKafkaTiming& timing = {});
+  // `options` are checked, and `settings` are what direct_reader_settings() makes of them. Brokers are not contacted
+  // yet.
+  DirectKafkaLog(KafkaOptions options, KafkaReaderSettings settings, TaskLoop& loop)
+      : options_(std::move(options)), loop_(loop), fetch_loop_(std::move(settings)) {}
   ~DirectKafkaLog() override;  // no reader may be left
   DirectKafkaLog(const DirectKafkaLog&) = delete;
   DirectKafkaLog& operator=(const DirectKafkaLog&) = delete;
@@ -38,8 +39,6 @@ class DirectKafkaLog final : public Log {
  private:
   class Reader;
   class ToLoop;
-  DirectKafkaLog(KafkaOptions options, KafkaReaderSettings settings, TaskLoop& loop)
-      : options_(std::move(options)), loop_(loop), fetch_loop_(std::move(settings)) {}
   Result<Log*> librdkafka();
   template <typename Answer>
   void answer(std::move_only_function<void(Result<Answer>)> done, Result<Answer> what);

@@ -6,8 +6,6 @@ namespace millrace {
 namespace {
 
 constexpr int kMostCorrupt = 3;
-// For so long a broker may not have heard yet what became of a topic.
-constexpr Duration kBrokersLag = std::chrono::seconds(2);
 
 // Of Kafka's protocol; those that mean the same to a reader have one line.
 enum KafkaCode : int16_t {

@@ -11,6 +11,9 @@
 
 namespace millrace {
 
+// For so long a broker may not have heard yet what became of a topic.
+inline constexpr Duration kBrokersLag = std::chrono::seconds(2);
+
 enum class FetchStep {
   kUse,                // no error
   kAgainWithoutEpoch,  // ask again, and never again with the epoch of the last record: this leader knows no epochs

@@ -1,12 +1,11 @@
 #include "adapters/kafka_connection.h"
 
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <utility>
 
 #include "adapters/kafka_messages.h"
@@ -23,63 +22,7 @@ std::unexpected<Error> broken_by(const std::string& peer, int error) {
   return fail(ErrorCode::kUnavailable, peer + ": " + std::strerror(error));
 }
 
-// Who connects to a port of this machine where nobody listens may be given that port himself.
-bool is_connected_to_itself(int socket) {
-  sockaddr_storage own{};
-  sockaddr_storage peer{};
-  socklen_t own_size = sizeof own;
-  socklen_t peer_size = sizeof peer;
-  return ::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &own_size) == 0 &&
-         ::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &peer_size) == 0 && own_size == peer_size &&
-         std::memcmp(&own, &peer, own_size) == 0;
-}
-
-struct AddressListDeleter {
-  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
-};
-using AddressList = std::unique_ptr<addrinfo, AddressListDeleter>;
-
-struct AddressAnswer {
-  int error = 0;
-  AddressList list;  // null: none
-};
-
-AddressAnswer ask_addresses(const std::string& host, uint16_t port, int flags) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = flags | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-  return {error, AddressList(error == 0 ? found : nullptr)};
-}
-
-SocketAddress socket_address(const std::string& host, uint16_t port, const addrinfo& found) {
-  SocketAddress address;
-  std::memcpy(&address.address, found.ai_addr, found.ai_addrlen);
-  address.size = found.ai_addrlen;
-  const bool colons = host.find(':') != std::string::npos;
-  address.text = (colons ? "[" + host + "]" : host) + ":" + std::to_string(port);
-  return address;
-}
-
 }  // namespace
-
-std::optional<SocketAddress> numeric_address(const std::string& host, uint16_t port) {
-  const AddressList found = ask_addresses(host, port, AI_NUMERICHOST).list;
-  return found == nullptr ? std::nullopt : std::optional(socket_address(host, port, *found));
-}
-
-Result<std::vector<SocketAddress>> look_up(const std::string& host, uint16_t port) {
-  const auto [error, found] = ask_addresses(host, port, AI_ADDRCONFIG);
-  if (found == nullptr) {
-    return fail(ErrorCode::kUnavailable, "the address of '" + host + "' is not found: " + ::gai_strerror(error));
-  }
-  std::vector<SocketAddress> addresses;
-  for (const addrinfo* each = found.get(); each != nullptr; each = each->ai_next) {
-    addresses.push_back(socket_address(host, port, *each));
-  }
-  return addresses;
-}
 
 Result<KafkaConnection> KafkaConnection::begin(const SocketAddress& address, const Settings& settings) {
   FileDescriptor socket(::socket(address.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -89,8 +32,8 @@ Result<KafkaConnection> KafkaConnection::begin(const SocketAddress& address, con
   if (settings.receive_buffer_bytes > 0) {
     set_option(socket.get(), SOL_SOCKET, SO_RCVBUF, settings.receive_buffer_bytes);
   }
-  const auto* const to = reinterpret_cast<const sockaddr*>(&address.address);
-  if (::connect(socket.get(), to, address.size) != 0 && errno != EINPROGRESS) return broken_by(address.text, errno);
+  if (::connect(socket.get(), address.get(), address.size) != 0 && errno != EINPROGRESS)
+    return broken_by(address.text, errno);
   return KafkaConnection(std::move(socket), address.text);
 }
 

@@ -2,32 +2,17 @@
 // keeps time, and decides what an error leads to. FrameReceiver: one answer, received whole. Belong to one thread.
 #pragma once
 
-#include <sys/socket.h>
-
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "adapters/file_descriptor.h"
+#include "adapters/host_lookup.h"
 #include "common/base/error.h"
 
 namespace millrace {
-
-struct SocketAddress {
-  sockaddr_storage address{};
-  socklen_t size = 0;
-  std::string text;  // HOST:PORT
-};
-
-// nullopt: `host` is a name, which has to be looked up, and that may take a while.
-std::optional<SocketAddress> numeric_address(const std::string& host, uint16_t port);
-
-// All addresses of a name, at least one, in the order in which they are to be tried. Waits, maybe for seconds.
-// kUnavailable: nobody knows the name, or can be asked now.
-Result<std::vector<SocketAddress>> look_up(const std::string& host, uint16_t port);
 
 class KafkaConnection {
  public:

@@ -16,7 +16,7 @@ constexpr size_t kMostAtOnce = 8 << 20;        // then others have their turn
 
 }  // namespace
 
-KafkaDialogue::KafkaDialogue(const KafkaReaderSettings& settings, const KafkaEndpoint& peer, HostLookups& lookups,
+KafkaDialogue::KafkaDialogue(const KafkaReaderSettings& settings, const HostPort& peer, HostLookups& lookups,
                              MonotonicTime now)
     : settings_(settings), peer_(peer), deadline_(now + settings.timing.connecting), lookup_(lookups.begin(peer)) {
   (void)look_up(now);  // An address in figures is there at once, and nobody is woken for it.
@@ -75,6 +75,11 @@ KafkaDialogue::Event KafkaDialogue::hear_greeting() {
   greeted_ = true;
   rest();
   return Event::kReady;
+}
+
+std::optional<std::string> KafkaDialogue::unspoken() const {
+  if (versions_.metadata && versions_.fetch) return std::nullopt;
+  return "the broker at " + peer_.text() + " does not speak Fetch v13, as Kafka does from 3.1 on";
 }
 
 void KafkaDialogue::ask_who_leads(MonotonicTime now) {

@@ -30,11 +30,11 @@ class KafkaDialogue {
   };
 
   // `settings` outlives it. When an address is found its owner has to be woken by `lookups`.
-  KafkaDialogue(const KafkaReaderSettings& settings, const KafkaEndpoint& peer, HostLookups& lookups,
-                MonotonicTime now);
+  KafkaDialogue(const KafkaReaderSettings& settings, const HostPort& peer, HostLookups& lookups, MonotonicTime now);
 
-  [[nodiscard]] const KafkaEndpoint& peer() const { return peer_; }
-  [[nodiscard]] const KafkaVersions& versions() const { return versions_; }  // once ready
+  [[nodiscard]] const HostPort& peer() const { return peer_; }
+  // Once ready: that it does not speak what a direct reader needs.
+  [[nodiscard]] std::optional<std::string> unspoken() const;
   [[nodiscard]] bool may_be_asked() const { return stage_ == Stage::kIdle; }
   [[nodiscard]] const Error& error() const { return error_; }
   [[nodiscard]] bool failed_idle() const { return failed_idle_; }  // while nothing was asked
@@ -72,7 +72,7 @@ class KafkaDialogue {
   Event failed(const std::string& why);
 
   const KafkaReaderSettings& settings_;
-  const KafkaEndpoint peer_;
+  const HostPort peer_;
 
   Stage stage_ = Stage::kLookup;
   MonotonicTime deadline_;

@@ -155,7 +155,7 @@ std::optional<Result<KafkaTopicId>> KafkaFetchLoop::answer_to(Question& question
     const KafkaMetadata& newest = watch_.newest();
     const bool differs = newest.error != 0 || (told_id_ && newest.topic != *told_id_);
     if (differs && !question.differs_since) question.differs_since = now;
-    if (!differs || (newest.error == 0 && now - *question.differs_since >= settings_.timing.brokers_lag)) {
+    if (!differs || (newest.error == 0 && now - *question.differs_since >= kBrokersLag)) {
       told_id_ = newest.topic;
       return newest.topic;
     }

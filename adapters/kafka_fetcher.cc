@@ -56,10 +56,7 @@ void KafkaFetcher::serve(MonotonicTime now, short events) {
     switch (dialogue_->serve(now, events)) {
       case KafkaDialogue::Event::kNone: break;
       case KafkaDialogue::Event::kReady:
-        if (!dialogue_->versions().fetch) {
-          return fall_back("the broker at " + dialogue_->peer().text() +
-                           " does not speak Fetch v13, as Kafka does from 3.1 on");
-        }
+        if (const auto unspoken = dialogue_->unspoken()) return fall_back(*unspoken);
         break;
       case KafkaDialogue::Event::kAnswered: take_answer(now); break;
       case KafkaDialogue::Event::kFailed: call_failed(now); break;
@@ -134,7 +131,7 @@ void KafkaFetcher::take_leader() {
   const KafkaMetadata& answer = shared_.watch.newest();
   const auto partition = std::ranges::find(answer.partitions, options_.partition, &KafkaMetadata::Partition::id);
   const auto broker = std::ranges::find(answer.brokers, partition->leader, &KafkaMetadata::Broker::id);
-  leader_ = KafkaEndpoint{broker->host, static_cast<uint16_t>(broker->port)};
+  leader_ = HostPort{broker->host, static_cast<uint16_t>(broker->port)};
   if (leader_epoch_ != partition->leader_epoch) leader_knows_epochs_ = true;
   leader_epoch_ = partition->leader_epoch;
   if (dialogue_ && dialogue_->peer() != *leader_) dialogue_.reset();
@@ -147,8 +144,7 @@ void KafkaFetcher::call_failed(MonotonicTime now) {
   leader_.reset();
   doubt_.reset();
   if (failed_calls_ >= kFailedCallsToTell) tell_unavailable(why);
-  const int waits = std::clamp(failed_calls_ - 1, 0, 100);
-  rest_until(now + std::min(shared_.settings.timing.error_pause * waits, shared_.settings.timing.most_pause));
+  rest_until(now + shared_.settings.timing.pause_after(failed_calls_ - 1));
 }
 
 void KafkaFetcher::fetch(MonotonicTime now) {

@@ -88,7 +88,7 @@ class KafkaFetcher {
   MonotonicTime busy_at_;
 
   // Whom it asks. Without a leader it looks for one; without a dialogue it calls him.
-  std::optional<KafkaEndpoint> leader_;
+  std::optional<HostPort> leader_;
   int32_t leader_epoch_ = -1;
   std::optional<KafkaTopicWatch::AnswerNumber> awaited_;
   std::optional<LeaderVerdict> doubt_;  // what answers say since,

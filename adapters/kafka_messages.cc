@@ -1,6 +1,7 @@
 #include "adapters/kafka_messages.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "adapters/kafka_wire.h"
 #include "common/base/check.h"
@@ -16,7 +17,6 @@ constexpr Api kFetch{1, 13};
 constexpr Api kMetadata{3, 12};
 constexpr Api kVersions{18, 3};
 
-constexpr std::string_view kDigits = "0123456789abcdef";
 constexpr size_t kTopicIdBytes = sizeof(KafkaTopicId::bytes);
 constexpr size_t kShortestTail = 3;  // tags of the partition, of the topic, of the answer
 
@@ -124,22 +124,18 @@ DivergingEpoch read_diverging(WireReader& reader) {
 }  // namespace
 
 std::string KafkaTopicId::hex() const {
-  std::string text;
-  for (const char byte : bytes) {
-    text += kDigits[static_cast<uint8_t>(byte) >> 4];
-    text += kDigits[byte & 15];
-  }
-  return text;
+  return to_hex(load_big<uint64_t>(bytes.data())) + to_hex(load_big<uint64_t>(bytes.data() + sizeof(uint64_t)));
 }
 
 std::optional<KafkaTopicId> KafkaTopicId::from_hex(std::string_view text) {
+  constexpr size_t kDigits = 2 * sizeof(uint64_t);
   KafkaTopicId id;
-  if (text.size() != 2 * id.bytes.size()) return std::nullopt;
-  for (size_t index = 0; index < text.size(); ++index) {
-    const size_t digit = kDigits.find(text[index]);
-    if (digit == std::string_view::npos) return std::nullopt;
-    char& byte = id.bytes[index / 2];
-    byte = static_cast<char>(static_cast<uint8_t>(byte) << 4 | digit);
+  if (text.size() != 2 * kDigits) return std::nullopt;
+  for (const size_t half : {0, 1}) {
+    uint64_t value = 0;
+    const char* const begin = text.data() + half * kDigits;
+    if (std::from_chars(begin, begin + kDigits, value, 16).ptr != begin + kDigits) return std::nullopt;
+    store_big(id.bytes.data() + half * sizeof value, value);
   }
   return id;
 }

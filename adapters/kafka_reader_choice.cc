@@ -16,7 +16,7 @@
 namespace millrace {
 namespace {
 
-constexpr uint16_t kKafkaPort = 9092;
+constexpr char kUsualPort[] = ":9092";
 
 // Settings of librdkafka that say how it does its work, or how others do theirs. Of all the others each is honoured, or
 // the source is read by librdkafka.
@@ -76,24 +76,14 @@ bool honour(const std::string& name, const std::string& value, KafkaReaderSettin
 }
 
 // [PLAINTEXT://]HOST[:PORT], blanks around it; an IPv6 address is in brackets.
-std::optional<KafkaEndpoint> endpoint(std::string text) {
+std::optional<HostPort> broker_of(std::string text) {
   constexpr std::string_view kPlain = "PLAINTEXT://";
   std::erase(text, ' ');
   if (text.starts_with(kPlain)) text.erase(0, kPlain.size());
-  if (text.find("://") != std::string::npos) return std::nullopt;
-  const size_t bracket = text.rfind(']');
-  const size_t colon = text.rfind(':');
-  std::string host = text;
-  int port = kKafkaPort;
-  if (colon != std::string::npos && (bracket == std::string::npos || colon > bracket)) {
-    host = text.substr(0, colon);
-    port = number(text.substr(colon + 1)).value_or(0);
-  }
-  const bool bracketed = host.starts_with('[') && host.ends_with(']');
-  if (bracketed) host = host.substr(1, host.size() - 2);
-  if (!bracketed && host.find(':') != std::string::npos) return std::nullopt;
-  if (host.empty() || port < 1 || port > UINT16_MAX) return std::nullopt;
-  return KafkaEndpoint{host, static_cast<uint16_t>(port)};
+  const bool has_port =
+      text.find(':', text.find(']') + 1) != std::string::npos;  // where there is no ']': from the begin
+  const auto broker = parse_address("broker", has_port ? text : text + kUsualPort);
+  return broker && broker->port > 0 ? std::optional(*broker) : std::nullopt;
 }
 
 }  // namespace
@@ -109,7 +99,7 @@ Result<KafkaReaderSettings> direct_reader_settings(const KafkaOptions& options, 
     const std::string one = options.brokers.substr(begin, comma - begin);
     begin = comma + 1;
     if (one.empty()) continue;
-    const auto broker = endpoint(one);
+    const auto broker = broker_of(one);
     if (!broker) return fail(ErrorCode::kInvalid, "'" + one + "' is no HOST:PORT of a broker without encryption");
     settings.bootstrap.push_back(*broker);
   }
@@ -129,19 +119,15 @@ Result<std::unique_ptr<Log>> open_kafka_log(KafkaOptions options, TaskLoop& loop
     return fail(ErrorCode::kInvalid,
                 "'" + choice + "' is no value of " + kKafkaReaderSetting + "; it is auto, direct or librdkafka");
   }
-  const auto as_log = [](auto log) -> Result<std::unique_ptr<Log>> {
-    if (!log) return std::unexpected(log.error());
-    return std::unique_ptr<Log>(std::move(*log));
-  };
-  if (choice == "librdkafka") return as_log(KafkaLog::make(std::move(options), loop));
+  if (choice == "librdkafka") return KafkaLog::make(std::move(options), loop);
   if (Status valid = check_kafka_options(options); !valid) return std::unexpected(valid.error());
-  const auto direct = direct_reader_settings(options);
-  if (direct) return as_log(DirectKafkaLog::make(std::move(options), loop));
+  auto direct = direct_reader_settings(options);
+  if (direct) return std::make_unique<DirectKafkaLog>(std::move(options), std::move(*direct), loop);
   if (choice == "direct") {
     return fail(ErrorCode::kInvalid, std::string(kKafkaReaderSetting) + "=direct cannot be: " + direct.error().message);
   }
   LOG(INFO) << "topic '" << options.topic << "' is read by librdkafka: " << direct.error().message;
-  return as_log(KafkaLog::make(std::move(options), loop));
+  return KafkaLog::make(std::move(options), loop);
 }
 
 }  // namespace millrace

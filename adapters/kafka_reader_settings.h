@@ -1,6 +1,7 @@
 // What a direct reader of Kafka is told by whoever opens it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -11,17 +12,9 @@
 #include "adapters/kafka_connection.h"
 #include "adapters/kafka_messages.h"
 #include "common/base/time.h"
+#include "common/model/address.h"
 
 namespace millrace {
-
-struct KafkaEndpoint {
-  std::string host;
-  uint16_t port = 0;
-  bool operator==(const KafkaEndpoint&) const = default;
-  [[nodiscard]] std::string text() const {
-    return (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + std::to_string(port);
-  }
-};
 
 struct DirectKafkaTiming {
   Duration fetch_wait = std::chrono::milliseconds(500);   // a broker with nothing new answers after so long
@@ -32,13 +25,17 @@ struct DirectKafkaTiming {
   Duration topic_may_be_away = std::chrono::seconds(30);  // topic.metadata.propagation.max.ms
   Duration keep_idle_memory = std::chrono::seconds(10);   // without a record
   Duration refresh = std::chrono::minutes(5);             // of who leads, and of which brokers there are
-  Duration brokers_lag = std::chrono::seconds(2);  // for so long one may not have heard that a topic was made anew
+
+  // After so many calls in a row that failed.
+  [[nodiscard]] Duration pause_after(int failed_calls) const {
+    return std::min(error_pause * std::clamp(failed_calls, 0, 100), most_pause);
+  }
 };
 
 struct KafkaReaderSettings {
   std::string topic;
   std::string brokers;                   // as people named them
-  std::vector<KafkaEndpoint> bootstrap;  // the same, one by one
+  std::vector<HostPort> bootstrap;       // the same, one by one
   std::optional<KafkaTopicId> topic_id;  // of the one that is meant; nullopt: the first that is heard of
   std::string client_id = "millrace";
   bool committed = true;                   // isolation.level

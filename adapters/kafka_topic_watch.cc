@@ -15,12 +15,7 @@ void KafkaTopicWatch::serve(MonotonicTime now, short events) {
   if (dialogue_) {
     switch (dialogue_->serve(now, events)) {
       case KafkaDialogue::Event::kNone: break;
-      case KafkaDialogue::Event::kReady:
-        if (!dialogue_->versions().metadata || !dialogue_->versions().fetch) {
-          unspoken_ =
-              "the broker at " + dialogue_->peer().text() + " does not speak Fetch v13, as Kafka does from 3.1 on";
-        }
-        break;
+      case KafkaDialogue::Event::kReady: unspoken_ = dialogue_->unspoken(); break;
       case KafkaDialogue::Event::kAnswered: take_answer(now); break;
       case KafkaDialogue::Event::kFailed: call_failed(dialogue_->error(), now); break;
     }
@@ -37,7 +32,7 @@ void KafkaTopicWatch::go_on(MonotonicTime now) {
     doubted_ = false;
   }
   if (!dialogue_) {
-    const std::vector<KafkaEndpoint> all = brokers();
+    const std::vector<HostPort> all = brokers();
     dialogue_.emplace(settings_, all[turn_ % all.size()], lookups_, now);
     proven_ = false;
   }
@@ -67,20 +62,18 @@ void KafkaTopicWatch::call_failed(Error error, MonotonicTime now) {
   dialogue_.reset();
   if (std::exchange(proven_, false)) return;  // The connection had become old; the same broker is called again.
   ++turn_;
-  const size_t others = brokers().size();
+  const auto others = static_cast<int>(brokers().size());
   ++failed_calls_;
   if (failed_calls_ >= others) {  // Everybody was called.
     trouble_ = std::move(error);
-    const Duration pause =
-        settings_.timing.error_pause * static_cast<int>(std::min<size_t>(failed_calls_ / others, 100));
-    not_before_ = now + std::min(pause, settings_.timing.most_pause);
+    not_before_ = now + settings_.timing.pause_after(failed_calls_ / others);
   }
 }
 
-std::vector<KafkaEndpoint> KafkaTopicWatch::brokers() const {
-  std::vector<KafkaEndpoint> all = settings_.bootstrap;
+std::vector<HostPort> KafkaTopicWatch::brokers() const {
+  std::vector<HostPort> all = settings_.bootstrap;
   for (const KafkaMetadata::Broker& broker : newest_.brokers) {
-    const KafkaEndpoint endpoint{broker.host, static_cast<uint16_t>(broker.port)};
+    const HostPort endpoint{broker.host, static_cast<uint16_t>(broker.port)};
     if (std::ranges::find(all, endpoint) == all.end()) all.push_back(endpoint);
   }
   return all;

@@ -50,7 +50,7 @@ class KafkaTopicWatch {
   void go_on(MonotonicTime now);
   void take_answer(MonotonicTime now);
   void call_failed(Error error, MonotonicTime now);
-  [[nodiscard]] std::vector<KafkaEndpoint> brokers() const;
+  [[nodiscard]] std::vector<HostPort> brokers() const;
 
   const KafkaReaderSettings& settings_;
   HostLookups& lookups_;
@@ -66,8 +66,8 @@ class KafkaTopicWatch {
   bool asking_ = false;
   bool proven_ = false;  // the dialogue has had an answer
   bool doubted_ = false;
-  size_t turn_ = 0;          // of brokers(), which of them is called
-  size_t failed_calls_ = 0;  // in a row
+  size_t turn_ = 0;       // of brokers(), which of them is called
+  int failed_calls_ = 0;  // in a row
   MonotonicTime not_before_ = MonotonicTime::min();
   MonotonicTime refresh_at_ = MonotonicTime::max();
 };

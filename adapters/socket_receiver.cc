@@ -1,6 +1,5 @@
 #include "adapters/socket_receiver.h"
 
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -12,10 +11,10 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <utility>
+#include <vector>
 
+#include "adapters/host_lookup.h"
 #include "adapters/line_splitter.h"
 
 namespace millrace {
@@ -33,58 +32,24 @@ constexpr int kAskAfterSeconds = 30;
 constexpr int kAskEverySeconds = 10;
 constexpr int kAskTimes = 3;
 
-using Addresses = std::shared_ptr<addrinfo>;
+using Addresses = std::vector<SocketAddress>;
 
-// What getaddrinfo() gives; it may take as long as the name servers let it wait.
-Result<Addresses> look_up(const std::string& host, uint16_t port, int flags) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = flags | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  const int failure = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-  if (failure == 0) return Addresses(found, &::freeaddrinfo);
-  return fail(ErrorCode::kUnavailable, "the address of host '" + host + "' cannot be found: " +
-                                           (failure == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(failure)) +
-                                           "; correct --source or the name service");
-}
-
-// The same on a thread of its own, which cannot be interrupted and is left behind by whoever is stopped.
+// It may take as long as the name servers let it wait, and is left behind by whoever is stopped: none then.
 Result<Addresses> look_up(const HostPort& server, const StopSignal& stop) {
-  if (auto numeric = look_up(server.host, server.port, AI_NUMERICHOST)) return numeric;
-  struct Lookup {
-    const FileDescriptor answered{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    std::mutex mutex;
-    std::optional<Result<Addresses>> answer;  // guarded by mutex
-  };
-  const auto lookup = std::make_shared<Lookup>();
-  if (!lookup->answered.valid()) return look_up(server.host, server.port, 0);
-  std::thread([lookup, server] {
-    auto answer = look_up(server.host, server.port, 0);
-    const std::scoped_lock lock(lookup->mutex);
-    lookup->answer = std::move(answer);
-    ::eventfd_write(lookup->answered.get(), 1);
-  }).detach();
-  if (stop.wait(lookup->answered.get(), POLLIN, StopSignal::kNoLimit) == Woken::kStopped) return Addresses();
-  const std::scoped_lock lock(lookup->mutex);
-  return *lookup->answer;
-}
-
-// A port from which connections are made may be connected to itself where nobody listens.
-bool is_itself(int connection) {
-  sockaddr_storage own{};
-  sockaddr_storage peer{};
-  socklen_t own_size = sizeof(own);
-  socklen_t peer_size = sizeof(peer);
-  return ::getsockname(connection, reinterpret_cast<sockaddr*>(&own), &own_size) == 0 &&
-         ::getpeername(connection, reinterpret_cast<sockaddr*>(&peer), &peer_size) == 0 && own_size == peer_size &&
-         std::memcmp(&own, &peer, own_size) == 0;
+  const auto answered = std::make_shared<const FileDescriptor>(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!answered->valid()) return look_up(server);
+  HostLookups lookups([answered] { ::eventfd_write(answered->get(), 1); });
+  const auto lookup = lookups.begin(server);
+  if (!lookup->found() && stop.wait(answered->get(), POLLIN, StopSignal::kNoLimit) == Woken::kStopped)
+    return Addresses();
+  return *lookup->found();
 }
 
 // 0 or an errno.
-int connect_to(const addrinfo& address, const StopSignal& stop, FileDescriptor& connection) {
-  connection = FileDescriptor(::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+int connect_to(const SocketAddress& address, const StopSignal& stop, FileDescriptor& connection) {
+  connection = FileDescriptor(::socket(address.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!connection.valid()) return errno;
-  if (::connect(connection.get(), address.ai_addr, address.ai_addrlen) != 0) {
+  if (::connect(connection.get(), address.get(), address.size) != 0) {
     if (errno != EINPROGRESS) return errno;
     const Woken woken = stop.wait(connection.get(), POLLOUT, kConnectLimit);
     if (woken == Woken::kStopped) return ECANCELED;
@@ -94,7 +59,7 @@ int connect_to(const addrinfo& address, const StopSignal& stop, FileDescriptor& 
     if (::getsockopt(connection.get(), SOL_SOCKET, SO_ERROR, &failure, &size) != 0) return errno;
     if (failure != 0) return failure;
   }
-  return is_itself(connection.get()) ? ECONNREFUSED : 0;
+  return is_connected_to_itself(connection.get()) ? ECONNREFUSED : 0;
 }
 
 void ask_for_signs_of_life(int connection) {
@@ -142,11 +107,14 @@ void SocketReceiver::run() {
 
 Result<FileDescriptor> SocketReceiver::connect() const {
   const auto addresses = look_up(server_, stop_);
-  if (!addresses) return std::unexpected(addresses.error());
+  if (!addresses) {
+    return fail(addresses.error().code, addresses.error().message + "; correct --source or the name service");
+  }
   int failure = EADDRNOTAVAIL;
-  for (const addrinfo* address = addresses->get(); address != nullptr && !stop_.stopped(); address = address->ai_next) {
+  for (const SocketAddress& address : *addresses) {
+    if (stop_.stopped()) break;
     FileDescriptor connection;
-    failure = connect_to(*address, stop_, connection);
+    failure = connect_to(address, stop_, connection);
     if (failure != 0) continue;
     ask_for_signs_of_life(connection.get());
     return connection;

@@ -1,5 +1,6 @@
 #include "adapters/topics_log.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -39,12 +40,11 @@ struct TopicAnswers {
 
 LogDescription merge_descriptions(std::vector<LogDescription> topics) {
   LogDescription all;
-  bool all_have_ids = true;
+  const bool all_have_ids = std::ranges::none_of(topics, &std::string::empty, &LogDescription::topic_id);
   for (size_t topic = 0; topic < topics.size(); ++topic) {
     const LogDescription& one = topics[topic];
-    if (topic > 0) all.topic_id += kTopicIdSeparator;
-    all.topic_id += one.topic_id;
-    if (one.topic_id.empty()) all_have_ids = false;
+    if (all_have_ids && topic > 0) all.topic_id += kTopicIdSeparator;
+    if (all_have_ids) all.topic_id += one.topic_id;
     if (all.unfit.empty()) all.unfit = one.unfit;
     for (LogDescription::Partition partition : one.partitions) {
       CHECK_LT(partition.id.value(), kMostTopicPartitions);
@@ -52,7 +52,6 @@ LogDescription merge_descriptions(std::vector<LogDescription> topics) {
       all.partitions.push_back(partition);
     }
   }
-  if (!all_have_ids) all.topic_id.clear();
   return all;
 }
 

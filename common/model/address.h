@@ -13,6 +13,7 @@ struct HostPort {
   uint16_t port = 0;
 
   [[nodiscard]] std::string text() const;  // HOST:PORT again
+  bool operator==(const HostPort&) const = default;
 };
 
 // `what` names the setting in the error, e.g. "--api". kInvalid: not of this form, or a port above 65535.

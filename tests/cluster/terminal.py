@@ -1,5 +1,6 @@
 """A program on a terminal, as somebody in front of it sees it."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -8,6 +9,7 @@ import signal
 import struct
 import subprocess
 import termios
+import threading
 
 
 class Terminal:
@@ -20,6 +22,7 @@ class Terminal:
                                         start_new_session=True, preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0))
         os.close(slave)
         os.set_blocking(self.master, False)
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
         self.text = ""
 
     def resize(self, rows):
@@ -27,7 +30,7 @@ class Terminal:
 
     def read(self):
         try:
-            self.text += os.read(self.master, 1 << 16).decode()
+            self.text += self.decoder.decode(os.read(self.master, 1 << 16))
         except OSError:  # nothing new, or the program has ended
             pass
         return self.text
@@ -40,8 +43,17 @@ class Terminal:
         os.write(self.master, b"\x03")
 
     def wait(self):
-        """The exit code."""
-        return self.process.wait(30)
+        """The exit code; all that it wrote is read by then."""
+        os.set_blocking(self.master, True)
+        watchdog = threading.Timer(30, self.process.kill)
+        watchdog.start()
+        try:
+            while True:
+                self.text += self.decoder.decode(os.read(self.master, 1 << 16))
+        except OSError:  # whoever had the terminal is gone
+            return self.process.wait()
+        finally:
+            watchdog.cancel()
 
     def end(self):
         if self.process.poll() is None:

@@ -12,14 +12,15 @@
 #include <vector>
 
 #include "adapters/direct_kafka_log.h"
+#include "adapters/kafka_reader_choice.h"
 #include "common/base/check.h"
-#include "common/runtime/event_loop.h"
 #include "tests/conformance/chunk_collector.h"
+#include "tests/conformance/log_fixture.h"
 #include "tests/fakes/fake_kafka.h"
 
 namespace millrace {
 
-class DirectKafkaTest : public testing::Test {
+class DirectKafkaTest : public LogFixture {
  protected:
   using Api = FakeKafka::Api;
   using Fault = FakeKafka::Fault;
@@ -58,10 +59,7 @@ class DirectKafkaTest : public testing::Test {
     all.push_back({.api = Api::kAccept});
     return all;
   }
-  DirectKafkaTest() {
-    loop_.start();
-    make_log();
-  }
+  DirectKafkaTest() { make_log(); }
   ~DirectKafkaTest() override {
     delete_log();
     EXPECT_EQ(kafka_.problem(), "");
@@ -71,16 +69,10 @@ class DirectKafkaTest : public testing::Test {
                 const std::string& more_brokers = "") {
     delete_log();
     loop_.run_and_wait([&] {
-      auto log = DirectKafkaLog::make({kafka_.addresses() + more_brokers, FakeKafkaTopic::kName, std::move(config)},
-                                      loop_, timing);
-      CHECK(log) << log.error();
-      log_ = std::move(*log);
-    });
-  }
-  void delete_log() {
-    loop_.run_and_wait([&] {
-      readers_.clear();
-      log_ = nullptr;
+      const KafkaOptions options{kafka_.addresses() + more_brokers, FakeKafkaTopic::kName, std::move(config)};
+      auto settings = direct_reader_settings(options, timing);
+      CHECK(settings) << settings.error();
+      log_ = std::make_unique<DirectKafkaLog>(options, std::move(*settings), loop_);
     });
   }
 
@@ -94,19 +86,9 @@ class DirectKafkaTest : public testing::Test {
     return end;
   }
 
-  // Returns the reader's number for close().
   size_t open(LogReaderHandler& handler, int64_t from = 0, std::optional<int64_t> until = {},
               size_t read_ahead_bytes = 32 << 20, LogPartition partition = kPartition) {
-    LogReaderOptions options{partition, Offset(from), std::nullopt, read_ahead_bytes};
-    if (until) options.until = Offset(*until);
-    loop_.run_and_wait([&] { readers_.push_back(log_->open(options, &handler)); });
-    return readers_.size() - 1;
-  }
-  void close(size_t reader) {
-    loop_.run_and_wait([&] { readers_[reader] = nullptr; });
-  }
-  void close_all() {
-    loop_.run_and_wait([&] { readers_.clear(); });
+    return LogFixture::open(handler, partition, from, until, read_ahead_bytes);
   }
   void release(ChunkCollector& collector) {
     auto chunks = collector.release();
@@ -114,9 +96,6 @@ class DirectKafkaTest : public testing::Test {
   }
 
   FakeKafka kafka_{kBrokers, kPartitions};
-  EventLoop loop_{"kafka-test"};
-  std::unique_ptr<Log> log_;
-  std::vector<std::unique_ptr<LogReader>> readers_;
 };
 
 }  // namespace millrace

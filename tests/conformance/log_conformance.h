@@ -22,64 +22,25 @@
 #include <vector>
 
 #include "common/model/record_batch.h"
-#include "common/runtime/event_loop.h"
-#include "common/seams/log.h"
 #include "tests/conformance/chunk_collector.h"
+#include "tests/conformance/log_fixture.h"
 
 namespace millrace {
 
 template <typename Bed>
-class LogConformance : public testing::Test {
+class LogConformance : public LogFixture {
  public:
   static constexpr LogPartition kFirst{0};
   static constexpr LogPartition kSecond{1};
 
-  LogConformance() : loop_("log-test") {
-    loop_.start();
+  LogConformance() {
     loop_.run_and_wait([this] { log_ = bed_.open(loop_); });
   }
-  ~LogConformance() override {
-    loop_.run_and_wait([this] {
-      readers_.clear();
-      log_ = nullptr;
-    });
-    loop_.stop();
-    loop_.join();
-  }
+  ~LogConformance() override { delete_log(); }
 
   void append(LogPartition partition, const std::vector<std::string>& values) { bed_.append(loop_, partition, values); }
 
-  // Returns the reader's number for close().
-  size_t open(LogReaderHandler& handler, LogPartition partition, int64_t from, std::optional<int64_t> until = {},
-              size_t read_ahead_bytes = 32 << 20) {
-    LogReaderOptions options{partition, Offset(from), std::nullopt, read_ahead_bytes};
-    if (until) options.until = Offset(*until);
-    loop_.run_and_wait([&] { readers_.push_back(log_->open(options, &handler)); });
-    return readers_.size() - 1;
-  }
-  void close(size_t reader) {
-    loop_.run_and_wait([&] { readers_[reader] = nullptr; });
-  }
-  void close_all() {
-    loop_.run_and_wait([&] { readers_.clear(); });
-  }
-
-  Result<LogDescription> describe(Log& log) {
-    std::promise<Result<LogDescription>> answer;
-    loop_.post([&] { log.describe([&](Result<LogDescription> got) { answer.set_value(std::move(got)); }); });
-    return answer.get_future().get();
-  }
-
-  Result<LogOffsets> find_time(Log& log, int64_t time_ms) {
-    std::promise<Result<LogOffsets>> answer;
-    loop_.post([&] { log.find_time(time_ms, [&](Result<LogOffsets> got) { answer.set_value(std::move(got)); }); });
-    return answer.get_future().get();
-  }
-
-  EventLoop loop_;
   Bed bed_;
-  std::unique_ptr<Log> log_;
-  std::vector<std::unique_ptr<LogReader>> readers_;
 };
 
 TYPED_TEST_SUITE_P(LogConformance);

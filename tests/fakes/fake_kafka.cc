@@ -22,7 +22,7 @@ constexpr int16_t kUnsupportedVersion = 35;
 constexpr size_t kMostRequestBytes = 1 << 20;
 
 SocketAddress address_at(int port) {
-  return *numeric_address("127.0.0.1", static_cast<uint16_t>(port));
+  return *numeric_address({"127.0.0.1", static_cast<uint16_t>(port)});
 }
 
 FileDescriptor bound_socket(int port) {

@@ -20,9 +20,7 @@ constexpr LogPartition kPartition{0};
 class Client {
  public:
   explicit Client(const std::string& address)
-      : connection_(std::move(KafkaConnection::begin(
-            *numeric_address("127.0.0.1", static_cast<uint16_t>(std::stoi(address.substr(address.find(':') + 1)))),
-            {}))) {
+      : connection_(std::move(KafkaConnection::begin(*numeric_address(*parse_address("broker", address)), {}))) {
     (void)versions();
   }
 

@@ -22,7 +22,7 @@ bool wait_for(int descriptor, short what) {
 class Listener {
  public:
   Listener() : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    address_ = *numeric_address("127.0.0.1", 0);
+    address_ = *numeric_address({"127.0.0.1", 0});
     auto* const own = reinterpret_cast<sockaddr*>(&address_.address);
     EXPECT_EQ(::bind(socket_.get(), own, address_.size), 0);
     EXPECT_EQ(::listen(socket_.get(), 1), 0);
@@ -107,9 +107,9 @@ TEST(KafkaConnection, notices_its_end) {
 }
 
 TEST(KafkaConnection, takes_numbers_for_addresses_and_no_names) {
-  EXPECT_EQ(numeric_address("127.0.0.1", 9092)->text, "127.0.0.1:9092");
-  EXPECT_EQ(numeric_address("::1", 9092)->text, "[::1]:9092");
-  EXPECT_FALSE(numeric_address("localhost", 9092));
+  EXPECT_EQ(numeric_address({"127.0.0.1", 9092})->text, "127.0.0.1:9092");
+  EXPECT_EQ(numeric_address({"::1", 9092})->text, "[::1]:9092");
+  EXPECT_FALSE(numeric_address({"localhost", 9092}));
 }
 
 TEST(FrameReceiver, refuses_sizes_that_cannot_be) {

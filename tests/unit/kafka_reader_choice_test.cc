@@ -22,7 +22,7 @@ TEST(KafkaReaderChoiceTest, takes_brokers_by_name_and_by_address) {
   const auto settings = settings_for("one,two:1234,10.0.0.3:9093,[::1]:9094,PLAINTEXT://five:1,");
   ASSERT_TRUE(settings) << settings.error();
   EXPECT_EQ(settings->bootstrap,
-            (std::vector<KafkaEndpoint>{{"one", 9092}, {"two", 1234}, {"10.0.0.3", 9093}, {"::1", 9094}, {"five", 1}}));
+            (std::vector<HostPort>{{"one", 9092}, {"two", 1234}, {"10.0.0.3", 9093}, {"::1", 9094}, {"five", 1}}));
 }
 
 TEST(KafkaReaderChoiceTest, leaves_brokers_that_it_cannot_call_to_librdkafka) {
