@@ -62,6 +62,11 @@ Status check_docs(const api::DocsRequest& request) {
       [&] { return check_number("at_least", request.at_least, 0, kAnyAmount); });
 }
 
+Status check_batches(const std::string& name, int32_t n, int64_t before) {
+  return first_failure([&] { return check_name("the job name", name); }, [&] { return check_number("n", n, 1, 600); },
+                       [&] { return check_number("before", before, 0, kAnyAmount); });
+}
+
 Status check_resume_from(const std::string& name, int64_t batch) {
   return first_failure([&] { return check_name("the job name", name); },
                        [&] { return check_number("the checkpoint's batch", batch, 1, kAnyAmount); });

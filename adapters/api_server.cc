@@ -147,6 +147,12 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
     answer = ask<std::vector<api::Checkpoint>>(
         options_.answer_timeout, [name](auto& service, auto done) { service.checkpoints(name, std::move(done)); });
   }
+  void batches(api::BatchProfiles& answer, const std::string& name, const int32_t n, const int64_t before) override {
+    require(check_batches(name, n, before));
+    answer = ask<api::BatchProfiles>(options_.answer_timeout, [name, n, before](auto& service, auto done) {
+      service.batches(name, n, before, std::move(done));
+    });
+  }
   void workers(std::vector<api::WorkerSummary>& answer) override {
     answer = ask<std::vector<api::WorkerSummary>>(options_.answer_timeout,
                                                   [](auto& service, auto done) { service.workers(std::move(done)); });

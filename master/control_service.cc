@@ -142,6 +142,19 @@ void ControlService::checkpoints(std::string name, Done<std::vector<api::Checkpo
   done(std::move(kept));
 }
 
+void ControlService::batches(std::string name, int32_t n, int64_t before, Done<api::BatchProfiles> done) {
+  const Result<JobController*> job = find(name);
+  if (!job.has_value()) return done(std::unexpected(job.error()));
+  if (n < 1 || n > static_cast<int32_t>(BatchProfiles::kKept)) {
+    return done(fail(ErrorCode::kInvalid,
+                     "n is " + std::to_string(n) + "; it must be 1 to " + std::to_string(BatchProfiles::kKept)));
+  }
+  if (before < 0) {
+    return done(fail(ErrorCode::kInvalid, "before is " + std::to_string(before) + "; it must be at least 0"));
+  }
+  done((*job)->batches(static_cast<size_t>(n), BatchId(before)));
+}
+
 void ControlService::workers(Done<std::vector<api::WorkerSummary>> done) {
   if (Status ready = started(); !ready.has_value()) return done(std::unexpected(ready.error()));
   std::vector<api::WorkerSummary> summaries;

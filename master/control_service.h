@@ -30,6 +30,7 @@ class ControlService : public ApiService {
   void upgrade(api::UpgradeRequest request, Done<api::JobSummary> done) override;
   void kill(std::string name, bool purge, Done<bool> done) override;
   void checkpoints(std::string name, Done<std::vector<api::Checkpoint>> done) override;
+  void batches(std::string name, int32_t n, int64_t before, Done<api::BatchProfiles> done) override;
   void workers(Done<std::vector<api::WorkerSummary>> done) override;
   void lag(std::string name, Done<api::Lag> done) override;
 

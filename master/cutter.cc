@@ -48,7 +48,7 @@ std::vector<CutRange> Cutter::cut(int64_t max_records_per_partition) {
       taken = state.boundaries.front();
       state.boundaries.pop_front();
     }
-    ranges.push_back({id, {state.next, taken.to}, taken.records - state.planned});
+    ranges.push_back({id, {state.next, taken.to}, taken.records - state.planned, taken.bytes - state.planned_bytes});
     state.next = taken.to;
     state.planned = taken.records;
     state.planned_bytes = taken.bytes;

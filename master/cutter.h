@@ -19,6 +19,7 @@ struct CutRange {
   LogPartition partition;
   OffsetRange range;
   int64_t records = 0;
+  int64_t bytes = 0;
 };
 
 class Cutter {

@@ -89,7 +89,7 @@ void JobController::on_message(ProcessId from, wire::Envelope envelope) {
   const wire::Body& body = envelope.body;
   const BatchId batch(envelope.header.batch);
   if (body.__isset.fetched) return on_fetched(from, envelope);
-  if (body.__isset.map_done) return on_map_done(envelope);
+  if (body.__isset.map_done) return on_map_done(from, envelope);
   if (body.__isset.applied) return on_applied(from, body.applied);
   if (body.__isset.published) return on_published(from, batch, body.published);
   if (body.__isset.round_ended) return on_round_ended(batch, body.round_ended.lost);
@@ -189,6 +189,7 @@ void JobController::cut(bool take_records) {
   }
   record.topic_id = record_.spec.topic_id;
   record.job_version = record_.spec.version;
+  int64_t bytes = 0;
   if (take_records) {
     const int64_t most = std::max<int64_t>(1, record_.spec.max_batch_records);
     for (const CutRange& range : cutter_.cut(most)) {
@@ -199,14 +200,15 @@ void JobController::cut(bool take_records) {
       planned.records = range.records;
       planned.mapper = static_cast<int64_t>(assignment_.logs.at(range.partition).value());
       record.ranges.push_back(planned);
+      bytes += range.bytes;
     }
     if (!record.ranges.empty()) last_changed_ = BatchId(record.batch);
   }
   record.watermark_ms = take_watermark(record.time_ms);
 
   const BatchId id(record.batch);
+  profiles_.cut(record, bytes, clock_.now());
   Ledger::Batch& batch = ledger_->add(std::move(record), false);
-  batch.cut_at = clock_.now();
   batch.checkpoint = may_checkpoint();
   batch.publish = wants_publication();
   batch.rank = batch.publish || clock_.now() - last_rank_ >= options_.rank_interval;
@@ -273,10 +275,10 @@ void JobController::recommit() {
 }
 
 void JobController::on_durable(BatchId id) {
-  Ledger::Batch* batch = ledger_->find(id);
+  const Ledger::Batch* batch = ledger_->find(id);
   if (batch == nullptr || batch->durable) return;
   ledger_->note_durable(id);
-  batch->durable_at = clock_.now();
+  profiles_.durable(id, clock_.now());
   send_progress();
   store_totals(ledger_->advance_totals());
   advance_round();
@@ -321,11 +323,13 @@ bool JobController::reader_fills_up(ProcessId owner, LogPartition partition) con
   return cutter_.waiting_bytes(partition) >= record_.spec.lane_memory_bytes / logs_of_lane / 2;
 }
 
-void JobController::on_map_done(const wire::Envelope& envelope) {
+void JobController::on_map_done(ProcessId from, const wire::Envelope& envelope) {
   const BatchId batch(envelope.header.batch);
   WriteSet letters;
   std::string problem;
   for (const wire::MapResult& result : envelope.body.map_done.results) {
+    profiles_.mapped(batch, find_member(from)->worker_name, topics_.place(LogPartition(result.partition)), result,
+                     clock_.now());
     const Result<bool> is_first = ledger_->note_result(batch, result);
     if (!is_first.has_value()) {
       problem = is_first.error().message;
@@ -349,7 +353,6 @@ void JobController::on_map_done(const wire::Envelope& envelope) {
       recommit_later(status.error().message);
     }));
   }
-  if (Ledger::Batch* found = ledger_->find(batch); found != nullptr) found->mapped_at = clock_.now();
   store_totals(ledger_->advance_totals());
   // After the letters, so that they show which record it was.
   if (!problem.empty()) return fail_job(problem);
@@ -375,6 +378,7 @@ void JobController::on_applied(ProcessId from, const wire::Applied& applied) {
   Member* member = find_member(from);
   member->keys = applied.keys;
   member->memory_bytes = applied.memory_bytes;
+  for (const wire::LaneTimes& times : applied.times) profiles_.reduced(member->worker_name, times, clock_.now());
   bool reload = false;
   for (const wire::OwnedPartition& report : applied.partitions) {
     if (!is_current(from, report)) continue;
@@ -428,21 +432,8 @@ void JobController::advance_applied() {
   } else if (slowest <= applied_) {
     return;
   }
-  for (BatchId id = applied_.next(); id <= slowest; id = id.next()) {
-    if (Ledger::Batch* batch = ledger_->find(id); batch != nullptr) batch->applied_at = clock_.now();
-  }
   applied_ = slowest;
-  const Ledger::Batch* batch = ledger_->find(applied_);
-  if (batch != nullptr && batch->cut_at != MonotonicTime()) {
-    api::BatchProfile profile;
-    profile.batch = applied_.value();
-    for (const wire::PlannedRange& range : batch->record.ranges) profile.records += range.records;
-    profile.durable_us = to_us(batch->durable_at - batch->cut_at);
-    profile.mapped_us = batch->mapped_at == MonotonicTime() ? 0 : to_us(batch->mapped_at - batch->cut_at);
-    profile.applied_us = to_us(batch->applied_at - batch->cut_at);
-    recent_.push_back(profile);
-    if (recent_.size() > 20) recent_.pop_front();
-  }
+  profiles_.applied(applied_, clock_.now());
   send_progress();
   queries_.on_applied();
 }

@@ -32,6 +32,7 @@
 #include "common/seams/task_loop.h"
 #include "master/assignment.h"
 #include "master/batch_clock.h"
+#include "master/batch_profiles.h"
 #include "master/checkpoint_coordinator.h"
 #include "master/cutter.h"
 #include "master/job_store.h"
@@ -151,6 +152,8 @@ class JobController {
   [[nodiscard]] bool is_settled() const;
   [[nodiscard]] const SourceTopics& topics() const { return topics_; }
   [[nodiscard]] api::JobDescription describe() const;
+  // As Control.batches().
+  [[nodiscard]] api::BatchProfiles batches(size_t n, BatchId before) const;
   [[nodiscard]] api::AsOf as_of(BatchId batch) const;
   // One line of what it waits for, for whoever debugs.
   [[nodiscard]] std::string internals() const;
@@ -205,7 +208,7 @@ class JobController {
   void recommit();
   void on_durable(BatchId batch);
   void on_fetched(ProcessId from, const wire::Envelope& envelope);
-  void on_map_done(const wire::Envelope& envelope);
+  void on_map_done(ProcessId from, const wire::Envelope& envelope);
   void on_applied(ProcessId from, const wire::Applied& applied);
   void on_published(ProcessId from, BatchId batch, const wire::Published& published);
   void on_round_ended(BatchId batch, bool lost);
@@ -332,7 +335,7 @@ class JobController {
   bool recommitting_ = false;
   size_t letters_ = 0;
   WriteSet unsaved_letters_;  // whose commit failed; bounded like letters_
-  std::deque<api::BatchProfile> recent_;
+  BatchProfiles profiles_;
   std::map<LogPartition, Offset> log_ends_;
   bool log_seen_ = false;         // since the job began, so that a log that was made anew has been noticed
   wire::BatchTotals last_known_;  // until the batch log is loaded

@@ -132,7 +132,8 @@ api::JobDescription JobController::describe() const {
   description.version = record_.spec.version;
   description.state_partitions = record_.spec.state_partitions;
   description.checkpoint_batch = coordinator_.newest_batch().value();
-  description.recent.assign(recent_.begin(), recent_.end());
+  description.recent = profiles_.newest(20);
+  for (api::BatchProfile& profile : description.recent) profile.steps.clear();
   if (watermark_) {
     const auto holder = watermark_->holder();
     description.watermark_held_by =
@@ -157,6 +158,14 @@ api::JobDescription JobController::describe() const {
   description.recovering_partitions =
       std::count_if(states_.begin(), states_.end(), [](const StatePartitionStatus& state) { return state.restoring; });
   return description;
+}
+
+api::BatchProfiles JobController::batches(size_t n, BatchId before) const {
+  api::BatchProfiles answer;
+  answer.as_of = summary().applied;
+  answer.now_ms = clock_.wall_now().unix_ms;
+  answer.batches = profiles_.newest(n, before);
+  return answer;
 }
 
 std::string JobController::internals() const {

@@ -155,12 +155,7 @@ void JobController::on_round_ended(BatchId batch, bool lost) {
   fence_trouble_.clear();
   published_ = batch;
   round_.reset();
-  const Ledger::Batch* found = ledger_->find(batch);
-  for (api::BatchProfile& profile : recent_) {
-    if (profile.batch == batch.value() && found != nullptr) {
-      profile.published_us = to_us(clock_.now() - found->cut_at);
-    }
-  }
+  profiles_.published(batch, clock_.now());
   send_progress();
   check_stopped();
 }
@@ -216,6 +211,7 @@ void JobController::on_checkpoint_completed(BatchId batch) {
   checkpoint_trouble_.clear();
   checkpoints_fail_ = false;
   advance_applied();
+  profiles_.checkpointed(batch, clock_.now());
   // A partition that moved while the checkpoint was being written begins at one before it.
   ledger_->forget_up_to(std::min(coordinator_.oldest_batch(), slowest_applied()));
   send_progress();

@@ -98,6 +98,7 @@ std::vector<wire::BatchTotals> Ledger::advance_totals() {
         greatest_ms = std::max(greatest_ms, range.result->event_ms);
       }
       range.result->letters.clear();
+      range.result->__isset.times = false;
       totals_.results.push_back(*range.result);
     }
     history_[BatchId(totals_.batch)] = totals_;

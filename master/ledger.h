@@ -14,7 +14,6 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
-#include "common/base/time.h"
 #include "master/cutter.h"
 #include "master/recovery.h"
 #include "wire_types.h"
@@ -34,11 +33,6 @@ class Ledger {
     bool publish = false;
     bool checkpoint = false;
     bool rank = false;
-    // For people: when things happened.
-    MonotonicTime cut_at;
-    MonotonicTime durable_at;
-    MonotonicTime mapped_at;
-    MonotonicTime applied_at;
   };
 
   // Begins after `base`: the totals' batch.

@@ -111,13 +111,39 @@ struct ExecutorSummary {
   7: i64 memory_bytes
 }
 
+// What a batch goes through: from when the first lane begins with it until the last one has ended, in microseconds since
+// the batch's cut, negative: before. Steps overlap. README, "Where does the time go", says what each of them is.
+struct BatchStep {
+  1: string name                    // fetch, wait, map, shuffle, commit, reduce, report, checkpoint, publish
+  2: i64 begin_us
+  3: i64 end_us
+  4: i64 held_us                    // how long this step was all that the batch waited for; sums to applied_us
+  5: i64 busy_us                    // of map, reduce, checkpoint: at work, fetch: without data; summed over lanes
+  6: i32 lanes                      // that had a part in it, of fetch: log partitions; 0: not known, like what follows
+  7: i64 lane_p50_us                // their times: from begin to end, of checkpoint at work, of fetch without data
+  8: i64 lane_most_us
+  9: string slowest                 // which that is: "HOST:PID lane 2", of fetch the log partition
+}
+
 struct BatchProfile {               // of one batch, in microseconds since its cut
   1: i64 batch
   2: i64 records
   3: i64 durable_us
-  4: i64 mapped_us
+  4: i64 mapped_us                  // the master has heard of the last map; 0: of none
   5: i64 applied_us
-  6: i64 published_us               // 0: not published by a round of its own
+  6: i64 published_us               // by a publication that it is in; 0: not yet
+  7: i64 bytes                      // of the records, as the log has them
+  8: i64 time_ms                    // its batch time
+  9: i64 newest_ms                  // greatest time stamp of a record batch that it ends with, 0: none
+  10: i64 published_by              // the batch of the publication that it is in; 0: not yet
+  11: list<BatchStep> steps         // in the order of `name`; those that it had none of are missing
+}
+
+// Of the newest batches that the present master has seen applied, oldest first.
+struct BatchProfiles {
+  1: AsOf as_of
+  2: i64 now_ms                     // wall time of the master
+  3: list<BatchProfile> batches
 }
 
 struct JobDescription {
@@ -130,7 +156,7 @@ struct JobDescription {
   7: i32 state_partitions
   8: i64 checkpoint_batch           // of the newest complete checkpoint, 0: none
   9: list<ExecutorSummary> executors
-  10: list<BatchProfile> recent
+  10: list<BatchProfile> recent     // the newest 20, without steps
   11: i64 recovering_partitions
   12: string receiver               // empty: none
   13: i32 version                   // of the job's code, plan and settings
@@ -227,6 +253,8 @@ service Control {
   void kill(1: string name, 2: bool purge) throws (1: Failure failure)
   // The kept ones, oldest first, and before them the one that the newest upgrade began with.
   list<Checkpoint> checkpoints(1: string name) throws (1: Failure failure)
+  // The newest n (1 to 600) of those that are kept, 600 at most; with `before` not 0 of those before this batch.
+  BatchProfiles batches(1: string name, 2: i32 n, 3: i64 before) throws (1: Failure failure)
   list<WorkerSummary> workers() throws (1: Failure failure)
   Lag lag(1: string name) throws (1: Failure failure)
 }

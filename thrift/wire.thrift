@@ -7,7 +7,7 @@
 
 namespace cpp millrace.wire
 
-const i32 kProtocol = 8
+const i32 kProtocol = 9
 
 enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
 
@@ -214,6 +214,17 @@ struct FetchedPartition { 1: i32 partition, 2: i64 reader_from, 3: i64 to_offset
 struct Fetched { 1: list<FetchedPartition> partitions }   // records and bytes since reader_from
 
 struct DeadLetter { 1: i32 partition, 2: i64 offset, 3: string reason, 4: i64 timestamp_ms }
+// When a range was mapped, the first time only: microseconds since the sender had the batch's plan, negative: before.
+struct RangeTimes {
+  1: i32 lane
+  2: i64 begin_us
+  3: i64 end_us          // its sections go to their owners
+  4: i64 busy_us         // of that, without what the lane did in between
+  5: i64 fetched_us      // the last of its bytes were here
+  6: i64 waited_us       // how long the lane had nothing of the partition, although the log had
+  7: i64 newest_ms       // time stamp of its newest record batch, 0: none
+  8: i64 told_us         // this was told
+}
 struct MapResult {       // header.batch
   1: i32 partition
   2: i64 from_offset
@@ -227,8 +238,20 @@ struct MapResult {       // header.batch
   10: i64 watermark_ms
   11: i64 late           // records that came too late for some window
   12: i64 event_ms       // greatest event time, 0: none
+  13: optional RangeTimes times   // for people; in no record
 }
 struct MapDone { 1: list<MapResult> results }
+// When a lane reduced a batch that it was the first to apply; microseconds as in RangeTimes.
+struct LaneTimes {
+  1: i64 batch
+  2: i32 lane
+  3: optional i64 arrived_us   // the last section that it waited for; none: the batch has no records
+  4: i64 begin_us        // the first of its state partitions begins
+  5: i64 end_us          // the last one has applied it and given what others need as of the batch
+  6: i64 busy_us
+  7: i64 freeze_us       // of that, to copy what a checkpoint takes
+  8: i64 told_us
+}
 // Reports about partitions carry each one's generation, as the lane holds it: the master believes only the present
 // owner's present generation.
 struct Applied {
@@ -236,6 +259,7 @@ struct Applied {
   2: i64 keys
   3: i64 memory_bytes
   4: i64 changed         // newest batch that changed anything in a state partition of this process
+  5: list<LaneTimes> times   // for people
 }
 struct Checkpointed {    // header.batch; increments of all partitions that this executor owned
   1: list<CheckpointFile> files

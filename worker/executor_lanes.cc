@@ -23,7 +23,7 @@ void Executor::make_work(Incarnation incarnation, const wire::JobSpec& spec, std
   std::vector<LaneSeams> seams;
   for (size_t lane = 0; lane < options_.lanes; ++lane) seams.push_back(deps_.lane_seams(lane));
   LaneHandler& answers = *this;
-  work.lanes = std::make_unique<LaneGroup>(deps_.loop, std::move(seams), answers, spec, work.job);
+  work.lanes = std::make_unique<LaneGroup>(deps_.loop, deps_.clock, std::move(seams), answers, spec, work.job);
 
   for (size_t lane = 0; lane < work.lanes->size(); ++lane) work.watch.add(work.lanes->activity(lane));
 
@@ -109,13 +109,14 @@ void Executor::on_fetched(Stamp stamp, wire::FetchedPartition fetched) {
 
 void Executor::on_mapped(Stamp stamp, MappedRange mapped) {
   if (router_.is_void(stamp, mapped.outcome->batch)) return;
-  reports_.mapped(*mapped.outcome);
+  reports_.mapped(*mapped.outcome, mapped.times, deps_.clock.now());
   router_.route(stamp, mapped);
 }
 
 void Executor::on_applied(Stamp, LaneApplied applied) {
   reports_.load(applied.lane, applied.keys, applied.memory_bytes);
   reports_.changed(applied.changed);
+  for (const ReduceTimes& times : applied.times) reports_.reduced(applied.lane, times, deps_.clock.now());
   for (const LaneApplied::Partition& told : applied.partitions) {
     const auto owned = owned_.find(told.state.partition);
     if (owned == owned_.end() || owned->second.generation != told.state.generation) continue;

@@ -184,7 +184,9 @@ void Executor::repeat_restore_failures() {
 // --- batches -----------------------------------------------------------------------------------------------------
 
 void Executor::on_run_batch(BatchId batch, const wire::RunBatch& run) {
-  const PlanPointer plan = plan_of(*work_->job, batch, run);
+  const std::shared_ptr<BatchPlan> made = plan_of(*work_->job, batch, run);
+  made->received = deps_.clock.now();
+  const PlanPointer plan = made;
   if (plan->publish && !plan->replay) {
     for (RankBook& rank : work_->ranks) rank.expect_round(batch);
   }
@@ -193,7 +195,7 @@ void Executor::on_run_batch(BatchId batch, const wire::RunBatch& run) {
   std::vector<MapRequest> requests;
   for (const BatchPlan::Range& range : plan->ranges) {
     if (range.mapper == options_.process)
-      requests.push_back({batch, range.partition, range.range, plan->times, false, {}});
+      requests.push_back({batch, range.partition, range.range, plan->times, false, {}, plan->received});
   }
   work_->lanes->map(std::move(requests));
 }

@@ -8,6 +8,7 @@ Lane::Lane(Options options, Deps deps)
     : options_(std::move(options)),
       deps_(std::move(deps)),
       reducer_({.lane = options_.index,
+                .clock = deps_.clock,
                 .job = *deps_.job,
                 .handler = *deps_.handler,
                 .activity = *deps_.activity,
@@ -21,7 +22,9 @@ void Lane::open(bool describe) {
     deps_.handler->on_opened(options_.index, std::unexpected(log.error()));
     return;
   }
-  LaneMapper::Deps deps{.job = *deps_.job,
+  LaneMapper::Deps deps{.lane = options_.index,
+                        .clock = deps_.clock,
+                        .job = *deps_.job,
                         .handler = *deps_.handler,
                         .activity = *deps_.activity,
                         .wake = [this] { wake(); },

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/runtime/lifetime.h"
+#include "common/seams/clock.h"
 #include "common/seams/log.h"
 #include "common/seams/task_loop.h"
 #include "worker/lane_mapper.h"
@@ -23,7 +24,8 @@ class Lane {
  public:
   using MakeLog = std::function<Result<std::unique_ptr<Log>>(const wire::JobSpec&, TaskLoop&)>;
   struct Deps {
-    TaskLoop& loop;  // outlives this
+    TaskLoop& loop;      // outlives this
+    const Clock& clock;  // outlives this
     MakeLog make_log;
     std::shared_ptr<const Job> job;
     std::unique_ptr<LaneHandler> handler;

@@ -61,8 +61,8 @@ class Outlet final : public LaneHandler {
 
 }  // namespace
 
-LaneGroup::LaneGroup(TaskLoop& own, std::vector<LaneSeams> seams, LaneHandler& answers, const wire::JobSpec& spec,
-                     std::shared_ptr<const Job> job) {
+LaneGroup::LaneGroup(TaskLoop& own, const Clock& clock, std::vector<LaneSeams> seams, LaneHandler& answers,
+                     const wire::JobSpec& spec, std::shared_ptr<const Job> job) {
   for (size_t index = 0; index < seams.size(); ++index) {
     TaskLoop& loop = *seams[index].loop;
     // The guard is made here, on the executor's loop, and checked there; the lane's loop only passes it on.
@@ -71,7 +71,7 @@ LaneGroup::LaneGroup(TaskLoop& own, std::vector<LaneSeams> seams, LaneHandler& a
       own.post([deliver, answer = std::move(answer)]() mutable { deliver(std::move(answer)); });
     });
     auto activity = std::make_shared<LaneActivity>();
-    Lane::Deps deps{loop, std::move(seams[index].make_log), job, std::move(outlet), activity};
+    Lane::Deps deps{loop, clock, std::move(seams[index].make_log), job, std::move(outlet), activity};
     lanes_.push_back({&loop, std::make_shared<Lane>(Lane::Options{index, spec}, std::move(deps)), std::move(activity)});
   }
 }

@@ -25,8 +25,8 @@ class LaneGroup {
   static constexpr size_t kNoLane = SIZE_MAX;
 
   // `answers` is called on `own` loop.
-  LaneGroup(TaskLoop& own, std::vector<LaneSeams> seams, LaneHandler& answers, const wire::JobSpec& spec,
-            std::shared_ptr<const Job> job);
+  LaneGroup(TaskLoop& own, const Clock& clock, std::vector<LaneSeams> seams, LaneHandler& answers,
+            const wire::JobSpec& spec, std::shared_ptr<const Job> job);
   ~LaneGroup();
   LaneGroup(const LaneGroup&) = delete;
   LaneGroup& operator=(const LaneGroup&) = delete;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/check.h"
+#include "common/model/record_batch.h"
 #include "common/model/source_topics.h"
 
 namespace millrace {
@@ -13,6 +14,14 @@ constexpr size_t kLeastMemory = 4 << 20;
 std::string place_of(LogPartition partition, OffsetRange range) {
   return text_of(partition) + ", offsets " + std::to_string(range.from.value()) + " to " +
          std::to_string(range.to.value());
+}
+
+// Of the record batch that ends a range, or of the last one before it; 0: it has none.
+int64_t newest_time_stamp(std::string_view bytes, Offset to) {
+  int64_t newest_ms = 0;
+  RecordBatchCursor batches(bytes);
+  for (RecordBatchView batch; batches.next(batch) && batch.base_offset() < to;) newest_ms = batch.max_timestamp_ms();
+  return std::max<int64_t>(newest_ms, 0);
 }
 
 // A section for every state partition: an empty one says that the range has nothing for it, where a missing one
@@ -81,7 +90,7 @@ void LaneMapper::assign_source(LogPartition partition, const LaneAssignment::Log
   options.partition = partition;
   options.from = share->read_from;
   options.read_ahead_bytes = read_ahead;
-  source.ahead = std::make_unique<PartitionReader>(*log_, options, events(partition, true));
+  source.ahead = std::make_unique<PartitionReader>(*log_, deps_.clock, options, events(partition, true));
 }
 
 void LaneMapper::forget_beyond(BatchId durable) {
@@ -157,13 +166,15 @@ void LaneMapper::begin(LogPartition partition, Source& source) {
   MapRequest request = std::move(source.queue.front());
   source.queue.pop_front();
   if (const BlockStore::Kept* kept = kept_.find(request.batch, partition, request.range, request.times)) {
-    emit(request, *kept);
+    emit(request, *kept, std::nullopt);
     return;
   }
   PartitionReader* reader = reader_for(partition, source, request);
   auto task = take_task();
   task->begin(request.times);
-  source.current = Current{.request = std::move(request), .reader = reader, .report = {}, .task = std::move(task)};
+  const RangeTimes times{.lane = deps_.lane, .received = request.received, .begin = deps_.clock.now()};
+  source.current =
+      Current{.request = std::move(request), .reader = reader, .report = {}, .task = std::move(task), .times = times};
 }
 
 PartitionReader* LaneMapper::reader_for(LogPartition partition, Source& source, const MapRequest& request) {
@@ -184,13 +195,14 @@ PartitionReader* LaneMapper::reader_for(LogPartition partition, Source& source, 
   options.from = request.range.from;
   options.until = until;
   options.read_ahead_bytes = std::max<size_t>(read_ahead_ / 2, 1 << 20);
-  source.again = std::make_unique<PartitionReader>(*log_, options, events(partition, false));
+  source.again = std::make_unique<PartitionReader>(*log_, deps_.clock, options, events(partition, false));
   return source.again.get();
 }
 
 void LaneMapper::map_piece(LogPartition partition, Source& source) {
   Current& current = *source.current;
   const OffsetRange range = current.request.range;
+  const MonotonicTime resumed = deps_.clock.now();
   if (const auto piece = current.reader->take(range.to)) {
     const LaneActivity::Scope scope(deps_.activity, LaneActivity::Kind::kMap, current.request.batch, partition.value(),
                                     piece->range);
@@ -201,11 +213,19 @@ void LaneMapper::map_piece(LogPartition partition, Source& source) {
       drop_current(source);
       return;
     }
+    current.times.fetched = piece->arrived;
+    current.times.waited += piece->waited;
+    if (piece->range.to >= range.to) current.times.newest_ms = newest_time_stamp(piece->bytes.view(), range.to);
   }
-  if (current.reader->position() >= range.to) finish(source);
+  if (current.reader->position() >= range.to) {
+    finish(source, resumed);
+  } else {
+    current.times.busy += deps_.clock.now() - resumed;
+  }
 }
 
-void LaneMapper::finish(Source& source) {
+// `resumed`: since then it works on the last piece.
+void LaneMapper::finish(Source& source, MonotonicTime resumed) {
   Current current = std::move(*source.current);
   source.current.reset();
   const MapRequest& request = current.request;
@@ -232,12 +252,15 @@ void LaneMapper::finish(Source& source) {
 
   const BlockStore::Kept kept{std::move(outcome), std::move(block)};
   kept_.keep(kept);
-  emit(request, kept);
+  current.times.end = deps_.clock.now();
+  current.times.busy += current.times.end - resumed;
+  emit(request, kept, request.replay ? std::nullopt : std::optional(current.times));
   if (source.queue.empty()) source.again.reset();
 }
 
-void LaneMapper::emit(const MapRequest& request, const BlockStore::Kept& kept) {
+void LaneMapper::emit(const MapRequest& request, const BlockStore::Kept& kept, const std::optional<RangeTimes>& times) {
   MappedRange mapped;
+  mapped.times = times;
   mapped.outcome = kept.outcome;
   if (request.replay) mapped.only = request.only;
   if (!request.replay || !request.only.empty()) mapped.block = kept.block;

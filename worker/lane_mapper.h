@@ -26,6 +26,8 @@ namespace millrace {
 class LaneMapper {
  public:
   struct Deps {
+    size_t lane = 0;
+    const Clock& clock;          // outlives this
     const Job& job;              // outlives this
     LaneHandler& handler;        // outlives this
     LaneActivity& activity;      // outlives this
@@ -52,6 +54,7 @@ class LaneMapper {
     PartitionReader* reader = nullptr;  // ahead or again of the same source
     MapReport report;
     std::unique_ptr<MapTask> task;
+    RangeTimes times;
   };
   struct Source {
     bool owned = false;
@@ -68,9 +71,9 @@ class LaneMapper {
   void begin(LogPartition partition, Source& source);
   PartitionReader* reader_for(LogPartition partition, Source& source, const MapRequest& request);
   void map_piece(LogPartition partition, Source& source);
-  void finish(Source& source);
+  void finish(Source& source, MonotonicTime resumed);
   void drop_current(Source& source);
-  void emit(const MapRequest& request, const BlockStore::Kept& kept);
+  void emit(const MapRequest& request, const BlockStore::Kept& kept, const std::optional<RangeTimes>& times);
   [[nodiscard]] PartitionReader::Events events(LogPartition partition, bool reports);
   [[nodiscard]] std::unique_ptr<MapTask> take_task();
 

@@ -13,6 +13,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/time.h"
 #include "common/model/shuffle_block.h"
 #include "common/seams/checkpoint_store.h"
 #include "common/seams/log.h"
@@ -47,7 +48,8 @@ struct BatchPlan {
   bool checkpoint = false;
   bool publish = false;
   bool rank = false;
-  bool replay = false;  // only for partitions that are being restored: nothing is mapped because of it
+  bool replay = false;     // only for partitions that are being restored: nothing is mapped because of it
+  MonotonicTime received;  // by the executor
 };
 using PlanPointer = std::shared_ptr<const BatchPlan>;
 
@@ -91,6 +93,7 @@ struct MapRequest {
   MapTimes times;
   bool replay = false;
   std::vector<StatePartition> only;  // of a replay: who needs the block; none: the result only
+  MonotonicTime received = {};       // the plan that it is of, by the executor
 };
 
 // How the publication of a snapshot ended.
@@ -134,11 +137,35 @@ struct MapOutcome {
   uint64_t fingerprint = 0;
 };
 
+// When a range was mapped; for people, see wire::RangeTimes.
+struct RangeTimes {
+  size_t lane = 0;
+  MonotonicTime received;  // the plan, by the executor
+  MonotonicTime begin;
+  MonotonicTime end;
+  MonotonicTime fetched;
+  Duration busy{};
+  Duration waited{};
+  int64_t newest_ms = 0;
+};
+
 struct MappedRange {
   std::shared_ptr<const MapOutcome> outcome;
   // A section for each state partition of the job, empty where it got no pair. Null: the result only.
   std::shared_ptr<const ShuffleBlock> block;
   std::optional<std::vector<StatePartition>> only;  // send to the owners of these; none: to all
+  std::optional<RangeTimes> times;                  // none: it is a replay, or was mapped before
+};
+
+// When a lane reduced a batch; for people, see wire::LaneTimes.
+struct ReduceTimes {
+  BatchId batch;
+  MonotonicTime received;  // the plan, by the executor
+  std::optional<MonotonicTime> arrived;
+  std::optional<MonotonicTime> begin;
+  MonotonicTime end;
+  Duration busy{};
+  Duration freeze{};
 };
 
 struct LaneApplied {
@@ -152,6 +179,7 @@ struct LaneApplied {
   int64_t keys = 0;          // of all partitions of the lane
   int64_t memory_bytes = 0;  // of all partitions of the lane
   BatchId changed;           // newest batch that changed anything
+  std::vector<ReduceTimes> times;
 };
 
 using LevelBlocks = std::vector<std::shared_ptr<const LevelBlock>>;

@@ -42,6 +42,7 @@ void LaneReducer::enter_epoch(BatchId durable) {
     slot.queue.forget_beyond(durable);
     slot.is_void = slot.is_void || slot.queue.taken() > durable;
   }
+  times_.erase(times_.upper_bound(durable), times_.end());
   inbox_.forget_beyond(durable);
   for (RankGather& rank : ranks_) rank.forget_beyond(durable);
   watermarks_.durable = durable;
@@ -114,6 +115,7 @@ void LaneReducer::forget_plans() {
   BatchId needed = watermarks_.applied;
   for (const auto& [partition, slot] : slots_) needed = std::min(needed, slot.applied);
   plans_.erase(plans_.begin(), plans_.upper_bound(needed));
+  times_.erase(times_.begin(), times_.upper_bound(needed));
 }
 
 void LaneReducer::forget_levels() {
@@ -123,11 +125,15 @@ void LaneReducer::forget_levels() {
 }
 
 void LaneReducer::add_block(const ShuffleBlock& block) {
+  bool held = false;
   for (const ShuffleBlock::Section& section : block.sections) {
     const auto slot = slots_.find(section.partition);
     if (slot == slots_.end()) continue;
-    slot->second.queue.add(block.batch, block.source, block.range, section.bytes, block.times);
+    held = slot->second.queue.add(block.batch, block.source, block.range, section.bytes, block.times) ==
+               ReduceQueue::Admission::kHeld ||
+           held;
   }
+  if (held) times_[block.batch].arrived = deps_.clock.now();
   deps_.wake();
 }
 
@@ -203,6 +209,7 @@ bool LaneReducer::step() {
   // What others wait for goes first: a freeze may take long.
   if (!emitted_.empty()) deps_.handler.on_emitted(stamp_, std::exchange(emitted_, {}));
   for (StatePartition partition : std::exchange(ended_, {})) end_batch(partition, slots_.at(partition));
+  note_times();
   if (newly_applied_.empty()) return worked;
   report_applied();
   forget_plans();
@@ -220,6 +227,14 @@ bool LaneReducer::apply_next(StatePartition partition, Slot& slot) {
   for (const SharedBuffer& section : *sections) views.push_back(section.view());
   ++slot.level;
   const BatchPlan& plan = *slot.plan;
+  if (!plan.replay) {
+    if (working_on_.empty()) working_since_ = deps_.clock.now();
+    if (working_on_.insert(plan.batch).second) {
+      ReduceTimes& times = times_[plan.batch];
+      if (!times.begin) times.begin = working_since_;
+      times.received = plan.received;
+    }
+  }
   std::optional<LaneActivity::Scope> scope(std::in_place, deps_.activity, Kind::kApply, plan.batch, partition.value());
   const Status applied = slot.table->apply({plan.batch, plan.time_ms, plan.tick, plan.watermark_ms, slot.level}, views);
   scope.reset();
@@ -281,7 +296,10 @@ void LaneReducer::after_apply(StatePartition partition, Slot& slot, const BatchP
   if (plan.replay || plan.batch <= flags_void_through_) return;
   if (plan.publish) publish(partition, slot, plan.batch);
   if (plan.rank || plan.publish) share_ranks(partition, slot, plan.batch);
-  if (plan.checkpoint && plan.batch > abandoned_) freeze(partition, slot, plan.batch);
+  if (!plan.checkpoint || plan.batch <= abandoned_) return;
+  const MonotonicTime begun = deps_.clock.now();
+  freeze(partition, slot, plan.batch);
+  times_[plan.batch].freeze += deps_.clock.now() - begun;
 }
 
 // Of a replayed batch too: who had the partition before may not have come to it.
@@ -314,12 +332,28 @@ void LaneReducer::settle_appended(OwnedState state, BatchId batch) {
   deps_.wake();
 }
 
+// At the end of a step: what it took, of the batches that it worked on.
+void LaneReducer::note_times() {
+  if (working_on_.empty()) return;
+  const MonotonicTime now = deps_.clock.now();
+  for (const BatchId batch : std::exchange(working_on_, {})) {
+    ReduceTimes& times = times_[batch];
+    times.batch = batch;
+    times.end = now;
+    times.busy += now - working_since_;
+    const bool all = std::ranges::all_of(
+        slots_, [batch](const auto& entry) { return entry.second.restoring || entry.second.applied >= batch; });
+    if (all) done_times_.push_back(times);
+  }
+}
+
 void LaneReducer::report_applied() {
   if (newly_applied_.empty()) return;
   LaneApplied applied;
   applied.lane = deps_.lane;
   applied.partitions = std::exchange(newly_applied_, {});
   applied.changed = newest_changed_;
+  applied.times = std::exchange(done_times_, {});
   for (const auto& [partition, slot] : slots_) {
     applied.keys += slot.table->keys();
     applied.memory_bytes +=

@@ -14,6 +14,7 @@
 #include <set>
 #include <vector>
 
+#include "common/seams/clock.h"
 #include "stream/job.h"
 #include "worker/lane_activity.h"
 #include "worker/lane_messages.h"
@@ -32,6 +33,7 @@ class LaneReducer {
 
   struct Deps {
     size_t lane = 0;
+    const Clock& clock;          // outlives this
     const Job& job;              // outlives this
     LaneHandler& handler;        // outlives this
     LaneActivity& activity;      // outlives this
@@ -114,6 +116,7 @@ class LaneReducer {
   void freeze(StatePartition partition, Slot& slot, BatchId batch);
   void settle(BatchId up_to, bool complete);
   void share_ranks(StatePartition partition, Slot& slot, BatchId batch);
+  void note_times();
   void report_applied();
   void forget_plans();
   void forget_levels();
@@ -143,6 +146,10 @@ class LaneReducer {
   LevelBlocks emitted_;                // in this step
   std::vector<StatePartition> ended_;  // that have applied the last level of their batch in this step
   std::vector<LaneApplied::Partition> newly_applied_;
+  std::map<BatchId, ReduceTimes> times_;  // of batches that some partition has not applied
+  std::set<BatchId> working_on_;          // in this step, but for replays
+  MonotonicTime working_since_;
+  std::vector<ReduceTimes> done_times_;
   BatchId newest_changed_;  // newest batch that changed anything
   std::deque<LaneQuery> waiting_;
 };

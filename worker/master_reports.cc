@@ -4,6 +4,7 @@
 #include <chrono>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "common/base/check.h"
 
@@ -11,6 +12,32 @@ namespace millrace {
 namespace {
 
 constexpr Duration kFetchedDelay = std::chrono::milliseconds(1);
+
+wire::RangeTimes range_times(const RangeTimes& times, MonotonicTime now) {
+  wire::RangeTimes told;
+  told.lane = static_cast<int32_t>(times.lane);
+  told.begin_us = to_us(times.begin - times.received);
+  told.end_us = to_us(times.end - times.received);
+  told.busy_us = to_us(times.busy);
+  told.fetched_us = to_us(times.fetched - times.received);
+  told.waited_us = to_us(times.waited);
+  told.newest_ms = times.newest_ms;
+  told.told_us = to_us(now - times.received);
+  return told;
+}
+
+wire::LaneTimes lane_times(size_t lane, const ReduceTimes& times, MonotonicTime now) {
+  wire::LaneTimes told;
+  told.batch = times.batch.value();
+  told.lane = static_cast<int32_t>(lane);
+  if (times.arrived) told.__set_arrived_us(to_us(*times.arrived - times.received));
+  told.begin_us = to_us(*times.begin - times.received);
+  told.end_us = to_us(times.end - times.received);
+  told.busy_us = to_us(times.busy);
+  told.freeze_us = to_us(times.freeze);
+  told.told_us = to_us(now - times.received);
+  return told;
+}
 
 }  // namespace
 
@@ -71,11 +98,17 @@ void MasterReports::flush_fetched() {
   send_(BatchId(0), body);
 }
 
-void MasterReports::mapped(const MapOutcome& outcome) {
+void MasterReports::mapped(const MapOutcome& outcome, const std::optional<RangeTimes>& times, MonotonicTime now) {
   wire::MapResult result = map_result(outcome);
+  if (times) result.__set_times(range_times(*times, now));
   if (mapped_letters_ + result.letters.size() > kMaxLettersAtOnce) flush();
   mapped_letters_ += result.letters.size();
   mapped_[outcome.batch].results.push_back(std::move(result));
+  flush_soon();
+}
+
+void MasterReports::reduced(size_t lane, const ReduceTimes& times, MonotonicTime now) {
+  times_.push_back(lane_times(lane, times, now));
   flush_soon();
 }
 
@@ -130,6 +163,7 @@ void MasterReports::clear() {
   mapped_.clear();
   mapped_letters_ = 0;
   applied_.clear();
+  times_.clear();
   published_.clear();
 }
 
@@ -150,7 +184,7 @@ void MasterReports::flush() {
   }
   mapped_.clear();
   mapped_letters_ = 0;
-  if (!applied_.empty()) {
+  if (!applied_.empty() || !times_.empty()) {
     wire::Applied applied;
     for (const auto& [state, told] : applied_) {
       applied.partitions.push_back(owned_partition(state, told.applied, told.begun));
@@ -160,6 +194,7 @@ void MasterReports::flush() {
       applied.memory_bytes += load.memory_bytes;
     }
     applied.changed = changed_.value();
+    applied.times = std::exchange(times_, {});
     applied_.clear();
     wire::Body body;
     body.__set_applied(applied);

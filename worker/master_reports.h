@@ -27,7 +27,9 @@ class MasterReports {
   MasterReports(TaskLoop& loop, Send send);
 
   void fetched(wire::FetchedPartition boundary);
-  void mapped(const MapOutcome& outcome);
+  // What lanes say of times is told at `now`.
+  void mapped(const MapOutcome& outcome, const std::optional<RangeTimes>& times, MonotonicTime now);
+  void reduced(size_t lane, const ReduceTimes& times, MonotonicTime now);
   void applied(const LaneApplied::Partition& told);
   // Of all partitions of a lane.
   void load(size_t lane, int64_t keys, int64_t memory_bytes);
@@ -71,6 +73,7 @@ class MasterReports {
   size_t mapped_letters_ = 0;
   std::map<OwnedState, LaneApplied::Partition> applied_;
   std::map<size_t, Load> loads_;
+  std::vector<wire::LaneTimes> times_;
   BatchId changed_;
   std::map<BatchId, wire::Published> published_;
   std::map<std::string, Trouble> troubles_;  // by place

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 
+#include "common/seams/clock.h"
 #include "common/seams/log.h"
 #include "worker/lane_messages.h"
 
@@ -25,9 +26,11 @@ class PartitionReader : public LogReaderHandler {
   struct Piece {
     OffsetRange range;
     SharedBuffer bytes;
+    MonotonicTime arrived;
+    Duration waited{};  // before, with nothing in the queue although the log had something; 0: the chunk was told of
   };
 
-  PartitionReader(Log& log, const LogReaderOptions& options, Events events);
+  PartitionReader(Log& log, const Clock& clock, const LogReaderOptions& options, Events events);
   ~PartitionReader() override;
   PartitionReader(const PartitionReader&) = delete;
   PartitionReader& operator=(const PartitionReader&) = delete;
@@ -47,12 +50,21 @@ class PartitionReader : public LogReaderHandler {
   void on_log_error(LogPartition partition, const Error& error) override;
   void on_log_back(LogPartition partition) override;
 
+  struct Held {
+    LogChunk chunk;
+    MonotonicTime arrived;
+    Duration waited;
+  };
+  [[nodiscard]] Duration waited_for(const LogChunk& chunk, MonotonicTime now) const;
+
   // Constant after construction.
+  const Clock& clock_;  // outlives this
   const LogReaderOptions options_;
   const Events events_;
 
   // Owned by the loop.
-  std::deque<LogChunk> chunks_;
+  std::deque<Held> chunks_;
+  MonotonicTime empty_since_;
   Offset position_;
   Offset fetched_to_;
   int64_t records_ = 0;  // since options_.from

@@ -33,6 +33,7 @@ class ApiService {
   virtual void upgrade(api::UpgradeRequest request, Done<api::JobSummary> done) = 0;
   virtual void kill(std::string name, bool purge, Done<bool> done) = 0;
   virtual void checkpoints(std::string name, Done<std::vector<api::Checkpoint>> done) = 0;
+  virtual void batches(std::string name, int32_t n, int64_t before, Done<api::BatchProfiles> done) = 0;
   virtual void workers(Done<std::vector<api::WorkerSummary>> done) = 0;
   virtual void lag(std::string name, Done<api::Lag> done) = 0;
 

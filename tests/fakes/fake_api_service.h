@@ -76,6 +76,18 @@ class FakeApiService : public ApiService {
     two[1].batch = 7;
     answer(name, std::move(done), two);
   }
+  void batches(std::string name, int32_t n, int64_t before, Done<api::BatchProfiles> done) override {
+    api::BatchProfiles profiles;
+    profiles.now_ms = 1'000'000;
+    const int64_t end = before == 0 ? 1000 : before;
+    for (int64_t batch = end - n; batch < end; ++batch) {
+      api::BatchProfile& profile = profiles.batches.emplace_back();
+      profile.batch = batch;
+      profile.applied_us = 1000 * batch;
+      profile.time_ms = profiles.now_ms - 1000 * (end - batch);
+    }
+    answer(name, std::move(done), profiles);
+  }
   void workers(Done<std::vector<api::WorkerSummary>> done) override { done(std::vector<api::WorkerSummary>(3)); }
   void lag(std::string name, Done<api::Lag> done) override {
     api::Lag lag;

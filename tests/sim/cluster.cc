@@ -165,6 +165,7 @@ std::unique_ptr<Output> SimCluster::make_output(TaskLoop& loop, const OutputTarg
 std::unique_ptr<Log> SimCluster::make_log(TaskLoop& loop) {
   FakeLogOptions log;
   log.most_records_a_chunk = 7;
+  log.latency = options_.log_latency;
   return std::make_unique<FakeLog>(*topic_, loop, log);
 }
 

@@ -55,7 +55,8 @@ struct SimClusterOptions {
   int state_partitions = 8;
   int64_t batch_interval_ms = 10;
   int64_t checkpoint_interval_ms = 50;
-  int64_t lane_memory_bytes = 0;        // 0: what the master gives
+  int64_t lane_memory_bytes = 0;  // 0: what the master gives
+  Duration log_latency = std::chrono::milliseconds(1);
   int64_t output_most_ms = 4;           // that half of a request to an output takes
   int64_t sink_most_ms = 4;             // that one request to the sink takes
   int32_t base_every = 10;              // increments of a checkpoint until bases are merged

@@ -112,6 +112,7 @@ void SimNetwork::launch(const LinkPointer& link, const Frame& frame, bool repeat
   const SimFaults& faults = world_.current_faults();
   const bool lost = link->broken || random_.chance(faults.lose) || world_.is_cut(process_.name(), link->target->name());
   Duration delay = latency();
+  if (world_.slowness().frame) delay += world_.slowness().frame(process_.name(), link->target->name());
   if (random_.chance(faults.slow)) delay += random_.between(Duration::zero(), faults.slowest);
   if (random_.chance(faults.reorder)) {
     delay *= 3;

@@ -60,7 +60,8 @@ SimLoop::SimLoop(World& world, SimProcess& process, std::string name, uint32_t i
 
 void SimLoop::post(Task task) {
   if (!process_.alive()) return;
-  const Duration delay = random_.between(Duration(1), kMostPostDelay);
+  Duration delay = random_.between(Duration(1), kMostPostDelay);
+  if (world_.slowness().task) delay += world_.slowness().task(*this);
   last_post_ = std::max(last_post_, world_.now() + delay);
   world_.add_event(last_post_ - world_.now(), this, "task", std::move(task));
 }

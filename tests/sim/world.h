@@ -185,6 +185,13 @@ class World {
   void set_frame_tap(FrameTap tap) { frame_tap_ = std::move(tap); }
   [[nodiscard]] const FrameTap& frame_tap() const { return frame_tap_; }
 
+  // What some loops and links take longer, for as long as it is set; each may be null.
+  struct Slowness {
+    std::function<Duration(const SimLoop& loop)> task;  // posted
+    std::function<Duration(const std::string& from, const std::string& to)> frame;
+  };
+  [[nodiscard]] Slowness& slowness() { return slowness_; }
+
   [[nodiscard]] Duration now() const { return now_; }  // since the beginning
   // Sets all wall clocks forward, or back.
   void skew_wall(Duration by) { wall_skew_ += by; }
@@ -230,6 +237,7 @@ class World {
   uint64_t trace_ = 0;
   bool print_trace_ = false;
   FrameTap frame_tap_;
+  Slowness slowness_;
   const SimLoop* current_loop_ = nullptr;
   bool running_ = false;
   uint32_t next_loop_ = 1;
