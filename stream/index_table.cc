@@ -225,13 +225,13 @@ std::vector<SinkEntry> IndexTable::take_unpublished(bool all) {
   open_publication(all);
   postings_.open_publication(all);
   if (!all) {
-    cells().visit(publishing(), [&](ByteSlot slot) { entries.push_back(sink_entry(slot)); });
+    cells().visit(publishing(), [&](ByteSlot slot) { add_entry(slot, entries); });
     postings_.add_changed(entries);
     return entries;
   }
   entries.reserve(static_cast<size_t>(keys() + postings_.keys()));
   postings_.for_each_list([&](Postings::ListNumber number) {
-    entries.push_back(sink_entry(find(HashedKey::of(postings_.list_key(number)))));
+    add_entry(find(HashedKey::of(postings_.list_key(number))), entries);
     postings_.add_members(number, entries);
   });
   return entries;

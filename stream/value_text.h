@@ -53,13 +53,13 @@ template <typename T>
 inline constexpr bool kIsVector<std::vector<T>> = true;
 
 template <typename T>
-void append_number(std::string& out, T value) {
+std::string number_text(T value) {
   if constexpr (std::same_as<T, bool>) {
-    out += value ? "true" : "false";
+    return value ? "true" : "false";
   } else {
     char digits[64];
     const auto end = std::to_chars(digits, digits + sizeof(digits), value);  // floating point: the shortest exact form
-    out.append(digits, end.ptr);
+    return std::string(digits, end.ptr);
   }
 }
 
@@ -85,12 +85,12 @@ void append_json(std::string& out, const T& value) {
     append_json_string(out, value);
   } else if constexpr (std::is_floating_point_v<T>) {
     if (std::isfinite(value)) {
-      append_number(out, value);
+      out += number_text(value);
     } else {
       out += std::isnan(value) ? "\"nan\"" : value < 0 ? "\"-inf\"" : "\"inf\"";  // JSON has none of them
     }
   } else if constexpr (std::is_arithmetic_v<T>) {
-    append_number(out, value);
+    out += number_text(value);
   } else if constexpr (kIsOptional<T>) {
     if (value) {
       append_json(out, *value);
@@ -132,13 +132,11 @@ std::string text_of(const T& value) {
     return value.text();
   } else if constexpr (std::convertible_to<const T&, std::string_view>) {
     return std::string(std::string_view(value));
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    return internal::number_text(value);
   } else {
     std::string text;
-    if constexpr (std::is_arithmetic_v<T>) {
-      internal::append_number(text, value);
-    } else {
-      internal::append_json(text, value);
-    }
+    internal::append_json(text, value);
     return text;
   }
 }

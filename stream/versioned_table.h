@@ -171,7 +171,7 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     if (!all) return sink_entries(publishing_);
     std::vector<SinkEntry> entries;
     entries.reserve(live_);
-    for_each_live([&](ByteSlot slot) { entries.push_back(sink_entry(slot)); });
+    for_each_live([&](ByteSlot slot) { add_entry(slot, entries); });
     return entries;
   }
 
@@ -308,9 +308,12 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     table_.visit(publishing_, [&](ByteSlot slot) { table_.value(slot).bits &= ~kUnpublished; });
   }
   [[nodiscard]] std::span<const ByteSlot> publishing() const { return publishing_; }
-  [[nodiscard]] SinkEntry sink_entry(ByteSlot slot) const {
-    if (!live(slot)) return {.key = std::string(key(slot)), .text = {}, .removed = true};
-    return {.key = std::string(key(slot)), .text = text(value(slot)), .score = score(value(slot))};
+  void add_entry(ByteSlot slot, std::vector<SinkEntry>& to) const {
+    if (live(slot)) {
+      to.emplace_back(std::string(key(slot)), text(value(slot)), score(value(slot)));
+    } else {
+      to.push_back({.key = std::string(key(slot)), .text = {}, .removed = true});
+    }
   }
 
   template <typename Function>
@@ -468,7 +471,7 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   [[nodiscard]] std::vector<SinkEntry> sink_entries(std::span<const ByteSlot> slots) const {
     std::vector<SinkEntry> entries;
     entries.reserve(slots.size());
-    table_.visit(slots, [&](ByteSlot slot) { entries.push_back(sink_entry(slot)); });
+    table_.visit(slots, [&](ByteSlot slot) { add_entry(slot, entries); });
     return entries;
   }
 
