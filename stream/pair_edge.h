@@ -6,6 +6,7 @@
 // on how large the map's table had grown before.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <string>
@@ -14,17 +15,16 @@
 #include <utility>
 #include <vector>
 
-#include "stream/byte_table.h"
 #include "stream/chain.h"
 #include "stream/codec.h"
+#include "stream/combine_table.h"
 #include "stream/graph.h"
 #include "stream/sums.h"
 #include "stream/varint.h"
 
 namespace millrace::internal {
 
-// Pairs combined by key, remembered in the order in which keys came first. Additions of short keys wait in a queue
-// behind the prefetch of their slot, so that the misses of a table larger than the caches overlap.
+// Pairs combined by key. Additions of short keys wait in a queue while what they need is on its way into the cache.
 template <typename Value, typename Merge>
 class PairCombiner {
   // A small one in registers: a reference would have each be written to memory for the sake of long keys.
@@ -41,31 +41,27 @@ class PairCombiner {
     const ByteKey words = make_inline_key(key.data(), key.size());
     const uint64_t hash = hash_inline_key(words);
     table_.prefetch(hash);
-    queue_[queued_++] = {words, hash, value};
+    queue_[queued_++ % kQueue] = {words, hash, value};
     if (queued_ % kDepth == 0) turn();
   }
 
   void flush() {
-    const size_t newer = queued_ / kDepth * kDepth;
-    if (older_waits_) combine(kDepth - newer, kDepth);
-    combine(newer, queued_ % kDepth);
-    queued_ = 0;
-    older_waits_ = false;
+    guess_until(queued_);
+    combine_until(queued_);
   }
 
-  // After a flush: the distinct keys by first occurrence.
-  [[nodiscard]] const std::vector<ByteSlot>& order() const { return order_; }
-  [[nodiscard]] const ByteTable<Value>& table() const { return table_; }
+  // After a flush.
+  [[nodiscard]] const CombineTable<Value>& table() const { return table_; }
 
   void clear() {
-    queued_ = 0;
-    older_waits_ = false;
-    table_.clear(order_);
-    order_.clear();
+    combined_ = guessed_ = queued_;
+    table_.clear();
   }
 
  private:
-  static constexpr size_t kDepth = 32;
+  using Number = typename CombineTable<Value>::Number;
+  static constexpr size_t kDepth = 16;
+  static constexpr size_t kQueue = 4 * kDepth;
 
   struct Queued {
     ByteKey key;
@@ -73,23 +69,28 @@ class PairCombiner {
     Value value;
   };
 
-  // One half of the queue is full: combines the other, older one, whose slots have had time to arrive.
+  // So many more are queued: what was guessed at the last turn has had time to arrive, and what was queued then, too.
   [[gnu::noinline]] void turn() {
-    queued_ %= queue_.size();
-    if (older_waits_) combine(queued_, kDepth);
-    older_waits_ = true;
+    combine_until(guessed_);
+    guess_until(queued_ - kDepth);
   }
 
-  void combine(size_t from, size_t count) {
-    for (size_t i = from; i < from + count; ++i) {
-      const Queued& next = queue_[i];
-      const ByteSlot slot = table_.probe_inline(next.key, next.hash);
-      if (table_.used(slot)) [[likely]] {
-        merge_(table_.value(slot), next.value);
+  void guess_until(uint64_t end) {
+    for (uint64_t i = guessed_; i < end; ++i) guesses_[i % kQueue] = table_.guess(queue_[i % kQueue].hash);
+    guessed_ = std::max(guessed_, end);
+  }
+
+  void combine_until(uint64_t end) {
+    for (uint64_t i = combined_; i < end; ++i) {
+      const Queued& next = queue_[i % kQueue];
+      const Number guess = guesses_[i % kQueue];
+      if (guess != CombineTable<Value>::kNone && table_.is(guess, next.key)) [[likely]] {
+        merge_(table_.value(guess), next.value);
       } else {
         insert({next.key, next.hash, {}}, next.value);
       }
     }
+    combined_ = end;
   }
 
   // The queue first, since the order of first occurrence must hold; the key's bytes need not outlive this call.
@@ -100,25 +101,22 @@ class PairCombiner {
 
   // Flattened, since otherwise it depends on the rest of the job how fast this is.
   [[gnu::noinline, gnu::flatten]] void insert(const HashedKey& key, Passed value) {
-    const auto [slot, inserted] = table_.find_or_insert(key, [this] {
-      const std::vector<ByteSlot> moved = table_.rebuild();
-      for (ByteSlot& kept : order_) kept = moved[kept];
-    });
+    const auto [number, inserted] = table_.find_or_insert(key);
     if (inserted) {
-      table_.value(slot) = value;
-      order_.push_back(slot);
+      table_.value(number) = value;
     } else {
-      merge_(table_.value(slot), value);
+      merge_(table_.value(number), value);
     }
   }
 
   [[no_unique_address]] Merge merge_;
-  ByteTable<Value> table_{1024};
-  std::vector<ByteSlot> order_;
-  // Two halves, filled in turn; each is combined when the next one is full, so in the order of add().
-  std::array<Queued, 2 * kDepth> queue_;
-  size_t queued_ = 0;         // the position of the next one
-  bool older_waits_ = false;  // the half that is not being filled
+  CombineTable<Value> table_;
+  // In the order of add(); each is named by how many were queued before.
+  std::array<Queued, kQueue> queue_;
+  std::array<Number, kQueue> guesses_;
+  uint64_t combined_ = 0;
+  uint64_t guessed_ = 0;
+  uint64_t queued_ = 0;
 };
 
 // Which bytes of a key say in which state partition it is: all of them, unless its type says otherwise.
@@ -140,35 +138,33 @@ class PairEdge : public MapNode, public EdgeWriter {
 
   void measure(std::span<uint64_t> bytes) override {
     combiner_.flush();
-    const ByteTable<Value>& table = combiner_.table();
+    const CombineTable<Value>& table = combiner_.table();
     pairs_.assign(bytes.size(), 0);
-    partition_of_.resize(combiner_.order().size());
-    size_t next = 0;
-    table.visit(combiner_.order(), [&](ByteSlot slot) {
-      const std::string_view key = table.key(slot);
+    partition_of_.resize(table.size());
+    for (uint32_t i = 0; i < table.size(); ++i) {
+      const std::string_view key = table.key(i);
       const auto partition = static_cast<uint32_t>(state_partition_of(Route::of(key), state_partitions_).value());
-      partition_of_[next++] = partition;
+      partition_of_[i] = partition;
       ++pairs_[partition];
-      bytes[partition] += varint_size(key.size()) + key.size() + Codec<Value>::size(table.value(slot));
-    });
+      bytes[partition] += varint_size(key.size()) + key.size() + Codec<Value>::size(table.value(i));
+    }
     for (size_t p = 0; p < bytes.size(); ++p) {
       if (pairs_[p] != 0) bytes[p] += varint_size(pairs_[p]);
     }
   }
 
   void write(std::span<char*> out) override {
-    const ByteTable<Value>& table = combiner_.table();
+    const CombineTable<Value>& table = combiner_.table();
     for (size_t p = 0; p < out.size(); ++p) {
       if (pairs_[p] != 0) out[p] = put_varint(out[p], pairs_[p]);
     }
-    size_t next = 0;
-    table.visit(combiner_.order(), [&](ByteSlot slot) {
-      const std::string_view key = table.key(slot);
-      char*& to = out[partition_of_[next++]];
+    for (uint32_t i = 0; i < table.size(); ++i) {
+      const std::string_view key = table.key(i);
+      char*& to = out[partition_of_[i]];
       to = put_varint(to, key.size());
       std::memcpy(to, key.data(), key.size());
-      to = Codec<Value>::encode(to + key.size(), table.value(slot));
-    });
+      to = Codec<Value>::encode(to + key.size(), table.value(i));
+    }
   }
 
   void clear() override {
@@ -185,7 +181,7 @@ class PairEdge : public MapNode, public EdgeWriter {
   PairCombiner<Value, Merge> combiner_;
   int64_t emitted_ = 0;
   std::vector<uint64_t> pairs_;         // from measure() to write(), by partition
-  std::vector<uint32_t> partition_of_;  // the same, by the combiner's order
+  std::vector<uint32_t> partition_of_;  // the same, of each entry
 };
 
 // The whole map of a job that never takes anything back: from the log's records to combined pairs in one loop.

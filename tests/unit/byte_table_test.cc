@@ -11,17 +11,10 @@
 #include <vector>
 
 #include "stream/varint.h"
+#include "tests/unit/random_key.h"
 
 namespace millrace {
 namespace {
-
-std::string random_key(std::mt19937_64& random, size_t distinct) {
-  std::mt19937_64 by_number(random() % distinct);
-  const size_t kinds[] = {0, 1, 2, 7, 8, 9, 14, 15, 16, 17, 40, 300};
-  std::string key(kinds[by_number() % std::size(kinds)], ' ');
-  for (char& byte : key) byte = static_cast<char>(by_number() % 3 == 0 ? 0 : by_number());
-  return key;
-}
 
 TEST(ByteTable, agrees_with_unordered_map_under_random_operations) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
@@ -45,12 +38,6 @@ TEST(ByteTable, agrees_with_unordered_map_under_random_operations) {
       }
       table.value(slot) += step;
       model[key] += step;
-      if (step % 1777 == 1776) {
-        table.clear(slots);
-        model.clear();
-        slots.clear();
-        keys.clear();
-      }
     }
     ASSERT_EQ(table.size(), model.size());
     for (size_t i = 0; i < slots.size(); ++i) {
@@ -140,26 +127,6 @@ TEST(ByteTable, a_key_at_the_end_of_the_mapped_memory_is_read_safely) {
     EXPECT_EQ(make_inline_key(end - size, size), make_inline_key(std::string(size, 'k').data(), size));
   }
   munmap(memory, 2 * page);
-}
-
-TEST(ByteTable, a_table_that_was_large_once_gives_memory_back) {
-  ByteTable<int64_t> table;
-  std::vector<ByteSlot> slots;
-  const auto make_room = [&] {
-    const auto moved = table.rebuild();
-    for (ByteSlot& slot : slots) slot = moved[slot];
-  };
-  for (int i = 0; i < 1'000'000; ++i) {
-    slots.push_back(table.find_or_insert(HashedKey::of(std::to_string(i)), make_room).slot);
-  }
-  const size_t large = table.memory_bytes();
-  for (int round = 0; round < 10; ++round) {
-    table.clear(slots);
-    slots.clear();
-    slots.push_back(table.find_or_insert(HashedKey::of("one"), make_room).slot);
-  }
-  EXPECT_LT(table.memory_bytes(), large / 8);
-  EXPECT_EQ(table.size(), 1U);
 }
 
 TEST(Varint, every_length_comes_back_and_bad_ones_are_refused) {

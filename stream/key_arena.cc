@@ -1,4 +1,4 @@
-#include "stream/byte_table.h"
+#include "stream/key_arena.h"
 
 #include <xxhash.h>
 
