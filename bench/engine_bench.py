@@ -123,12 +123,13 @@ class CpuTimes:
         return (user + nice + system + irq + softirq) / TICKS_PER_SECOND
 
     def _read(self):
-        return {role: sum(self._of(pid) for pid in pids()) for role, pids in self.roles.items()}
+        return {role: {pid: self._of(pid) for pid in pids()} for role, pids in self.roles.items()}
 
     def spent(self):
-        """Role -> seconds since this was made; `others`: what was not ours."""
+        """Role -> seconds since this was made, of the processes that are there now; `others`: what was not ours."""
         after = self._read()
-        spent = {role: round(after[role] - self.before[role], 2) for role in self.roles}
+        spent = {role: round(sum(seconds - self.before[role].get(pid, 0) for pid, seconds in after[role].items()), 2)
+                 for role in self.roles}
         spent["others"] = round(max(0.0, self._machine() - self.machine_before - sum(spent.values())), 2)
         return spent
 
@@ -251,6 +252,7 @@ class Bench:
         name = f"bench{self.jobs}"
         uri = self.kafka.uri("lines") if source == "kafka" else "log://lines"
         sink = self.redis.uri if self.options.sink == "redis" else "none:"
+        perf = self.start_perf(source)
         cpu = CpuTimes({"executors": self.executor_pids, "master": lambda: [self.master.pid],
                         "redis": lambda: [self.redis.process.pid], "kafka": self.kafka_pids})
         settings = [part for setting in self.options.set for part in ("--set", setting)]
@@ -258,7 +260,6 @@ class Bench:
         self.cli("submit", "word_count", "--name", name, "--source", uri, "--sink", sink, "--start", "earliest",
                  "--batch-interval", self.options.batch_interval, "--checkpoint-interval",
                  self.options.checkpoint_interval, *settings)
-        perf = self.start_perf(source)
         with self.api() as connection:
             result = self.follow(connection, name, begin)
         result["cpu_s"] = cpu.spent()
@@ -274,8 +275,13 @@ class Bench:
     def start_perf(self, source):
         if not self.options.perf:
             return None
-        return subprocess.Popen(["perf", "record", "-a", "-g", "-F", "499", "-o", f"{DIRECTORY}/perf-{source}.data"],
+        path = f"{DIRECTORY}/perf-{source}.data"
+        if os.path.exists(path):
+            os.remove(path)
+        perf = subprocess.Popen(["perf", "record", "-a", "-g", "-e", "cpu-clock", "-F", "499", "-o", path],
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for("perf", lambda: os.path.exists(path) and os.path.getsize(path) > 0)
+        return perf
 
     def follow(self, connection, name, begin):
         first = applied_at = None
