@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <deque>
+#include <iterator>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -212,9 +213,19 @@ class HttpStatus::Server {
     server_.Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
       response.set_content(options_.metrics_text ? options_.metrics_text() : "", "text/plain; version=0.0.4");
     });
-    server_.set_error_handler([](const httplib::Request&, httplib::Response& response) {
+    std::string known = "/health, /status and /metrics";
+    for (const HttpPage& page : options_.pages) {
+      known.insert(0, page.shown + ", ");
+      server_.Get(page.path, [&page](const httplib::Request& request, httplib::Response& response) {
+        const HttpPage::Answer answer = page.answer({std::next(request.matches.begin()), request.matches.end()},
+                                                    {request.params.begin(), request.params.end()});
+        response.status = answer.code;
+        response.set_content(answer.json, "application/json");
+      });
+    }
+    server_.set_error_handler([known](const httplib::Request&, httplib::Response& response) {
       if (!response.body.empty()) return;
-      response.set_content("there is GET /health, /status and /metrics\n", "text/plain");
+      response.set_content("there is GET " + known + "\n", "text/plain");
     });
   }
 

@@ -7,12 +7,25 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/error.h"
 
 namespace millrace {
+
+// Another page than those three, in JSON.
+struct HttpPage {
+  struct Answer {
+    int code = 200;
+    std::string json;
+  };
+  std::string path;  // a regular expression; its groups, and the query of a request by name, are what is asked
+  std::function<Answer(const std::vector<std::string>& groups, const std::map<std::string, std::string>& query)> answer;
+  std::string shown;  // for people
+};
 
 struct HttpStatusOptions {
   std::string address;  // HOST:PORT; port 0: any free one
@@ -20,6 +33,7 @@ struct HttpStatusOptions {
   std::function<std::string()> metrics_text;       // Prometheus' text format
   std::function<std::string()> problem = nullptr;  // for /health: empty when all is well; may be null
   int threads = 4;
+  std::vector<HttpPage> pages = {};
 };
 
 class HttpStatus {

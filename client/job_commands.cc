@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "client/batch_table.h"
 #include "client/connection.h"
 #include "client/job_library.h"
 #include "client/job_options.h"
@@ -18,6 +19,8 @@ namespace millrace::client {
 namespace {
 
 constexpr auto kAskAgainAfter = std::chrono::milliseconds(50);
+constexpr int32_t kUsualBatches = 20;
+constexpr int32_t kMostBatches = 600;  // that a master keeps
 
 struct None {};
 
@@ -30,6 +33,7 @@ struct JobName {
   bool purge = false;
   int64_t from = 0;        // a checkpoint's batch; 0: where it was
   std::string until_zero;  // a duration; empty: do not wait
+  int32_t batches = -1;    // to be shown; negative: not asked for, 0: as many as is usual
 };
 
 struct SubmitArguments {
@@ -231,7 +235,24 @@ void print_summary(const Output& output, const api::JobDescription& description)
   print_field(output, "recovering", number(description.recovering_partitions) + " state partitions");
 }
 
+Status describe_batches(Session& session, const JobName& arguments) {
+  const int32_t n = arguments.batches == 0 ? kUsualBatches : arguments.batches;
+  const int32_t asked = session.json ? n : std::min(n + 1, kMostBatches);
+  Connection connection(session);
+  const auto found = connection.call<api::BatchProfiles>(
+      [&](auto& services, auto& answer) { services.control.batches(answer, arguments.name, asked, 0); });
+  if (!found) return std::unexpected(found.error());
+  const Output output = session.output();
+  if (output.json) {
+    print_json(output, json_of(*found));
+  } else {
+    print_batches(output, *found, static_cast<size_t>(n));
+  }
+  return {};
+}
+
 Status describe(Session& session, const JobName& arguments) {
+  if (arguments.batches >= 0) return describe_batches(session, arguments);
   Connection connection(session);
   const auto found = connection.call<api::JobDescription>(
       [&](auto& services, auto& answer) { services.control.describe(answer, arguments.name); });
@@ -431,7 +452,15 @@ void add_job_commands(CLI::App& app, Session& session) {
     add_job_name(command, arguments->name);
     return std::pair(command, arguments);
   };
-  add_named("describe", "Show everything about a job", describe);
+  const auto [describe_command, describe_arguments] = add_named("describe", "Show everything about a job", describe);
+  describe_command
+      ->add_option("--batches", describe_arguments->batches,
+                   "Show instead where the time of its newest batches went, step by step: of so many, or of 20")
+      ->expected(0, 1)
+      ->check(CLI::Range(1, kMostBatches));
+  describe_command->footer(
+      "Examples:\n  millrace describe wc\n  millrace describe wc --batches\n"
+      "  millrace describe wc --batches 600 --json");
   add_named("stop", "Take a last checkpoint and stop a job; `resume` goes on from there", stop);
   const auto [resume_command, resume_arguments] = add_named("resume", "Let a stopped or failed job go on", resume);
   resume_command

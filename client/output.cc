@@ -7,12 +7,14 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/text.h"
+#include "common/model/batch_profile_json.h"
 
 namespace millrace::client {
 namespace {
 
 bool is_number(const std::string& text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0 || c == '.'; });
 }
 
 std::string formatted(const char* format, double value) {
@@ -34,7 +36,7 @@ void Table::print(const Output& output, const std::string& indent) const {
     for (size_t column = 0; column < widths.size(); ++column) {
       const std::string& cell = rows_[row][column];
       widths[column] = std::max(widths[column], width_of(cell));
-      if (row > 0 && !is_number(cell) && cell != "-") right[column] = false;
+      if (row > 0 && !is_number(cell) && cell != "-" && !cell.empty()) right[column] = false;
     }
   }
   for (const auto& row : rows_) {
@@ -159,6 +161,10 @@ nlohmann::ordered_json json_of(const api::WorkerSummary& worker) {
 nlohmann::ordered_json json_of(const api::Checkpoint& checkpoint) {
   return {{"batch", checkpoint.batch},     {"incarnation", checkpoint.incarnation}, {"time_ms", checkpoint.time_ms},
           {"version", checkpoint.version}, {"size_bytes", checkpoint.size_bytes},   {"files", checkpoint.files}};
+}
+
+nlohmann::ordered_json json_of(const api::BatchProfiles& profiles) {
+  return json_of_profiles<nlohmann::ordered_json>(profiles);
 }
 
 nlohmann::ordered_json json_of(const api::Lag& lag) {

@@ -19,7 +19,7 @@ struct Output {
   [[nodiscard]] std::string shown(const std::string& text) const;
 };
 
-// Columns as wide as their widest cell; numbers (cells of digits) to the right.
+// Columns as wide as their widest cell; numbers (cells of digits, with a decimal point or not) to the right.
 class Table {
  public:
   explicit Table(std::vector<std::string> titles) : rows_{std::move(titles)} {}
@@ -44,6 +44,7 @@ nlohmann::ordered_json json_of(const api::JobDescription& description);
 nlohmann::ordered_json json_of(const api::JobType& type);
 nlohmann::ordered_json json_of(const api::WorkerSummary& worker);
 nlohmann::ordered_json json_of(const api::Checkpoint& checkpoint);
+nlohmann::ordered_json json_of(const api::BatchProfiles& profiles);
 nlohmann::ordered_json json_of(const api::Lag& lag);
 nlohmann::ordered_json json_of(const api::Values& values, bool with_found);
 nlohmann::ordered_json json_of(const api::Docs& page, const std::string& word);

@@ -208,11 +208,17 @@ int run(const Options& options) {
   std::optional<StatusPage> page;
   std::unique_ptr<HttpStatus> http;
   if (opened.has_value()) {
-    page.emplace(loop, *server.master);
+    page.emplace(loop, *server.master, *server.service);
     opened = take(HttpStatus::start({.address = options.http,
                                      .status_json = [&] { return page->json(); },
                                      .metrics_text = [&] { return page->metrics(); },
-                                     .problem = [&] { return page->problem(); }}),
+                                     .problem = [&] { return page->problem(); },
+                                     .pages = {{"/jobs/([^/]+)/batches",
+                                                [&](const auto& groups, const auto& query) {
+                                                  auto [code, json] = page->batches(groups.at(0), query);
+                                                  return HttpPage::Answer{code, std::move(json)};
+                                                },
+                                                "/jobs/NAME/batches"}}}),
                   http);
   }
   if (opened.has_value()) opened = start_master(loop, server);

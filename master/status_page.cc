@@ -1,8 +1,13 @@
 #include "master/status_page.h"
 
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <vector>
+
+#include "common/model/batch_profile_json.h"
 
 namespace millrace {
 namespace {
@@ -25,7 +30,52 @@ Snapshot take_snapshot(EventLoop& loop, Master& master) {
   return snapshot;
 }
 
+// Of a query; `usual` where it is not there.
+Result<int64_t> number_in(const std::map<std::string, std::string>& query, const std::string& name, int64_t usual) {
+  const auto found = query.find(name);
+  if (found == query.end()) return usual;
+  const std::string& text = found->second;
+  int64_t value = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (read.ec == std::errc() && read.ptr == text.data() + text.size()) return value;
+  return fail(ErrorCode::kInvalid, name + " is '" + text + "'; it must be a number");
+}
+
+int http_code_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalid: return 400;
+    case ErrorCode::kNotFound: return 404;
+    default: return 503;
+  }
+}
+
+std::string text_of_json(const nlohmann::json& object, int indent) {
+  return object.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace
+
+std::pair<int, std::string> StatusPage::batches(const std::string& job,
+                                                const std::map<std::string, std::string>& query) {
+  const Result<int64_t> n = number_in(query, "n", 100);
+  const Result<int64_t> before = number_in(query, "before", 0);
+  Result<api::BatchProfiles> found = fail(ErrorCode::kInvalid, "");
+  if (!n.has_value()) {
+    found = std::unexpected(n.error());
+  } else if (!before.has_value()) {
+    found = std::unexpected(before.error());
+  } else {
+    // Out of range is out of range as a narrower number, too.
+    const auto most = static_cast<int32_t>(std::clamp<int64_t>(*n, 0, INT32_MAX));
+    loop_.run_and_wait([&] {
+      service_.batches(job, most, *before, [&](Result<api::BatchProfiles> answer) { found = std::move(answer); });
+    });
+  }
+  if (!found.has_value()) {
+    return {http_code_of(found.error().code), text_of_json({{"error", found.error().message}}, -1) + "\n"};
+  }
+  return {200, text_of_json(json_of_profiles<nlohmann::json>(*found), -1) + "\n"};
+}
 
 std::string StatusPage::json() {
   const Snapshot snapshot = take_snapshot(loop_, master_);
@@ -44,7 +94,7 @@ std::string StatusPage::json() {
   }
   const nlohmann::json page = {
       {"epoch", snapshot.epoch}, {"workers", snapshot.workers}, {"executors", snapshot.executors}, {"jobs", jobs}};
-  return page.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+  return text_of_json(page, 2);
 }
 
 std::string StatusPage::metrics() {

@@ -130,6 +130,22 @@ TEST(HttpStatusTest, AProblemTurnsHealthTo503) {
   EXPECT_THAT(get((*server)->port(), "/health"), testing::AllOf(HasSubstr("503"), HasSubstr("no worker")));
 }
 
+TEST(HttpStatusTest, FurtherPagesGetWhatIsAskedAndAnswerWithTheirCode) {
+  HttpStatusOptions options = options_of("127.0.0.1:0");
+  options.pages.push_back({"/jobs/([^/]+)/batches",
+                           [](const auto& groups, const auto& query) {
+                             if (groups.at(0) == "none") return HttpPage::Answer{404, "{\"error\":\"no job\"}"};
+                             return HttpPage::Answer{200, groups.at(0) + "?" + query.at("n")};
+                           },
+                           "/jobs/NAME/batches"});
+  auto server = HttpStatus::start(options);
+  ASSERT_TRUE(server);
+  const uint16_t port = (*server)->port();
+  EXPECT_THAT(get(port, "/jobs/w%20c/batches?n=3"), testing::AllOf(HasSubstr("200 OK"), HasSubstr("w c?3")));
+  EXPECT_THAT(get(port, "/jobs/none/batches"), testing::AllOf(HasSubstr("404"), HasSubstr("no job")));
+  EXPECT_THAT(get(port, "/jobs/a/b/batches"), HasSubstr("there is GET /jobs/NAME/batches, /health, /status"));
+}
+
 TEST(HttpStatusTest, APortInUseAndAMalformedAddressAreNamed) {
   auto first = HttpStatus::start(options_of("127.0.0.1:0"));
   ASSERT_TRUE(first);

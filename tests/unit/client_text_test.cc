@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "client/arguments.h"
+#include "client/batch_table.h"
 #include "client/job_drawing.h"
 #include "client/line_reader.h"
 #include "client/output.h"
@@ -151,6 +152,71 @@ TEST(OutputTest, AmountsAreReadable) {
   EXPECT_EQ(bytes_text(1536), "1.5 KiB");
   EXPECT_EQ(time_text(0), "-");
   EXPECT_EQ(time_text(1'706'702'400'123), "2024-01-31 12:00:00.123Z");
+}
+
+api::BatchStep step(const std::string& name, int64_t begin_us, int64_t end_us, int64_t held_us) {
+  api::BatchStep made;
+  made.name = name;
+  made.begin_us = begin_us;
+  made.end_us = end_us;
+  made.held_us = held_us;
+  return made;
+}
+
+api::BatchProfiles three_batches() {
+  api::BatchProfiles profiles;
+  profiles.now_ms = 100'000;
+  for (int64_t batch = 8; batch <= 10; ++batch) {
+    api::BatchProfile& profile = profiles.batches.emplace_back();
+    profile.batch = batch;
+    profile.time_ms = 99'000 + 100 * (batch - 8);
+    profile.records = 50;
+    profile.applied_us = 7000;
+    profile.steps = {step("wait", 0, 500, 500),        step("fetch", -300, -100, 0), step("map", 500, 4500, 4000),
+                     step("shuffle", 1000, 5000, 500), step("commit", 0, 3000, 0),   step("reduce", 4900, 6900, 1900)};
+    api::BatchStep& map = profile.steps[2];
+    map.lanes = 4;
+    map.lane_p50_us = 2000;
+    map.lane_most_us = 4000;
+    map.slowest = batch == 9 ? "bob:2 lane 0" : "ann:1 lane 3";
+    profile.steps[1].lane_most_us = 200;
+  }
+  profiles.batches.back().steps.push_back(step("publish", 7000, 7600, 0));
+  return profiles;
+}
+
+TEST(BatchTableTest, EachBatchIsALineAndTheLastOnesSayWhatIsUsual) {
+  std::ostringstream out;
+  print_batches({.stream = out}, three_batches(), 2);
+  EXPECT_EQ(
+      out.str(),
+      "BATCH  AGE  RECORDS  PER SECOND  WAIT  FETCH  MAP  SHUFFLE  COMMIT  REDUCE  REPORT  TOTAL  CHECKPOINT  PUBLISH\n"
+      "9      0.9       50         500   0.5    0.2  4.0      0.5     0.0     1.9       -    7.0           -        -\n"
+      "10     0.8       50         500   0.5    0.2  4.0      0.5     0.0     1.9       -    7.0           -      0.6\n"
+      "p50              50         500   0.5    0.2  4.0      0.5     0.0     1.9       -    7.0           -      0.6\n"
+      "p99              50         500   0.5    0.2  4.0      0.5     0.0     1.9       -    7.0           -      0.6\n"
+      "max              50         500   0.5    0.2  4.0      0.5     0.0     1.9       -    7.0           -      0.6\n"
+      "age in s, steps in ms; of the time between log and sink 54 % goes to map; its slowest, most often ann:1 lane 3, "
+      "takes 2.0 times as long as usual\n");
+}
+
+TEST(BatchTableTest, WithoutBatchesItSaysSo) {
+  std::ostringstream out;
+  print_batches({.stream = out}, {}, 20);
+  EXPECT_EQ(out.str(), "no batch has been applied since this master began to run the job\n");
+  EXPECT_EQ(where_the_time_goes({}), "");
+}
+
+TEST(BatchTableTest, WhereBatchesWaitForLanesWhatTheseDoIsNamed) {
+  auto batches = three_batches().batches;
+  for (auto& batch : batches) {
+    batch.steps[0].held_us = 40'000;
+    batch.steps[2].lanes = 0;
+  }
+  EXPECT_EQ(
+      where_the_time_goes(batches),
+      "batches wait for lanes that are busy with earlier ones: 85 % of the time between log and sink; of the rest "
+      "59 % goes to map");
 }
 
 class LineReaderTest : public testing::Test {
