@@ -33,7 +33,7 @@ struct HttpStatusOptions {
   std::function<std::string()> metrics_text;       // Prometheus' text format
   std::function<std::string()> problem = nullptr;  // for /health: empty when all is well; may be null
   int threads = 4;
-  std::vector<HttpPage> pages = {};
+  std::vector<HttpPage> pages = {};  // NOLINT(readability-redundant-member-init): may be left out
 };
 
 class HttpStatus {

@@ -93,7 +93,8 @@ struct MapRequest {
   MapTimes times;
   bool replay = false;
   std::vector<StatePartition> only;  // of a replay: who needs the block; none: the result only
-  MonotonicTime received = {};       // the plan that it is of, by the executor
+  // The plan that it is of, by the executor; none: a replay.
+  MonotonicTime received = {};  // NOLINT(readability-redundant-member-init): may be left out
 };
 
 // How the publication of a snapshot ended.
