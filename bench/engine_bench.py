@@ -9,38 +9,20 @@ something on a busy machine, too. Every count in Redis is compared with one by P
 
 import argparse
 import collections
-import glob
 import json
 import logging
 import os
-import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, f"{ROOT}/scripts/lib")
+from cluster import DIRECTORY, PARTITIONS, ROOT, Cluster, prefer, run, say
+from processes import wait_for
 
-import thrift_api  # noqa: E402
-from processes import Kafka, Process, Redis, free_ports, wait_for  # noqa: E402
-
-DIRECTORY = f"{ROOT}/build/bench"
-PARTITIONS = 4
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 POLL_SECONDS = 0.02
-
-
-def say(text):
-    print(text, flush=True)
-
-
-def run(command, **options):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-    if done.returncode != 0:
-        raise SystemExit(f"bench: {' '.join(command[:3])} failed: {done.stderr.strip()}")
-    return done.stdout
 
 
 class Text:
@@ -76,16 +58,6 @@ class Text:
             os.rename(f"{path}.part", path)
         with open(path, encoding="utf-8") as file:
             return {word.encode(): count for word, count in json.load(file).items()}
-
-
-def prefer(pids):
-    """On a machine with other work: most of the CPU for the sessions of these processes (needs root)."""
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/autogroup", "w", encoding="utf-8") as file:
-                file.write("-19")
-        except FileNotFoundError:
-            pass
 
 
 class CpuTimes:
@@ -138,59 +110,11 @@ def spent_us_per_line(spent, lines):
     return sum(seconds for role, seconds in spent.items() if role != "others") / lines * 1e6
 
 
-class Bench:
+class Bench(Cluster):
     def __init__(self, options):
-        self.options = options
-        self.bin = options.bin
-        listen, api, http = (f"127.0.0.1:{port}" for port in free_ports(3))
-        self.api_address = api
-        self.redis = Redis(DIRECTORY, durable=False)
-        self.kafka = Kafka(DIRECTORY)
-        self.master = Process(
-            "master",
-            [f"{self.bin}/millrace-master", f"--listen={listen}", f"--api={api}", f"--http={http}",
-             f"--data_dir={DIRECTORY}/master", f"--checkpoints=file://{DIRECTORY}/checkpoints"],
-            DIRECTORY)
-        self.workers = [
-            Process(f"worker-{number}",
-                    [f"{self.bin}/millrace-worker", f"--master={listen}", "--listen=127.0.0.1:0", "--http=127.0.0.1:0",
-                     "--lanes=1", f"--data_dir={DIRECTORY}/worker-{number}"], DIRECTORY)
-            for number in (1, 2)]
+        super().__init__(options)
         self.jobs = 0
         self.text = None
-
-    # --- set-up ---
-
-    def start(self):
-        for name in ("master", "checkpoints", "worker-1", "worker-2", "redis", "kafka"):
-            shutil.rmtree(f"{DIRECTORY}/{name}", ignore_errors=True)
-        os.makedirs(self.redis.directory)
-        for process in self.processes():
-            if os.path.exists(process.log):
-                os.remove(process.log)
-        self.kafka.launch()
-        self.redis.start()
-        self.master.start()
-        for worker in self.workers:
-            worker.start()
-        wait_for("two workers", self.workers_are_ready, 30)
-        self.kafka.wait()
-        if self.options.prefer:
-            prefer([*(process.pid for process in self.processes()), *self.kafka_pids(), os.getpid()])
-
-    def processes(self):
-        return [*self.workers, self.master, self.redis.process, self.kafka.process]
-
-    def api(self):
-        host, port = self.api_address.split(":")
-        return thrift_api.Api(host, int(port))
-
-    def workers_are_ready(self):
-        with self.api() as connection:
-            return sum(worker.state == "ready" for worker in connection.control.workers()) == 2
-
-    def cli(self, *arguments, **options):
-        return run([f"{self.bin}/millrace", f"--api={self.api_address}", *arguments], **options)
 
     def load(self, text):
         self.text = text
@@ -233,18 +157,6 @@ class Bench:
         seconds = max(answer["end"] for answer in answers) - min(answer["first"] for answer in answers)
         return {"lines_per_s": lines / seconds, "seconds": seconds, "cpu_s": spent,
                 "cpu_us_per_line": spent_us_per_line(spent, lines)}
-
-    def executor_pids(self):
-        pids = []
-        for worker in self.workers:
-            for path in glob.glob(f"/proc/{worker.pid}/task/*/children"):
-                with open(path, encoding="utf-8") as file:
-                    pids += [int(child) for child in file.read().split()]
-        return pids
-
-    def kafka_pids(self):
-        with open(f"{self.kafka.directory}/pid", encoding="utf-8") as file:
-            return [int(file.read())]
 
     def measure_engine(self, source):
         """A job over the whole of a full source: rates, CPU seconds by process, batches and checkpoints."""

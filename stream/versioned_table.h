@@ -148,9 +148,8 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   }
 
   [[nodiscard]] std::string layout() const override { return layout_of<V>(); }
-
   [[nodiscard]] bool changed() const override { return changed_by_newest_; }
-
+  [[nodiscard]] bool must_publish_all() const override { return removals_forgotten_; }
   void follow() override { followed_ = true; }
   [[nodiscard]] std::vector<ByteSlot> touched() const override {
     std::vector<ByteSlot> slots = touched_;
@@ -163,8 +162,6 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     const auto* before = (old.version & 1) == 0 ? nullptr : &Part::of(Stored::old(old.value));
     return {table_.key(slot), before, cell.live() ? &Part::of(cell.stored.get()) : nullptr};
   }
-
-  [[nodiscard]] bool must_publish_all() const override { return removals_forgotten_; }
 
   [[nodiscard]] std::vector<SinkEntry> take_unpublished(bool all) override {
     open_publication(all);

@@ -1,0 +1,194 @@
+// latency: appends the lines of a text to a Kafka topic at a steady rate and looks when each is counted in Redis. Each
+// probe line has a word of its own behind its text; from the time when the line was due, whether or not it could be
+// sent then, to the answer of Redis that has the word, is its latency. Prints one JSON object.
+//
+//   latency --brokers=127.0.0.1:9092 --topic=lines --partitions=4 --redis_port=6379 --hash={wc}:counts
+//           --text=lines.txt --rate=1000 --seconds=20
+#include <gflags/gflags.h>
+#include <hiredis/hiredis.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "adapters/kafka_producer.h"
+
+DEFINE_string(brokers, "127.0.0.1:9092", "HOST:PORT[,HOST:PORT]");
+DEFINE_string(topic, "", "An existing topic");
+DEFINE_int32(partitions, 4, "Partitions of the topic");
+DEFINE_int32(redis_port, 6379, "Of a Redis on 127.0.0.1");
+DEFINE_string(hash, "", "The hash in which the counts stand");
+DEFINE_string(text, "", "A file with the lines, taken again from its begin where it ends");
+DEFINE_int64(rate, 1000, "Lines a second");
+DEFINE_int64(probes, 1000, "Probes a second, at most");
+DEFINE_int64(seconds, 20, "How long lines are appended");
+DEFINE_int64(patience_s, 30, "How long the last probes are waited for");
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kProbesAtOnce = 256;
+constexpr std::chrono::microseconds kPauseOfLooks{200};
+
+[[noreturn]] void give_up(const std::string& problem) {
+  std::fprintf(stderr, "latency: %s\n", problem.c_str());
+  std::exit(1);
+}
+
+struct Probe {
+  std::string word;
+  Clock::time_point due;
+};
+
+// From the thread that appends to the one that looks.
+class Probes {
+ public:
+  void add(Probe probe) {
+    const std::scoped_lock lock(mutex_);
+    waiting_.push_back(std::move(probe));
+  }
+  void take(std::vector<Probe>& to) {
+    const std::scoped_lock lock(mutex_);
+    for (Probe& probe : waiting_) to.push_back(std::move(probe));
+    waiting_.clear();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Probe> waiting_;
+};
+
+std::vector<std::string> read_lines() {
+  std::ifstream file(FLAGS_text);
+  std::vector<std::string> lines;
+  const auto most = static_cast<size_t>(FLAGS_rate * FLAGS_seconds);
+  for (std::string line; lines.size() < most && std::getline(file, line);) lines.push_back(std::move(line));
+  if (lines.empty()) give_up("--text has no lines: " + FLAGS_text);
+  return lines;
+}
+
+// Milliseconds by which the latest append was late.
+double append_lines(millrace::KafkaProducer& producer, const std::vector<std::string>& lines, Probes& probes) {
+  const int64_t all = FLAGS_rate * FLAGS_seconds;
+  const int64_t step = std::max<int64_t>(1, FLAGS_rate / FLAGS_probes);
+  const Clock::time_point begin = Clock::now();
+  double latest_ms = 0;
+  for (int64_t i = 0; i < all; ++i) {
+    const Clock::time_point due =
+        begin + std::chrono::nanoseconds(std::llround(1e9 * static_cast<double>(i) / static_cast<double>(FLAGS_rate)));
+    std::this_thread::sleep_until(due);
+    latest_ms = std::max(latest_ms, std::chrono::duration<double, std::milli>(Clock::now() - due).count());
+    std::string line = lines[static_cast<size_t>(i) % lines.size()];
+    if (i % step == 0) {
+      const std::string word = "probe-" + std::to_string(i);
+      line += " " + word;
+      probes.add({word, due});
+    }
+    const millrace::LogPartition partition(static_cast<int32_t>(i % FLAGS_partitions));
+    if (const auto taken = producer.append(line, partition); !taken) give_up(taken.error().message);
+  }
+  if (const auto flushed = producer.flush(); !flushed) give_up(flushed.error().message);
+  return latest_ms;
+}
+
+struct ContextDeleter {
+  void operator()(redisContext* context) const { redisFree(context); }
+};
+struct ReplyDeleter {
+  void operator()(redisReply* reply) const { freeReplyObject(reply); }
+};
+
+// Looks until all probes of the appender, which is done when `appended` says so, are counted.
+class Watcher {
+ public:
+  Watcher() : redis_(redisConnect("127.0.0.1", FLAGS_redis_port)) {
+    if (redis_ == nullptr || redis_->err != 0) give_up("no Redis at port " + std::to_string(FLAGS_redis_port));
+  }
+
+  // The latencies in milliseconds.
+  std::vector<double> watch(Probes& probes, const std::atomic<bool>& appended) {
+    std::vector<double> latencies;
+    std::vector<Probe> waiting;
+    std::optional<Clock::time_point> deadline;
+    while (true) {
+      const bool all = appended;
+      probes.take(waiting);
+      if (all && waiting.empty()) return latencies;
+      if (all && !deadline) deadline = Clock::now() + std::chrono::seconds(FLAGS_patience_s);
+      if (deadline && Clock::now() > *deadline) give_up(std::to_string(waiting.size()) + " probes were never counted");
+      if (!look(waiting, latencies)) std::this_thread::sleep_for(kPauseOfLooks);
+    }
+  }
+
+ private:
+  // Whether any of the oldest ones was there.
+  bool look(std::vector<Probe>& waiting, std::vector<double>& latencies) {
+    if (waiting.empty()) return false;
+    const size_t looked_at = std::min(waiting.size(), kProbesAtOnce);
+    std::vector<const char*> arguments{"HMGET", FLAGS_hash.c_str()};
+    for (size_t i = 0; i < looked_at; ++i) arguments.push_back(waiting[i].word.c_str());
+    const std::unique_ptr<redisReply, ReplyDeleter> reply(static_cast<redisReply*>(
+        redisCommandArgv(redis_.get(), static_cast<int>(arguments.size()), arguments.data(), nullptr)));
+    if (reply == nullptr || reply->type != REDIS_REPLY_ARRAY) give_up("Redis does not answer HMGET");
+    const Clock::time_point now = Clock::now();
+    const size_t before = waiting.size();
+    for (size_t i = looked_at; i-- > 0;) {
+      if (reply->element[i]->type != REDIS_REPLY_STRING) continue;
+      latencies.push_back(std::chrono::duration<double, std::milli>(now - waiting[i].due).count());
+      waiting.erase(waiting.begin() + static_cast<ptrdiff_t>(i));
+    }
+    return waiting.size() < before;
+  }
+
+  std::unique_ptr<redisContext, ContextDeleter> redis_;
+};
+
+double percentile(const std::vector<double>& ascending, double share) {
+  const auto rank = static_cast<size_t>(std::ceil(share * static_cast<double>(ascending.size())));
+  return ascending[std::clamp<size_t>(rank, 1, ascending.size()) - 1];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  gflags::ParseCommandLineFlags(&argc, &argv, true);
+  if (FLAGS_topic.empty() || FLAGS_hash.empty() || FLAGS_rate < 1 || FLAGS_probes < 1 || FLAGS_seconds < 1) {
+    std::fprintf(stderr,
+                 "latency: --topic, --hash, --text are needed, and --rate, --probes, --seconds of at least 1\n");
+    return 2;
+  }
+  const std::vector<std::string> lines = read_lines();
+  auto producer = millrace::KafkaProducer::open(
+      {.brokers = FLAGS_brokers, .topic = FLAGS_topic, .config = {{"linger.ms", "0"}, {"acks", "all"}}});
+  if (!producer) give_up(producer.error().message);
+  Probes probes;
+  std::atomic<bool> appended = false;
+  double latest_ms = 0;
+  Watcher watcher;
+  std::thread appender([&] {
+    latest_ms = append_lines(**producer, lines, probes);
+    appended = true;
+  });
+  std::vector<double> latencies = watcher.watch(probes, appended);
+  appender.join();
+  std::ranges::sort(latencies);
+  std::printf(
+      "{\"lines\": %lld, \"probes\": %zu, \"p50_ms\": %.2f, \"p90_ms\": %.2f, \"p99_ms\": %.2f, "
+      "\"p999_ms\": %.2f, \"max_ms\": %.2f, \"latest_append_ms\": %.2f}\n",
+      static_cast<long long>(FLAGS_rate * FLAGS_seconds), latencies.size(), percentile(latencies, 0.5),
+      percentile(latencies, 0.9), percentile(latencies, 0.99), percentile(latencies, 0.999), latencies.back(),
+      latest_ms);
+  return 0;
+}
