@@ -22,7 +22,7 @@ NAME = "latency"
 
 def make_text(options):
     """At most as many lines as are appended."""
-    lines = min(options.rate * options.seconds, 1_000_000)
+    lines = min(options.rate * (options.warm_up + options.seconds), 1_000_000)
     path = f"{DIRECTORY}/latency-text-{lines}-{options.vocabulary}"
     if not os.path.exists(path):
         with open(f"{path}.part", "wb") as file:
@@ -35,12 +35,13 @@ def make_text(options):
 def expected_counts(options, text):
     with open(text, "rb") as file:
         lines = file.read().splitlines()
-    appended = options.rate * options.seconds
+    first_probe = options.rate * options.warm_up
+    appended = first_probe + options.rate * options.seconds
     counts = collections.Counter()
     for line in itertools.islice(itertools.cycle(lines), appended):
         counts.update(line.split())
     step = max(1, options.rate // options.probes)
-    counts.update(b"probe-%d" % number for number in range(0, appended, step))
+    counts.update(b"probe-%d" % number for number in range(first_probe, appended) if number % step == 0)
     return counts
 
 
@@ -56,7 +57,7 @@ def measure(cluster, options, text):
         result = json.loads(run([
             f"{options.bin}/latency", f"--brokers={cluster.kafka.address}", "--topic=lines", f"--partitions={PARTITIONS}",
             f"--redis_port={cluster.redis.port}", f"--hash={{{NAME}}}:counts", f"--text={text}", f"--rate={options.rate}",
-            f"--probes={options.probes}", f"--seconds={options.seconds}"]))
+            f"--probes={options.probes}", f"--seconds={options.seconds}", f"--warm_up={options.warm_up}"]))
         counts = expected_counts(options, text)
         words = sum(counts.values())
         wait_for("all words", lambda: connection.control.describe(NAME).summary.emitted >= words, 60)
@@ -88,6 +89,7 @@ def parse_options():
                                      description="From an append to Kafka to the count in Redis, in milliseconds.")
     parser.add_argument("--rate", type=int, default=1000, help="lines a second")
     parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--warm-up", type=int, default=10, help="seconds before that: a broker compiles its code at first")
     parser.add_argument("--probes", type=int, default=1000, help="lines a second that are looked for, at most")
     parser.add_argument("--vocabulary", type=int, default=200_000)
     parser.add_argument("--batch-interval", default="10ms")

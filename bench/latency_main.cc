@@ -6,6 +6,7 @@
 //           --text=lines.txt --rate=1000 --seconds=20
 #include <gflags/gflags.h>
 #include <hiredis/hiredis.h>
+#include <librdkafka/rdkafka.h>
 
 #include <algorithm>
 #include <atomic>
@@ -22,8 +23,6 @@
 #include <utility>
 #include <vector>
 
-#include "adapters/kafka_producer.h"
-
 DEFINE_string(brokers, "127.0.0.1:9092", "HOST:PORT[,HOST:PORT]");
 DEFINE_string(topic, "", "An existing topic");
 DEFINE_int32(partitions, 4, "Partitions of the topic");
@@ -33,6 +32,7 @@ DEFINE_string(text, "", "A file with the lines, taken again from its begin where
 DEFINE_int64(rate, 1000, "Lines a second");
 DEFINE_int64(probes, 1000, "Probes a second, at most");
 DEFINE_int64(seconds, 20, "How long lines are appended");
+DEFINE_int64(warm_up, 10, "So many seconds before that, without probes: a broker compiles its code at first");
 DEFINE_int64(patience_s, 30, "How long the last probes are waited for");
 
 namespace {
@@ -73,15 +73,64 @@ class Probes {
 std::vector<std::string> read_lines() {
   std::ifstream file(FLAGS_text);
   std::vector<std::string> lines;
-  const auto most = static_cast<size_t>(FLAGS_rate * FLAGS_seconds);
+  const auto most = static_cast<size_t>(FLAGS_rate * (FLAGS_warm_up + FLAGS_seconds));
   for (std::string line; lines.size() < most && std::getline(file, line);) lines.push_back(std::move(line));
   if (lines.empty()) give_up("--text has no lines: " + FLAGS_text);
   return lines;
 }
 
+void check_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
+  if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) give_up(rd_kafka_err2str(message->err));
+}
+
+// Sends each record at once and waits for none: an idempotent producer has five requests under way at most, and spins
+// while it waits for an answer.
+class Producer {
+ public:
+  Producer() {
+    char text[512] = {};
+    rd_kafka_conf_t* conf = rd_kafka_conf_new();
+    for (const auto& [name, value] : {std::pair{"bootstrap.servers", FLAGS_brokers.c_str()},
+                                      {"linger.ms", "0"},
+                                      {"acks", "all"},
+                                      {"socket.nagle.disable", "true"}}) {
+      if (rd_kafka_conf_set(conf, name, value, text, sizeof text) != RD_KAFKA_CONF_OK) give_up(text);
+    }
+    rd_kafka_conf_set_dr_msg_cb(conf, check_delivery);
+    client_ = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    if (client_ == nullptr) give_up(text);
+    topic_ = rd_kafka_topic_new(client_, FLAGS_topic.c_str(), nullptr);
+  }
+  ~Producer() {
+    rd_kafka_topic_destroy(topic_);
+    rd_kafka_destroy(client_);
+  }
+  Producer(const Producer&) = delete;
+  Producer& operator=(const Producer&) = delete;
+
+  void append(std::string& line, int32_t partition) {
+    while (rd_kafka_produce(topic_, partition, RD_KAFKA_MSG_F_COPY, line.data(), line.size(), nullptr, 0, nullptr) !=
+           0) {
+      const rd_kafka_resp_err_t error = rd_kafka_last_error();
+      if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) give_up(rd_kafka_err2str(error));
+      rd_kafka_poll(client_, 1);
+    }
+    rd_kafka_poll(client_, 0);
+  }
+  void flush() {
+    const rd_kafka_resp_err_t error = rd_kafka_flush(client_, static_cast<int>(FLAGS_patience_s * 1000));
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) give_up(rd_kafka_err2str(error));
+  }
+
+ private:
+  rd_kafka_t* client_;
+  rd_kafka_topic_t* topic_;
+};
+
 // Milliseconds by which the latest append was late.
-double append_lines(millrace::KafkaProducer& producer, const std::vector<std::string>& lines, Probes& probes) {
-  const int64_t all = FLAGS_rate * FLAGS_seconds;
+double append_lines(Producer& producer, const std::vector<std::string>& lines, Probes& probes) {
+  const int64_t first_probe = FLAGS_rate * FLAGS_warm_up;
+  const int64_t all = first_probe + FLAGS_rate * FLAGS_seconds;
   const int64_t step = std::max<int64_t>(1, FLAGS_rate / FLAGS_probes);
   const Clock::time_point begin = Clock::now();
   double latest_ms = 0;
@@ -89,17 +138,18 @@ double append_lines(millrace::KafkaProducer& producer, const std::vector<std::st
     const Clock::time_point due =
         begin + std::chrono::nanoseconds(std::llround(1e9 * static_cast<double>(i) / static_cast<double>(FLAGS_rate)));
     std::this_thread::sleep_until(due);
-    latest_ms = std::max(latest_ms, std::chrono::duration<double, std::milli>(Clock::now() - due).count());
+    if (i >= first_probe) {
+      latest_ms = std::max(latest_ms, std::chrono::duration<double, std::milli>(Clock::now() - due).count());
+    }
     std::string line = lines[static_cast<size_t>(i) % lines.size()];
-    if (i % step == 0) {
+    if (i >= first_probe && i % step == 0) {
       const std::string word = "probe-" + std::to_string(i);
       line += " " + word;
       probes.add({word, due});
     }
-    const millrace::LogPartition partition(static_cast<int32_t>(i % FLAGS_partitions));
-    if (const auto taken = producer.append(line, partition); !taken) give_up(taken.error().message);
+    producer.append(line, static_cast<int32_t>(i % FLAGS_partitions));
   }
-  if (const auto flushed = producer.flush(); !flushed) give_up(flushed.error().message);
+  producer.flush();
   return latest_ms;
 }
 
@@ -170,15 +220,13 @@ int main(int argc, char** argv) {
     return 2;
   }
   const std::vector<std::string> lines = read_lines();
-  auto producer = millrace::KafkaProducer::open(
-      {.brokers = FLAGS_brokers, .topic = FLAGS_topic, .config = {{"linger.ms", "0"}, {"acks", "all"}}});
-  if (!producer) give_up(producer.error().message);
+  Producer producer;
   Probes probes;
   std::atomic<bool> appended = false;
   double latest_ms = 0;
   Watcher watcher;
   std::thread appender([&] {
-    latest_ms = append_lines(**producer, lines, probes);
+    latest_ms = append_lines(producer, lines, probes);
     appended = true;
   });
   std::vector<double> latencies = watcher.watch(probes, appended);
