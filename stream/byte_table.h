@@ -61,7 +61,10 @@ class ByteTable {
     }
   }
 
-  void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_], 1); }
+  void prefetch(uint64_t hash) const {
+    __builtin_prefetch(&slots_[hash & mask_], 1);
+    asm volatile("");  // or GCC may take this for a function without effect and drop what calls it
+  }
 
   [[nodiscard]] ByteSlot find(const HashedKey& wanted) const {
     for (uint64_t at = wanted.hash & mask_;; at = (at + 1) & mask_) {

@@ -43,7 +43,10 @@ class CombineTable {
   // Valid until the next insertion.
   [[nodiscard]] std::string_view key(Number number) const { return arena_.bytes_of(entries_[number].key); }
 
-  void prefetch(uint64_t hash) const { __builtin_prefetch(&index_[hash & mask_]); }
+  void prefetch(uint64_t hash) const {
+    __builtin_prefetch(&index_[hash & mask_]);
+    asm volatile("");  // as in ByteTable
+  }
 
   // The entry of a key of this hash, most likely, which is then on its way into the cache. kNone: there is no such key.
   [[nodiscard]] Number guess(uint64_t hash) const {

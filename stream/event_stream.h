@@ -163,9 +163,7 @@ class EventTable : public Base {
         [state = state_](internal::MapInstance& instance) {
           auto* const table = dynamic_cast<internal::Closing<V>*>(&instance.state(state));
           CHECK(table != nullptr) << "a table of event-time windows knows which are final";
-          auto source = std::make_unique<internal::ClosedSource<K, V>>(*table, instance.state_partitions());
-          instance.add_level_source(*source);
-          instance.add(std::move(source));
+          instance.add_level_source(instance.make<internal::ClosedSource<K, V>>(*table, instance.state_partitions()));
         },
         internal::Graph::Gives::kOther, "closed");
     return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
@@ -262,10 +260,9 @@ class EventWindows {
       graph->remove_keys();
       assigned.template close<internal::SessionValue<V>>();
       const auto state =
-          graph->add_state(options.name, layout_of<Owned<K>>(), what,
-                           [size = size_, merge](size_t rank_size) -> std::unique_ptr<StateTable> {
-                             return std::make_unique<internal::SessionTable<V, Merge>>(rank_size, size, merge);
-                           });
+          graph->add_state(options.name, layout_of<Owned<K>>(), what, [size = size_, merge](size_t rank_size) {
+            return internal::make_state<internal::SessionTable<V, Merge>>(rank_size, size, merge);
+          });
       graph->refuse_changes(state,
                             "changes() of sessions would take them off again when they are final; take closed()");
       return table<Owned<K>, internal::Sessions<V>, Owned<K>, V>(state);
@@ -273,11 +270,10 @@ class EventWindows {
       assigned.template close<V>(merge);
       using State = internal::EventWindowTable<Fold>;
       const int64_t keep_ms = graph->keep_windows(size_, options.keep);
-      const auto state =
-          graph->add_state(options.name, layout_of<WindowKey<Owned<K>>>(), what,
-                           [size = size_, keep_ms, fold](size_t rank_size) -> std::unique_ptr<StateTable> {
-                             return std::make_unique<State>(rank_size, size, keep_ms, fold);
-                           });
+      const auto state = graph->add_state(options.name, layout_of<WindowKey<Owned<K>>>(), what,
+                                          [size = size_, keep_ms, fold](size_t rank_size) {
+                                            return internal::make_state<State>(rank_size, size, keep_ms, fold);
+                                          });
       if (keep_ms != State::kForEver) {
         graph->remove_keys();
         graph->refuse_changes(

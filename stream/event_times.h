@@ -73,18 +73,13 @@ template <typename In, typename T, typename Stage>
 NodeId add_event_times(Graph& graph, NodeId origin, Stage stage, int64_t ahead_ms, Graph::Traits traits,
                        std::string operators) {
   const NodeId node = graph.add_node(
-      origin,
-      [ahead_ms](MapInstance& instance) {
-        instance.add(std::make_unique<EventTimes<T>>(instance.event_scope(), ahead_ms));
-      },
-      {}, "");
+      origin, [ahead_ms](MapInstance& instance) { instance.make<EventTimes<T>>(instance.event_scope(), ahead_ms); }, {},
+      "");
   const NodeId feed = graph.add_node(
       origin,
       [origin, node, stage = std::move(stage)](MapInstance& instance) {
         auto& into = static_cast<EventTimes<T>&>(instance.node(node)).branch();
-        auto collector = std::make_unique<Collector<In, Stage, Stamped<T>>>(stage, into);
-        instance.origin<In>(origin).attach(*collector);
-        instance.add(std::move(collector));
+        instance.origin<In>(origin).attach(instance.make<Collector<In, Stage, Stamped<T>>>(stage, into));
       },
       traits, std::move(operators));
   graph.add_feed(node, feed);

@@ -49,7 +49,7 @@ NodeId Graph::add(Node node) {
   return nodes_.size();  // the source is node 0
 }
 
-NodeId Graph::add_node(NodeId origin, std::function<void(MapInstance&)> make, Traits chain, std::string what) {
+NodeId Graph::add_node(NodeId origin, MakeNode make, Traits chain, std::string what) {
   const int32_t level = level_of(origin);
   if (level == 0) {
     direct_ = direct_ && chain.direct;
@@ -62,7 +62,7 @@ NodeId Graph::add_node(NodeId origin, std::function<void(MapInstance&)> make, Tr
   return add({std::move(make), level, states_.size(), sources_of(origin), origin, std::move(what), {}, {}});
 }
 
-NodeId Graph::add_source(StateId state, std::function<void(MapInstance&)> make, Gives gives, std::string what) {
+NodeId Graph::add_source(StateId state, MakeNode make, Gives gives, std::string what) {
   std::set<StateId> of = states_[state].of;
   if (gives == Gives::kChanges) of.insert(state);
   return add(
@@ -83,8 +83,7 @@ void Graph::check_same_level(NodeId left, NodeId right) const {
                  " cannot be brought together yet; join or unite them before the shuffles, or behind equally many");
 }
 
-StateId Graph::add_state(std::string name, std::string key, std::string what,
-                         std::function<std::unique_ptr<StateTable>(size_t rank_size)> make) {
+StateId Graph::add_state(std::string name, std::string key, std::string what, MakeState make) {
   for (const State& state : states_) {
     if (state.name == name) throw JobError("two states are named '" + name + "'; give one of them another name");
   }

@@ -21,12 +21,23 @@
 
 #include "stream/event_window.h"
 #include "stream/job.h"
+#include "stream/maker.h"
 #include "stream/map_instance.h"
 #include "stream/migration.h"
 #include "stream/show.h"
 #include "stream/window_size.h"
 
 namespace millrace::internal {
+
+// They are called whenever the nodes of a map task, or a level, and the states of a partition are made.
+using MakeNode = Maker<void(MapInstance&)>;
+using MakeState = Maker<std::unique_ptr<StateTable>(size_t rank_size)>;
+
+// For what a MakeState gives: a std::unique_ptr of each type of table would cost the compiler as much as the table.
+template <typename Table, typename... Arguments>
+std::unique_ptr<StateTable> make_state(Arguments&&... arguments) {
+  return std::unique_ptr<StateTable>(new Table(std::forward<Arguments>(arguments)...));
+}
 
 class Graph {
  public:
@@ -41,7 +52,7 @@ class Graph {
     bool refuses = false;
   };
   // `make` adds exactly one node, which consumes `origin`. `what` it does with its values is for people.
-  NodeId add_node(NodeId origin, std::function<void(MapInstance&)> make, Traits chain, std::string what);
+  NodeId add_node(NodeId origin, MakeNode make, Traits chain, std::string what);
   // What goes of a state when it is old is no change of what it says: changes() of it are an error, with this sentence.
   void refuse_changes(StateId state, std::string why) { states_[state].no_changes = std::move(why); }
   void check_changes(StateId state) const;
@@ -49,7 +60,7 @@ class Graph {
   void set_index(StateId state) { states_[state].index = true; }
   // A node that begins the level of `state`, with its changes or with what else it has.
   enum class Gives { kChanges, kOther };
-  NodeId add_source(StateId state, std::function<void(MapInstance&)> make, Gives gives, std::string what);
+  NodeId add_source(StateId state, MakeNode make, Gives gives, std::string what);
   // What `feed` gives is given by `node` too.
   void add_feed(NodeId node, NodeId feed);
   // Throws JobError where two streams that are brought together stand behind unequal numbers of shuffles.
@@ -57,8 +68,7 @@ class Graph {
   // What the node made last writes, an edge, goes into a new state, of the level behind it. In checkpoints a state is
   // its number; other code knows it by its name. `key` is the layout of its keys, see stream/layout.h. `what` it does
   // with what comes is for people.
-  StateId add_state(std::string name, std::string key, std::string what,
-                    std::function<std::unique_ptr<StateTable>(size_t rank_size)> make);
+  StateId add_state(std::string name, std::string key, std::string what, MakeState make);
 
   // The state, which keeps values of the layout `now`, can be made of one that kept values of the layout `former`.
   void migrate(StateId state, const std::string& now, const std::string& former, MigrateValue migrate);
@@ -125,7 +135,7 @@ class Graph {
  private:
   class Shaper;
   struct Node {
-    std::function<void(MapInstance&)> make;
+    MakeNode make;
     int32_t level;
     EdgeId edge;           // that it writes, if it writes one
     std::set<StateId> of;  // whose changes reach it
@@ -138,7 +148,7 @@ class Graph {
     std::string name;
     std::string key;
     std::string what;
-    std::function<std::unique_ptr<StateTable>(size_t rank_size)> make;
+    MakeState make;
     int32_t level;
     NodeId writer;
     std::set<StateId> of;

@@ -94,10 +94,9 @@ struct IndexPairs {
             },
             nullptr)
         .template close<int64_t>(WrappingSum());
-    const StateId state = pairs.graph_->add_state(
-        name, layout_of<Owned<K>>(), "index_by_key", [](size_t rank_size) -> std::unique_ptr<StateTable> {
-          return std::make_unique<IndexTable>(rank_size, layout_of<Owned<M>>());
-        });
+    const StateId state = pairs.graph_->add_state(name, layout_of<Owned<K>>(), "index_by_key", [](size_t rank_size) {
+      return make_state<IndexTable>(rank_size, layout_of<Owned<M>>());
+    });
     pairs.graph_->set_index(state);
     return Table<Owned<K>, int64_t>(pairs.graph_, state);
   }

@@ -32,15 +32,12 @@ struct JoinStreams {
     both.template close<typename J::Value>();
     const StateId state = graph.add_state(
         options.name.empty() ? operator_name : options.name, layout_of<typename J::Key>(),
-        what_lives(operator_name, time_to_live_ms), [time_to_live_ms](size_t) -> std::unique_ptr<StateTable> {
-          return std::make_unique<Table>(time_to_live_ms, kRightMayMiss, kLeftMayMiss);
-        });
+        what_lives(operator_name, time_to_live_ms),
+        [time_to_live_ms](size_t) { return make_state<Table>(time_to_live_ms, kRightMayMiss, kLeftMayMiss); });
     const NodeId node = graph.add_source(
         state,
         [state](MapInstance& instance) {
-          auto source = std::make_unique<Source>(static_cast<Table&>(instance.state(state)));
-          instance.add_level_source(*source);
-          instance.add(std::move(source));
+          instance.add_level_source(instance.make<Source>(static_cast<Table&>(instance.state(state))));
         },
         Graph::Gives::kOther, "");
     return Stream<Next, Next, BeginStage<Next>>(left.graph_, node);

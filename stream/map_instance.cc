@@ -9,6 +9,12 @@ std::string too_long(int64_t max_record_bytes) {
   return "longer than " + std::to_string(max_record_bytes) + " bytes";
 }
 
+void MapInstance::add(std::unique_ptr<MapNode> node) {
+  by_number_.resize(node_ + 1);
+  by_number_[node_] = node.get();
+  nodes_.push_back(std::move(node));
+}
+
 void MapInstance::end_chunk(Verdicts& verdicts) {
   step();
   for (const auto& node : nodes_) node->end_chunk(verdicts);

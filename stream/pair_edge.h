@@ -220,25 +220,24 @@ class DirectPairs final : public PairEdge<Value, Merge, typename RouteOf<K>::typ
   KeyBuffer buffer_;
 };
 
-// Values of In, through the chain, as pairs, which are held back until it is known whether their record is refused.
-template <typename In, typename Chain, typename K, typename Value, typename Merge>
-class HeldPairs final : public PairEdge<Value, Merge, typename RouteOf<K>::type>, public Consumer<In> {
-  using Edge = PairEdge<Value, Merge, typename RouteOf<K>::type>;
+template <typename Value>
+struct HeldPair {
+  uint32_t record;
+  uint32_t key_size;
+  size_t key;  // where it begins in the text of keys
+  Value value;
+};
+
+// Pairs that are held back until it is known whether their record is refused.
+template <typename Value, typename Merge, typename Route>
+class HoldingEdge : public PairEdge<Value, Merge, Route> {
+  using Edge = PairEdge<Value, Merge, Route>;
 
  public:
-  HeldPairs(int32_t state_partitions, Chain chain, Merge merge)
-      : Edge(state_partitions, std::move(merge)), chain_(std::move(chain)) {}
-
-  void consume(std::span<const In> values, std::span<const uint32_t> records, Verdicts& verdicts) override {
-    run_chain(chain_, values, records, verdicts, [this](uint32_t record, const auto& pair) {
-      const std::string_view key = KeyText<K>::view(pair.first, buffer_);
-      held_.push_back({record, static_cast<uint32_t>(key.size()), keys_.size(), pair.second});
-      keys_ += key;
-    });
-  }
+  using Edge::Edge;
 
   void commit(const Verdicts& verdicts) override {
-    for (const Held& held : held_) {
+    for (const HeldPair<Value>& held : held_) {
       if (verdicts.refused(held.record)) continue;
       this->combiner().add(std::string_view(keys_).substr(held.key, held.key_size), held.value);
       this->count_emitted(1);
@@ -253,18 +252,35 @@ class HeldPairs final : public PairEdge<Value, Merge, typename RouteOf<K>::type>
     keys_.clear();
   }
 
- private:
-  struct Held {
-    uint32_t record;
-    uint32_t key_size;
-    size_t key;  // in keys_
-    Value value;
-  };
+ protected:
+  void hold(uint32_t record, std::string_view key, const Value& value) {
+    held_.push_back({record, static_cast<uint32_t>(key.size()), keys_.size(), value});
+    keys_ += key;
+  }
 
+ private:
+  std::vector<HeldPair<Value>> held_;
+  std::string keys_;
+};
+
+// Values of In, through the chain, as pairs.
+template <typename In, typename Chain, typename K, typename Value, typename Merge>
+class HeldPairs final : public HoldingEdge<Value, Merge, typename RouteOf<K>::type>, public Consumer<In> {
+  using Edge = HoldingEdge<Value, Merge, typename RouteOf<K>::type>;
+
+ public:
+  HeldPairs(int32_t state_partitions, Chain chain, Merge merge)
+      : Edge(state_partitions, std::move(merge)), chain_(std::move(chain)) {}
+
+  void consume(std::span<const In> values, std::span<const uint32_t> records, Verdicts& verdicts) override {
+    run_chain(chain_, values, records, verdicts, [this](uint32_t record, const auto& pair) {
+      this->hold(record, KeyText<K>::view(pair.first, buffer_), pair.second);
+    });
+  }
+
+ private:
   Chain chain_;
   KeyBuffer buffer_;
-  std::vector<Held> held_;
-  std::string keys_;
 };
 
 }  // namespace millrace::internal

@@ -146,18 +146,15 @@ struct Repartition {
     graph.add_node(
         stream.origin_,
         [origin = stream.origin_, chain = stream.chain_](MapInstance& instance) {
-          Stream<T, In, Chain>::add_edge(instance, origin,
-                                         std::make_unique<DealtValues<In, Chain, V>>(instance, chain));
+          Stream<T, In, Chain>::attach(instance, origin, instance.make<DealtValues<In, Chain, V>>(instance, chain));
         },
         Stream<T, In, Chain>::kListed, stream.operators_);
-    const StateId state = graph.add_state(std::move(name), "none", "repartition",
-                                          [](size_t) { return std::make_unique<DealtTable<V>>(); });
+    const StateId state =
+        graph.add_state(std::move(name), "none", "repartition", [](size_t) { return make_state<DealtTable<V>>(); });
     const NodeId node = graph.add_source(
         state,
         [state](MapInstance& instance) {
-          auto source = std::make_unique<DealtSource<V>>(static_cast<DealtTable<V>&>(instance.state(state)));
-          instance.add_level_source(*source);
-          instance.add(std::move(source));
+          instance.add_level_source(instance.make<DealtSource<V>>(static_cast<DealtTable<V>&>(instance.state(state))));
         },
         Graph::Gives::kOther, "");
     return Stream<V, V, BeginStage<V>>(stream.graph_, node);

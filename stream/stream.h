@@ -227,9 +227,9 @@ class Stream {
     graph_->remove_keys();
     if (!options.only_changed) graph_->need_time();
     return state<S>(options.name, "update_state_by_key", "update_state_by_key",
-                    [function = Function{std::move(function)},
-                     only_changed = options.only_changed](size_t rank_size) -> std::unique_ptr<StateTable> {
-                      return std::make_unique<internal::UpdateTable<V, S, Function>>(rank_size, only_changed, function);
+                    [function = Function{std::move(function)}, only_changed = options.only_changed](size_t rank_size) {
+                      return internal::make_state<internal::UpdateTable<V, S, Function>>(rank_size, only_changed,
+                                                                                         function);
                     });
   }
   template <typename S, typename F>
@@ -257,10 +257,10 @@ class Stream {
     require_codec<V>();
     static_assert(std::invocable<F&, const BatchOfOutput&, std::span<const V>>,
                   "millrace: for_each_batch() needs a function of (millrace::BatchOfOutput, std::span<const T>)");
-    append<internal::ValueWriter<V>>({std::move(name), "", options.parts},
-                                     [function = std::move(function)]() -> std::unique_ptr<BatchFunction> {
-                                       return std::make_unique<internal::CallForBatch<V, F>>(function);
-                                     });
+    append<internal::ValueWriter<V>>(
+        {std::move(name), "", options.parts}, [function = std::move(function)]() -> std::unique_ptr<BatchFunction> {
+          return std::unique_ptr<BatchFunction>(new internal::CallForBatch<V, F>(function));
+        });
   }
 
   // How often each value came since the start.
@@ -367,14 +367,14 @@ class Stream {
             const int32_t partitions = instance.state_partitions();
             if constexpr (Chain::kDirect && std::same_as<In, Record>) {
               if (instance.direct() && origin == internal::Graph::kSource) {
-                auto edge = std::make_unique<internal::DirectPairs<Chain, K, V, Merge>>(partitions, chain, merge);
-                instance.set_direct_consumer(*edge);
-                instance.add_edge(*edge);
-                return instance.add(std::move(edge));
+                auto& edge = instance.make<internal::DirectPairs<Chain, K, V, Merge>>(partitions, chain, merge);
+                instance.set_direct_consumer(edge);
+                instance.add_edge(edge);
+                return;
               }
             }
-            add_edge(instance, origin,
-                     std::make_unique<internal::HeldPairs<In, Chain, K, V, Merge>>(partitions, chain, merge));
+            attach(instance, origin,
+                   instance.make<internal::HeldPairs<In, Chain, K, V, Merge>>(partitions, chain, merge));
           },
           kTraits, operators_);
     }
@@ -386,8 +386,8 @@ class Stream {
     graph_->add_node(
         origin_,
         [origin = origin_, chain = chain_](internal::MapInstance& instance) {
-          add_edge(instance, origin,
-                   std::make_unique<internal::ListedPairs<In, Chain, K, V>>(instance.state_partitions(), chain));
+          attach(instance, origin,
+                 instance.make<internal::ListedPairs<In, Chain, K, V>>(instance.state_partitions(), chain));
         },
         kListed, operators_);
   }
@@ -397,18 +397,16 @@ class Stream {
     graph_->add_node(
         origin_,
         [origin = origin_, chain = chain_, parts = plan.parts](internal::MapInstance& instance) {
-          add_edge(
-              instance, origin,
-              std::make_unique<internal::AppendEdge<In, Chain, Writer>>(instance.state_partitions(), parts, chain));
+          attach(instance, origin,
+                 instance.make<internal::AppendEdge<In, Chain, Writer>>(instance.state_partitions(), parts, chain));
         },
         kListed, operators_);
     graph_->add_output(std::move(plan), std::move(make_function));
   }
   template <typename Edge>
-  static void add_edge(internal::MapInstance& instance, internal::NodeId origin, std::unique_ptr<Edge> edge) {
-    instance.template origin<In>(origin).attach(*edge);
-    instance.add_edge(*edge);
-    instance.add(std::move(edge));
+  static void attach(internal::MapInstance& instance, internal::NodeId origin, Edge& edge) {
+    instance.template origin<In>(origin).attach(edge);
+    instance.add_edge(edge);
   }
 
   // The state behind the edge that was made last.
@@ -423,16 +421,15 @@ class Stream {
   auto running(Fold fold, StateOptions options, const char* operator_name) const {
     using S = typename Fold::State;
     if (options.time_to_live.count() == 0) {
-      return state<S>(options.name, operator_name, operator_name,
-                      [fold](size_t rank_size) -> std::unique_ptr<StateTable> {
-                        return std::make_unique<internal::KeyedStateTable<Fold>>(rank_size, fold);
-                      });
+      return state<S>(options.name, operator_name, operator_name, [fold](size_t rank_size) {
+        return internal::make_state<internal::KeyedStateTable<Fold>>(rank_size, fold);
+      });
     }
     const int64_t time_to_live_ms = graph_->live_for(options.time_to_live);
     graph_->remove_keys();
     return state<S>(options.name, operator_name, internal::what_lives(operator_name, time_to_live_ms),
-                    [fold, time_to_live_ms](size_t rank_size) -> std::unique_ptr<StateTable> {
-                      return std::make_unique<internal::ExpiringStateTable<Fold>>(rank_size, time_to_live_ms, fold);
+                    [fold, time_to_live_ms](size_t rank_size) {
+                      return internal::make_state<internal::ExpiringStateTable<Fold>>(rank_size, time_to_live_ms, fold);
                     });
   }
 
@@ -442,10 +439,8 @@ class Stream {
         "millrace: values that are kept for several consumers must be such as can be stored; see stream/codec.h");
     return graph_->add_node(
         origin_,
-        [branches](internal::MapInstance& instance) {
-          instance.add(std::make_unique<internal::Collected<Owned<T>>>(branches));
-        },
-        {}, name);
+        [branches](internal::MapInstance& instance) { instance.make<internal::Collected<Owned<T>>>(branches); }, {},
+        name);
   }
 
   void collect(internal::NodeId node, size_t branch) const {
@@ -453,9 +448,7 @@ class Stream {
         origin_,
         [origin = origin_, chain = chain_, node, branch](internal::MapInstance& instance) {
           auto& into = static_cast<internal::Collected<Owned<T>>&>(instance.node(node)).branch(branch);
-          auto collector = std::make_unique<internal::Collector<In, Chain, Owned<T>>>(chain, into);
-          instance.origin<In>(origin).attach(*collector);
-          instance.add(std::move(collector));
+          instance.origin<In>(origin).attach(instance.make<internal::Collector<In, Chain, Owned<T>>>(chain, into));
         },
         kListed, operators_);
     graph_->add_feed(node, feed);

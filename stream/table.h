@@ -31,9 +31,8 @@ struct SumGroups {
   template <typename Gains>
   static auto of(const Gains& gains, const std::string& name) {
     gains.template close<GroupSum>(AddGroupSum());
-    return gains.template state<int64_t>(name, "sum_by", "sum_by", [](size_t rank_size) -> std::unique_ptr<StateTable> {
-      return std::make_unique<GroupSumTable>(rank_size);
-    });
+    return gains.template state<int64_t>(name, "sum_by", "sum_by",
+                                         [](size_t rank_size) { return make_state<GroupSumTable>(rank_size); });
   }
 };
 
@@ -59,7 +58,8 @@ class Table {
       return std::invoke(second, std::invoke(first, value));
     };
     using Both = std::remove_const_t<decltype(both)>;
-    return Table<K, U, Stored, Both>(graph_, state_, both, std::make_shared<internal::ShowMapped<Stored, Both>>(both));
+    std::unique_ptr<const internal::AnyShow> show(new internal::ShowMapped<Stored, Both>(both));
+    return Table<K, U, Stored, Both>(graph_, state_, both, std::move(show));
   }
 
   // What `millrace upgrade` makes of a state that former code kept under this name, with values of the type Old:
@@ -98,9 +98,7 @@ class Table {
         [state = state_, function = function_](internal::MapInstance& instance) {
           auto* const table = dynamic_cast<internal::Followed<Stored>*>(&instance.state(state));
           CHECK(table != nullptr) << "a table can tell what changes in it";
-          auto source = std::make_unique<internal::ChangeSource<K, V, Stored, F>>(*table, function);
-          instance.add_level_source(*source);
-          instance.add(std::move(source));
+          instance.add_level_source(instance.make<internal::ChangeSource<K, V, Stored, F>>(*table, function));
         },
         internal::Graph::Gives::kChanges, "changes");
     return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);

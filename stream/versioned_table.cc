@@ -17,4 +17,12 @@ Status unreadable_value(const StateRun::Entry& entry) {
                                        " bytes); was it written by another type of job?");
 }
 
+std::vector<ByteSlot> slots_by_key(std::vector<std::pair<std::string_view, ByteSlot>> keys) {
+  std::ranges::sort(keys);
+  std::vector<ByteSlot> slots;
+  slots.reserve(keys.size());
+  for (const auto& [key, slot] : keys) slots.push_back(slot);
+  return slots;
+}
+
 }  // namespace millrace::internal

@@ -33,41 +33,15 @@
 #include "stream/job.h"
 #include "stream/layout.h"
 #include "stream/show.h"
+#include "stream/stored_value.h"
 #include "stream/top_keys.h"
 
 namespace millrace::internal {
 
 // kCorrupt.
 Status unreadable_value(const StateRun::Entry& entry);
-
-// A value in its cell, and one that was replaced.
-template <typename V>
-struct InCell {
-  using Old = V;
-  V value;
-
-  [[nodiscard]] V& get() { return value; }
-  [[nodiscard]] const V& get() const { return value; }
-  void begin() {}
-  [[nodiscard]] Old copy() const { return value; }
-  [[nodiscard]] Old take() const { return value; }
-  void drop() {}
-  static const V& old(const Old& old) { return old; }
-  static const V& old(const Old&& gone) = delete;
-};
-template <typename V>
-struct OnHeap {
-  using Old = std::unique_ptr<V>;
-  V* value;  // owned; none in a dead cell
-
-  [[nodiscard]] V& get() { return *value; }
-  [[nodiscard]] const V& get() const { return *value; }
-  void begin() { value = new V(); }
-  [[nodiscard]] Old copy() const { return value == nullptr ? nullptr : std::make_unique<V>(*value); }
-  [[nodiscard]] Old take() { return Old(std::exchange(value, nullptr)); }
-  void drop() { take().reset(); }
-  static const V& old(const Old& old) { return *old; }
-};
+// The slots, ascending by their keys.
+std::vector<ByteSlot> slots_by_key(std::vector<std::pair<std::string_view, ByteSlot>> keys);
 
 // `kCheckpointed` false: what derives keeps something else in checkpoints, of which the values can be made anew.
 // `kLooksBack` false: it is never read nor followed, so no old values are kept.
@@ -79,9 +53,7 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
  public:
   // `rank_size` 0: no rank.
   explicit VersionedTable(size_t rank_size) : rank_size_(rank_size), top_(rank_size) {}
-  void show_by(std::shared_ptr<const AnyShow> show) override {
-    show_ = std::static_pointer_cast<const Show<typename Part::type>>(std::move(show));
-  }
+  void show_by(std::shared_ptr<const AnyShow> show) override { show_ = std::move(show); }
   ~VersionedTable() override {
     if constexpr (!std::is_trivially_copyable_v<V>) {
       for_each_live([this](ByteSlot slot) { table_.value(slot).stored.drop(); });
@@ -152,9 +124,10 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   [[nodiscard]] bool must_publish_all() const override { return removals_forgotten_; }
   void follow() override { followed_ = true; }
   [[nodiscard]] std::vector<ByteSlot> touched() const override {
-    std::vector<ByteSlot> slots = touched_;
-    std::ranges::sort(slots, {}, [this](ByteSlot slot) { return table_.key(slot); });
-    return slots;
+    std::vector<std::pair<std::string_view, ByteSlot>> keys;
+    keys.reserve(touched_.size());
+    for (const ByteSlot slot : touched_) keys.emplace_back(table_.key(slot), slot);
+    return slots_by_key(std::move(keys));
   }
   [[nodiscard]] typename Followed<typename Part::type>::Difference difference(ByteSlot slot) const override {
     const Cell& cell = table_.value(slot);
@@ -188,13 +161,13 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
 
   [[nodiscard]] std::vector<SinkEntry> top(size_t n) override {
     if (rank_size_ == 0) return {};
-    Ranking ranking{*this};
+    Ranking ranking(*this);
     return sink_entries(top_.top(ranking, n));
   }
 
   [[nodiscard]] std::vector<SinkEntry> top_above(size_t n, double at_least) override {
     if (rank_size_ == 0) return {};
-    Ranking ranking{*this};
+    Ranking ranking(*this);
     return sink_entries(top_.top_above(ranking, n, at_least));
   }
 
@@ -355,25 +328,28 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   };
   enum class OpenPublication { kNone, kChanged, kAll };
 
-  struct Ranking {
+  struct Ranking final : RankedTable {
+    explicit Ranking(VersionedTable& table) : all(table) {}
     VersionedTable& all;
 
-    [[nodiscard]] bool live(ByteSlot slot) const { return all.live(slot); }
-    [[nodiscard]] double score(ByteSlot slot) const { return all.score(all.value(slot)); }
-    [[nodiscard]] std::string_view key(ByteSlot slot) const { return all.key(slot); }
-    [[nodiscard]] size_t size() const { return all.live_; }
-    [[nodiscard]] bool candidate(ByteSlot slot) const { return (all.table_.value(slot).bits & kCandidate) != 0; }
-    [[nodiscard]] bool fresh(ByteSlot slot) const { return (all.table_.value(slot).bits & kFresh) != 0; }
-    void set_candidate(ByteSlot slot, bool on) { set(slot, kCandidate, on); }
-    void set_fresh(ByteSlot slot, bool on) { set(slot, kFresh, on); }
-    void set(ByteSlot slot, uint64_t flag, bool on) {
-      uint64_t& bits = all.table_.value(slot).bits;
-      bits = on ? bits | flag : bits & ~flag;
+    [[nodiscard]] bool live(ByteSlot slot) const override { return all.live(slot); }
+    [[nodiscard]] double score(ByteSlot slot) const override { return all.score(all.value(slot)); }
+    [[nodiscard]] std::string_view key(ByteSlot slot) const override { return all.key(slot); }
+    [[nodiscard]] size_t size() const override { return all.live_; }
+    [[nodiscard]] std::vector<Item> items() const override {
+      std::vector<Item> items;
+      items.reserve(all.live_);
+      all.for_each_live([&](ByteSlot slot) { items.push_back({all.score(all.value(slot)), slot}); });
+      return items;
     }
-    template <typename Function>
-    void for_each(Function&& function) const {
-      all.for_each_live(function);
-    }
+    [[nodiscard]] bool candidate(ByteSlot slot) const override { return (bits(slot) & kCandidate) != 0; }
+    [[nodiscard]] bool fresh(ByteSlot slot) const override { return (bits(slot) & kFresh) != 0; }
+    void set_candidate(ByteSlot slot, bool on) override { set(slot, kCandidate, on); }
+    void set_fresh(ByteSlot slot, bool on) override { set(slot, kFresh, on); }
+
+   private:
+    [[nodiscard]] uint64_t& bits(ByteSlot slot) const { return all.table_.value(slot).bits; }
+    void set(ByteSlot slot, uint64_t flag, bool on) { bits(slot) = on ? bits(slot) | flag : bits(slot) & ~flag; }
   };
 
   // Whether the value before this batch stands in the batch's list.
@@ -419,7 +395,7 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   }
   void note_rank(ByteSlot slot) {
     if (rank_size_ == 0) return;
-    Ranking ranking{*this};
+    Ranking ranking(*this);
     if (live(slot)) {
       top_.note(ranking, slot);
     } else {
@@ -429,11 +405,15 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
 
   // More of them than live keys: all of these are published then, and the sink drops whatever else it holds.
   void forget_unpublished_removals() {
-    std::erase_if(unpublished_, [this](ByteSlot slot) {
-      if (live(slot)) return false;
-      table_.value(slot).bits &= ~kUnpublished;
-      return true;
-    });
+    size_t kept = 0;
+    for (const ByteSlot slot : unpublished_) {
+      if (live(slot)) {
+        unpublished_[kept++] = slot;
+      } else {
+        table_.value(slot).bits &= ~kUnpublished;
+      }
+    }
+    unpublished_.resize(kept);
     removals_forgotten_ = true;
   }
 
@@ -457,11 +437,14 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     slots_moved(moved);
   }
 
+  [[nodiscard]] const Show<typename Part::type>& show() const {
+    return static_cast<const Show<typename Part::type>&>(*show_);
+  }
   [[nodiscard]] double score(const V& value) const {
-    return show_ == nullptr ? score_of(value) : show_->score(Part::of(value));
+    return show_ == nullptr ? score_of(value) : show().score(Part::of(value));
   }
   [[nodiscard]] std::string text(const V& value) const {
-    if (show_ != nullptr) return show_->text(Part::of(value));
+    if (show_ != nullptr) return show().text(Part::of(value));
     if constexpr (kTextual<V>) return text_of(value);
     return {};  // Of a table that cannot be published, see Table::publish().
   }
@@ -473,7 +456,7 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   }
 
   const size_t rank_size_;
-  std::shared_ptr<const Show<typename Part::type>> show_;  // none: the values themselves
+  std::shared_ptr<const AnyShow> show_;  // a Show of the values' type; none: the values themselves
   ByteTable<Cell> table_;
   size_t live_ = 0;
   BatchId newest_;  // applied
@@ -494,7 +477,7 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
   OpenPublication publication_ = OpenPublication::kNone;
   bool publication_covers_forgotten_ = false;
   std::vector<ByteSlot> publishing_;  // of the open publication
-  TopKeys<Ranking> top_;
+  TopKeys top_;
 };
 
 }  // namespace millrace::internal

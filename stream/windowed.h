@@ -162,9 +162,8 @@ class Windowed {
   template <typename Kind>
   auto behind(Kind kind, std::string name) const {
     return stream_.template state<typename Kind::View>(
-        name, "window", internal::what_of(size_),
-        [kind = std::move(kind), size = size_](size_t rank_size) -> std::unique_ptr<StateTable> {
-          return std::make_unique<internal::WindowTable<Kind>>(rank_size, size, kind);
+        name, "window", internal::what_of(size_), [kind = std::move(kind), size = size_](size_t rank_size) {
+          return internal::make_state<internal::WindowTable<Kind>>(rank_size, size, kind);
         });
   }
 
