@@ -6,6 +6,9 @@ install(TARGETS millrace-master millrace-worker millrace RUNTIME DESTINATION ${C
 
 # The libraries of a job end up in a shared library of the user's.
 set(job_libraries millrace_base millrace_model millrace_seams millrace_stream millrace_testing)
+# What `cmake --install` needs, without the tests.
+add_custom_target(millrace_installed DEPENDS millrace-master millrace-worker millrace ${job_libraries})
+
 set(headers ${CMAKE_INSTALL_INCLUDEDIR}/millrace)
 foreach(library ${job_libraries})
   set_target_properties(${library} PROPERTIES POSITION_INDEPENDENT_CODE ON)

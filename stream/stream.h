@@ -129,7 +129,8 @@ class Stream {
     using Kept = Owned<T>;
     using Stage = internal::MapStage<Chain, T, internal::StampBy<T, F>>;
     static_assert(std::same_as<T, Record> || Encodable<Kept>,
-                  "millrace: values that get an event time must be such as can be stored; see stream/codec.h");
+                  "millrace: values that get an event time must be such as can be stored: give a struct "
+                  "MILLRACE_FIELDS(Type, a, b), see stream/codec.h");
     graph_->set_event_time(origin_, options.delay, options.idle, options.ahead);
     const auto node =
         internal::add_event_times<In, Kept>(*graph_, origin_, Stage{chain_, {std::move(function)}},
@@ -434,9 +435,9 @@ class Stream {
   }
 
   [[nodiscard]] internal::NodeId collected(size_t branches, const char* name) const {
-    static_assert(
-        std::same_as<T, Record> || Encodable<Owned<T>>,
-        "millrace: values that are kept for several consumers must be such as can be stored; see stream/codec.h");
+    static_assert(std::same_as<T, Record> || Encodable<Owned<T>>,
+                  "millrace: values that are kept for several consumers must be such as can be stored: give a struct "
+                  "MILLRACE_FIELDS(Type, a, b), see stream/codec.h");
     return graph_->add_node(
         origin_,
         [branches](internal::MapInstance& instance) { instance.make<internal::Collected<Owned<T>>>(branches); }, {},
