@@ -2,8 +2,10 @@
 processes of their own in build/bench."""
 
 import glob
+import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -38,7 +40,23 @@ def prefer(pids):
             pass
 
 
+def add_options(parser, json_file):
+    """What the command of each part has, besides its own."""
+    parser.add_argument("--prefer", action="store_true", help="on a machine with other work: take most of the CPU (root)")
+    parser.add_argument("--bin", default=f"{ROOT}/build/release/bin", help="where the programs are")
+    parser.add_argument("--json", default=f"{DIRECTORY}/{json_file}", help="where the figures go")
+
+
+def begin():
+    """What each part does before anything else."""
+    logging.disable()  # of the Thrift client, while it waits for the master
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.makedirs(DIRECTORY, exist_ok=True)
+
+
 class Cluster:
+    """Runs within `with`."""
+
     def __init__(self, options):
         self.options = options
         self.bin = options.bin
@@ -56,6 +74,21 @@ class Cluster:
                     [f"{self.bin}/millrace-worker", f"--master={listen}", "--listen=127.0.0.1:0", "--http=127.0.0.1:0",
                      "--lanes=1", f"--data_dir={DIRECTORY}/worker-{number}"], DIRECTORY)
             for number in (1, 2)]
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self):
+        for process in self.processes():
+            process.end()
 
     def start(self):
         for name in ("master", "checkpoints", "worker-1", "worker-2", "redis", "kafka"):

@@ -10,15 +10,13 @@ something on a busy machine, too. Every count in Redis is compared with one by P
 import argparse
 import collections
 import json
-import logging
 import os
 import signal
 import statistics
 import subprocess
-import sys
 import time
 
-from cluster import DIRECTORY, PARTITIONS, ROOT, Cluster, prefer, run, say
+from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, prefer, run, say
 from processes import wait_for
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -305,10 +303,8 @@ def parse_options():
     parser.add_argument("--checkpoint-interval", default="1s")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the job")
     parser.add_argument("--perf", action="store_true", help="record profiles of the engine: build/bench/perf-SOURCE.data")
-    parser.add_argument("--prefer", action="store_true", help="on a machine with other work: take most of the CPU (root)")
     parser.add_argument("--limit", type=float, default=300, help="seconds after which a run of the engine has failed")
-    parser.add_argument("--bin", default=f"{ROOT}/build/release/bin", help="where the programs are")
-    parser.add_argument("--json", default=f"{DIRECTORY}/result.json", help="where the figures go")
+    add_options(parser, "result.json")
     options = parser.parse_args()
     if options.quick:
         options.lines, options.rounds = 3_000_000, 1
@@ -320,18 +316,11 @@ def parse_options():
 
 def main():
     options = parse_options()
-    logging.disable()  # of the Thrift client, while it waits for the master
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    os.makedirs(DIRECTORY, exist_ok=True)
+    begin()
     text = Text(options)
-    bench = Bench(options)
-    try:
-        bench.start()
+    with Bench(options) as bench:
         bench.load(text)
         results = measure(bench, options)
-    finally:
-        for process in bench.processes():
-            process.end()
     print_table(options, text, results)
     with open(options.json, "w", encoding="utf-8") as file:
         json.dump({"text": text.what, "partitions": PARTITIONS, "cores": os.cpu_count(), "sink": options.sink,

@@ -8,13 +8,10 @@ import argparse
 import collections
 import itertools
 import json
-import logging
 import os
-import signal
 import subprocess
-import sys
 
-from cluster import DIRECTORY, PARTITIONS, ROOT, Cluster, prefer, run, say
+from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, prefer, run, say
 from processes import wait_for
 
 NAME = "latency"
@@ -97,25 +94,16 @@ def parse_options():
     parser.add_argument("--vocabulary", type=int, default=200_000)
     parser.add_argument("--batch-interval", default="10ms")
     parser.add_argument("--checkpoint-interval", default="1s")
-    parser.add_argument("--prefer", action="store_true", help="on a machine with other work: take most of the CPU (root)")
-    parser.add_argument("--bin", default=f"{ROOT}/build/release/bin", help="where the programs are")
-    parser.add_argument("--json", default=f"{DIRECTORY}/latency.json", help="where the figures go")
+    add_options(parser, "latency.json")
     return parser.parse_args()
 
 
 def main():
     options = parse_options()
-    logging.disable()  # of the Thrift client, while it waits for the master
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    os.makedirs(DIRECTORY, exist_ok=True)
+    begin()
     text = make_text(options)
-    cluster = Cluster(options)
-    try:
-        cluster.start()
+    with Cluster(options) as cluster:
         result = measure(cluster, options, text)
-    finally:
-        for process in cluster.processes():
-            process.end()
     say(f"append to Kafka -> count in Redis, {options.rate:,} lines/s for {options.seconds} s, batches of "
         f"{options.batch_interval}, checkpoints each {options.checkpoint_interval}, exactly once")
     say("".join(f"{name:>10}" for name in ("p50", "p90", "p99", "p99.9", "max")))

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/text.h"
-#include "common/model/batch_profile_json.h"
+#include "common/model/api_json.h"
 
 namespace millrace::client {
 namespace {
@@ -81,7 +81,7 @@ nlohmann::ordered_json json_value(const std::string& text) {
 }
 
 nlohmann::ordered_json json_of(const api::AsOf& as_of) {
-  return {{"job_id", as_of.job_id}, {"incarnation", as_of.incarnation}, {"epoch", as_of.epoch}, {"batch", as_of.batch}};
+  return json_of_as_of<nlohmann::ordered_json>(as_of);
 }
 
 nlohmann::ordered_json json_of(const api::JobSummary& job) {

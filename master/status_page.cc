@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "common/model/batch_profile_json.h"
+#include "common/model/api_json.h"
 
 namespace millrace {
 namespace {

@@ -1,10 +1,15 @@
-// Profiles of batches as JSON, of one form for the command line and for the status port. `Json` is a nlohmann::json of
-// either order, `Profile` and `Profiles` are what the Thrift compiler made of BatchProfile and BatchProfiles.
+// What the command line and the status port give as JSON of the same form. `Json` is a nlohmann::json of either order;
+// `AsOf`, `Profile` and `Profiles` are what the Thrift compiler made of AsOf, BatchProfile and BatchProfiles.
 #pragma once
 
 #include <utility>
 
 namespace millrace {
+
+template <typename Json, typename AsOf>
+Json json_of_as_of(const AsOf& as_of) {
+  return {{"job_id", as_of.job_id}, {"incarnation", as_of.incarnation}, {"epoch", as_of.epoch}, {"batch", as_of.batch}};
+}
 
 template <typename Json, typename Profile>
 Json json_of_profile(const Profile& profile) {
@@ -38,13 +43,7 @@ template <typename Json, typename Profiles>
 Json json_of_profiles(const Profiles& profiles) {
   Json batches = Json::array();
   for (const auto& profile : profiles.batches) batches.push_back(json_of_profile<Json>(profile));
-  return {{"as_of",
-           {{"job_id", profiles.as_of.job_id},
-            {"incarnation", profiles.as_of.incarnation},
-            {"epoch", profiles.as_of.epoch},
-            {"batch", profiles.as_of.batch}}},
-          {"now_ms", profiles.now_ms},
-          {"batches", std::move(batches)}};
+  return {{"as_of", json_of_as_of<Json>(profiles.as_of)}, {"now_ms", profiles.now_ms}, {"batches", std::move(batches)}};
 }
 
 }  // namespace millrace
