@@ -137,7 +137,7 @@ std::optional<KafkaTopicId> KafkaTopicId::from_hex(std::string_view text) {
     if (std::from_chars(begin, begin + kDigits, value, 16).ptr != begin + kDigits) return std::nullopt;
     store_big(id.bytes.data() + half * sizeof value, value);
   }
-  return id;
+  return id.hex() == text ? std::optional(id) : std::nullopt;  // no other letters than hex() has
 }
 
 std::optional<size_t> frame_size(std::string_view begin, size_t most_bytes) {

@@ -86,6 +86,19 @@ std::string with(std::string bytes, size_t at, std::string_view others) {
   return bytes.replace(at, others.size(), others);
 }
 
+TEST(KafkaWire, take_a_topic_id_as_it_is_written_and_nothing_else) {
+  KafkaTopicId id = topic_id();
+  id.bytes.back() = static_cast<char>(0xfe);
+  const std::string text = id.hex();
+  EXPECT_EQ(text, "000102030405060708090a0b0c0d0efe");
+  EXPECT_EQ(KafkaTopicId::from_hex(text), id);
+  for (const char* const other :
+       {"", "000102030405060708090a0b0c0d0ef", "000102030405060708090a0b0c0d0efe0", "000102030405060708090A0B0C0D0EFE",
+        "000102030405060708090a0b0c0d0efg", "-00102030405060708090a0b0c0d0efe"}) {
+    EXPECT_FALSE(KafkaTopicId::from_hex(other)) << other;
+  }
+}
+
 TEST(KafkaWire, reads_what_it_writes) {
   WireWriter writer;
   writer.integer(int8_t{-2});
