@@ -15,6 +15,7 @@ struct UpgradeArguments {
   std::string library_job;
   std::vector<std::string> settings;
   std::vector<std::string> unset;
+  std::vector<std::string> drop;
   bool plan = false;
 };
 
@@ -51,6 +52,7 @@ Result<api::UpgradeRequest> make_request(const UpgradeArguments& arguments, cons
   request.library = std::move(asked.library);
   request.plan = std::move(asked.plan);
   request.from_version = description.version;
+  request.drop = arguments.drop;
   return request;
 }
 
@@ -59,19 +61,24 @@ nlohmann::ordered_json json_of(const api::UpgradePlan& plan) {
   for (const api::StateChange& state : plan.states) {
     nlohmann::ordered_json said = {{"name", state.name}, {"fate", state.fate}, {"layout", state.layout}};
     if (!state.former_layout.empty()) said["former_layout"] = state.former_layout;
+    if (!state.note.empty()) said["note"] = state.note;
     states.push_back(std::move(said));
   }
-  return {{"version", plan.version}, {"states", states}};
+  nlohmann::ordered_json object = {{"version", plan.version}, {"states", states}};
+  if (!plan.problem.empty()) object["problem"] = plan.problem;
+  return object;
 }
 
 void print_plan(const Output& output, const UpgradeArguments& arguments, const api::UpgradePlan& plan) {
-  output.stream << "job " << arguments.name << (arguments.plan ? " would become" : " becomes") << " version "
-                << plan.version << "\n";
+  const bool acts = !arguments.plan && plan.problem.empty();
+  output.stream << "job " << arguments.name << (acts ? " becomes" : " would become") << " version " << plan.version
+                << "\n";
   for (const api::StateChange& state : plan.states) {
     std::string fate = state.fate;
     fate.resize(std::max<size_t>(fate.size(), 8), ' ');
     output.stream << "  " << fate << " " << output.shown(state.name) << ": " << output.shown(state.layout)
-                  << (state.former_layout.empty() ? "" : ", from " + output.shown(state.former_layout)) << "\n";
+                  << (state.former_layout.empty() ? "" : ", from " + output.shown(state.former_layout))
+                  << (state.note.empty() ? "" : "; " + output.shown(state.note)) << "\n";
   }
   output.stream.flush();  // before anything stops
 }
@@ -110,10 +117,9 @@ Status upgrade(Session& session, const UpgradeArguments& arguments) {
   const Output output = session.output();
   nlohmann::ordered_json object = json_of(*plan);
   if (!output.json) print_plan(output, arguments, *plan);
-  if (arguments.plan) {
-    if (output.json) print_json(output, object);
-    return {};
-  }
+  if (arguments.plan && output.json) print_json(output, object);
+  if (!plan->problem.empty()) return fail(ErrorCode::kInvalid, plan->problem);
+  if (arguments.plan) return {};
   const std::string& state = description->summary.state;
   const bool ran = state != "stopped" && state != "failed";
   if (Status stopped = ran ? stop_in_order(connection, arguments.name) : Status(); !stopped) return stopped;
@@ -139,6 +145,7 @@ void add_upgrade_command(CLI::App& app, Session& session) {
       "  millrace upgrade mine ./libmy_jobs.so --plan\n"
       "  millrace upgrade mine ./libmy_jobs.so --set least=7\n"
       "  millrace upgrade wc word_count --set words=unicode\n"
+      "  millrace upgrade mine ./libmy_jobs.so --drop lengths\n"
       "The way back: millrace stop mine; millrace checkpoints mine; millrace resume mine --from BATCH",
       upgrade);
   add_job_name(command, arguments->name);
@@ -156,6 +163,10 @@ void add_upgrade_command(CLI::App& app, Session& session) {
         return parsed ? "" : parsed.error().message;
       });
   command->add_option("--unset", arguments->unset, "A setting that the job has and no longer shall, KEY; repeatable")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--drop", arguments->drop,
+                   "A state that the new code keeps no more, and whose contents may be lost; repeatable")
       ->allow_extra_args(false);
   command->add_flag("--plan", arguments->plan, "Only print what becomes of what the job keeps");
 }

@@ -164,8 +164,11 @@ void ControlService::read_checkpoint(const std::shared_ptr<Renewal>& held) {
       return refuse_renewal(renewal, {manifest.error().code, reference.name + ": " + manifest.error().message});
     }
     renewal->manifest = std::move(*manifest);
-    if (const auto changes = changes_from(renewal->manifest, renewal->after.spec); !changes.has_value()) {
-      return refuse_renewal(renewal, changes.error());
+    const auto changes = changes_from(renewal->manifest, renewal->after.spec);
+    if (!changes.has_value()) return refuse_renewal(renewal, changes.error());
+    const auto now = states_from(renewal->after.spec.plan.states);
+    if (Status good = check_drops(*changes, now, renewal->may_drop); !good.has_value()) {
+      return refuse_renewal(renewal, good.error());
     }
     note_former_version(renewal);
     look_for_files(renewal);

@@ -11,17 +11,29 @@
 namespace millrace {
 namespace {
 
-api::UpgradePlan plan_of_changes(const std::vector<StateChange>& changes, int32_t version) {
+api::UpgradePlan plan_of_changes(const std::vector<StateChange>& changes, const wire::JobSpec& spec,
+                                 const std::vector<std::string>& agreed) {
+  const std::vector<StatePlan> now = states_from(spec.plan.states);
   api::UpgradePlan plan;
-  plan.version = version;
+  plan.version = spec.version;
+  if (Status good = check_drops(changes, now, agreed); !good.has_value()) plan.problem = good.error().message;
   for (const StateChange& change : changes) {
     api::StateChange& said = plan.states.emplace_back();
     said.name = change.name;
     said.fate = to_string(change.fate);
     said.layout = change.is ? change.layout_is : change.layout_was;
     if (change.fate == StateFate::kMigrated) said.former_layout = change.layout_was;
+    said.note = note_of(change, now);
   }
   return plan;
+}
+
+// From a checkpoint that says what it holds.
+Result<api::UpgradePlan> upgrade_plan_of(const wire::Manifest& manifest, const wire::JobSpec& spec,
+                                         const std::vector<std::string>& agreed) {
+  const auto changes = changes_from(manifest, spec);
+  if (!changes.has_value()) return std::unexpected(changes.error());
+  return plan_of_changes(*changes, spec, agreed);
 }
 
 bool is_the_same(const wire::JobSpec& one, const wire::JobSpec& other) {
@@ -88,25 +100,23 @@ void ControlService::plan_upgrade(api::UpgradeRequest request, Done<api::Upgrade
   const Result<wire::JobSpec> spec = upgraded_spec(record, request);
   if (!spec.has_value()) return done(std::unexpected(spec.error()));
   // A running one takes a last checkpoint of what it keeps; any other one has what its newest checkpoint says.
-  const bool rests = is_at_rest(**job);
-  if (!rests || record.checkpoints.empty()) {
+  if (!is_at_rest(**job)) {
     wire::Manifest manifest;
-    if (!rests) manifest.states = record.spec.plan.states;
-    const auto changes = rests ? changes_of_states({}, states_from(spec->plan.states)) : changes_from(manifest, *spec);
-    if (!changes.has_value()) return done(std::unexpected(changes.error()));
-    return done(plan_of_changes(*changes, spec->version));
+    manifest.states = record.spec.plan.states;
+    return done(upgrade_plan_of(manifest, *spec, request.drop));
+  }
+  if (record.checkpoints.empty()) {
+    return done(plan_of_changes(changes_of_states({}, states_from(spec->plan.states)), *spec, {}));
   }
   const wire::CheckpointRef newest = record.checkpoints.back();
-  auto read = [newest, spec = *spec, id = (*job)->id(),
+  auto read = [newest, spec = *spec, id = (*job)->id(), agreed = std::move(request.drop),
                done = std::move(done)](const Result<std::string>& bytes) mutable {
     if (!bytes.has_value()) return done(std::unexpected(bytes.error()));
     const Result<wire::Manifest> manifest = read_manifest(newest, *bytes, id);
     if (!manifest.has_value()) {
       return done(fail(manifest.error().code, newest.name + ": " + manifest.error().message));
     }
-    const auto changes = changes_from(*manifest, spec);
-    if (!changes.has_value()) return done(std::unexpected(changes.error()));
-    done(plan_of_changes(*changes, spec.version));
+    done(upgrade_plan_of(*manifest, spec, agreed));
   };
   master_.deps().checkpoints.read(newest.name, lifetime_.guard(std::move(read)));
 }
@@ -124,6 +134,7 @@ void ControlService::upgrade(api::UpgradeRequest request, Done<api::JobSummary> 
   renewal->before = renewal->after = record;
   renewal->after.spec = std::move(*spec);
   renewal->library = std::move(request.library);
+  renewal->may_drop = std::move(request.drop);
   renewal->what = "become another version";
   renewal->done = std::move(done);
   busy_.insert(request.name);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/model/state_changes.h"
 #include "common/seams/log.h"
@@ -18,6 +19,7 @@ struct ControlService::Renewal {
   std::optional<wire::CheckpointRef> checkpoint;  // that it begins with; none: where the job began
   wire::Manifest manifest;                        // of that, or the job's first offsets
   std::string library;                            // the bytes of after's, where it is to be stored
+  std::vector<std::string> may_drop;              // states; none where the code stays that of the checkpoint
   std::unique_ptr<Log> log;
   std::string what;  // it does not, if nothing comes of this
   Done<api::JobSummary> done;

@@ -206,6 +206,7 @@ struct UpgradeRequest {
   4: binary library
   5: JobPlan plan
   6: i32 from_version               // of the job as it is now, so that an upgrade is not done twice
+  7: list<string> drop              // states that may be dropped with what they hold; one that is not dropped is INVALID
 }
 
 struct StateChange {
@@ -213,11 +214,13 @@ struct StateChange {
   2: string fate                    // kept, migrated (by a function of the code), new (it begins empty), dropped
   3: string layout                  // of what it keeps: in the new code, or of what is dropped
   4: string former_layout           // of what is migrated: in the checkpoint
+  5: string note                    // what is lost, or finds nothing to go on with; as a rule empty
 }
 
 struct UpgradePlan {
   1: i32 version                    // that the job will have
   2: list<StateChange> states
+  3: string problem                 // why upgrade() refuses it as it was asked for: `drop` is not what is dropped
 }
 
 struct JobTypeSetting {
@@ -244,7 +247,8 @@ service Control {
   // A stopped or failed job goes on from the checkpoint of this batch, as a new incarnation: what came after it is
   // forgotten, read again and published anew. Newer checkpoints are given up. It has the code of that checkpoint's version.
   JobSummary resume_from(1: string name, 2: i64 batch) throws (1: Failure failure)
-  // What an upgrade would do, also to a job that runs. INVALID says why it cannot be.
+  // What an upgrade would do, also to a job that runs. INVALID says why it cannot be, `problem` why it is not done as
+  // long as nobody agrees to it.
   UpgradePlan plan_upgrade(1: UpgradeRequest request) throws (1: Failure failure)
   // A stopped or failed job goes on from its newest checkpoint by the new code, as a new incarnation. The checkpoint is
   // kept until the next upgrade, for resume_from. Where it fails the job stays as it is.

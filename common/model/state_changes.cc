@@ -1,6 +1,7 @@
 #include "common/model/state_changes.h"
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 
 namespace millrace {
@@ -23,8 +24,42 @@ std::string in_words(StateFate fate) {
   return "unknown";
 }
 
+bool keeps_nothing(const std::string& layout) {
+  return layout.ends_with(kNewestBatch);
+}
 bool keeps_nothing(const StatePlan& state) {
-  return state.layout.ends_with(kNewestBatch);
+  return keeps_nothing(state.layout);
+}
+
+bool loses_something(const StateChange& change) {
+  return change.fate == StateFate::kDropped && !keeps_nothing(change.layout_was);
+}
+
+std::string listed(const std::vector<std::string>& things, const std::string& none) {
+  std::string text;
+  for (const std::string& thing : things) text += (text.empty() ? "" : ", ") + thing;
+  return text.empty() ? none : text;
+}
+
+// A state that begins empty although the code has functions for what it was before: under that name there was nothing.
+bool has_nothing_to_migrate(const StateChange& change, const std::vector<StatePlan>& now) {
+  return change.fate == StateFate::kNew && !now[*change.is].reads.empty();
+}
+
+std::string refusal_of_drop(const StateChange& dropped, const std::vector<StateChange>& changes,
+                            const std::vector<StatePlan>& now) {
+  std::vector<std::string> alike;
+  for (const StateChange& change : changes) {
+    if (change.fate != StateFate::kNew) continue;
+    const StatePlan& state = now[*change.is];
+    const bool fits = state.layout == dropped.layout_was || std::ranges::count(state.reads, dropped.layout_was) != 0;
+    if (fits) alike.push_back("'" + change.name + "'");
+  }
+  return "state '" + dropped.name + "' (" + dropped.layout_was +
+         ") would be dropped, and all that it holds would be lost: the new code keeps no state of that name. To keep "
+         "it, give the state that goes on with it this name, as the last argument of its aggregation, \"" +
+         dropped.name + "\"" + (alike.empty() ? "" : " (new, and of fitting types: " + listed(alike, "") + ")") +
+         "; to lose it, say --drop '" + dropped.name + "'";
 }
 
 // The states that keep something of whose changes this one is made: those between that keep nothing pass on. Of a
@@ -125,6 +160,44 @@ Status check_states(const std::vector<StateChange>& changes) {
     refused += (refused.empty() ? "state '" : ". State '") + change.name + "' " + change.problem;
   }
   if (refused.empty()) return {};
+  return fail(ErrorCode::kInvalid, refused);
+}
+
+std::string note_of(const StateChange& change, const std::vector<StatePlan>& now) {
+  if (loses_something(change)) return "all that it holds is lost";
+  if (has_nothing_to_migrate(change, now)) {
+    return "migrate_from(" + listed(now[*change.is].reads, "") + ") finds no former state of this name";
+  }
+  return "";
+}
+
+Status check_drops(const std::vector<StateChange>& changes, const std::vector<StatePlan>& now,
+                   const std::vector<std::string>& agreed) {
+  std::vector<std::string> problems;
+  std::vector<std::string> kept;
+  std::vector<std::string> dropped;
+  for (const StateChange& change : changes) {
+    if (change.was) kept.push_back("'" + change.name + "' (" + change.layout_was + ")");
+    if (change.fate == StateFate::kDropped) dropped.push_back(change.name);
+    if (!loses_something(change) || std::ranges::count(agreed, change.name) != 0) continue;
+    problems.push_back(refusal_of_drop(change, changes, now));
+  }
+  // Whoever wrote the function meant one of those that are dropped.
+  for (const StateChange& change : changes) {
+    if (problems.empty() || !has_nothing_to_migrate(change, now)) continue;
+    problems.push_back("state '" + change.name + "' has migrate_from(" + listed(now[*change.is].reads, "") +
+                       "), but the job keeps no state of that name; it keeps " + listed(kept, "none"));
+  }
+  for (const std::string& name : agreed) {
+    if (std::ranges::count(dropped, name) != 0) continue;
+    problems.push_back("--drop '" + name + "': no such state is dropped; those that are: " + listed(dropped, "none"));
+  }
+  if (problems.empty()) return {};
+  std::string refused;
+  for (std::string& problem : problems) {
+    if (!refused.empty()) problem[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(problem[0])));
+    refused += (refused.empty() ? "" : ". ") + problem;
+  }
   return fail(ErrorCode::kInvalid, refused);
 }
 

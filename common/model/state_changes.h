@@ -41,4 +41,12 @@ std::vector<StateChange> changes_of_states(const std::vector<StatePlan>& stored,
 // kInvalid: the problems.
 Status check_states(const std::vector<StateChange>& changes);
 
+// What people may not expect of a change that is not refused, in words; of the others "". `now` are the code's states.
+std::string note_of(const StateChange& change, const std::vector<StatePlan>& now);
+
+// Nothing is lost that nobody has agreed to lose: `agreed` are the names of the states that may be dropped. kInvalid:
+// one that is dropped, and holds more than the newest batch, is none of them, or one of them is not dropped.
+Status check_drops(const std::vector<StateChange>& changes, const std::vector<StatePlan>& now,
+                   const std::vector<std::string>& agreed);
+
 }  // namespace millrace

@@ -71,6 +71,10 @@ MILLRACE_JOB(long_words, "how often each long word of a text occurs, and how man
   lengths.publish("lengths").rank("commonest", 3);
 }
 
+MILLRACE_JOB(renamed_words, "the template's job, with another name for what it keeps") {
+  job.lines().flat_map(millrace::split_words).count_by_value("words").publish("counts");
+}
+
 MILLRACE_JOB(longest_lines, "the longest line of each first word") {
   job.lines()
       .map([](std::string_view line) { return std::pair(line.substr(0, line.find(' ')), line); })
@@ -157,6 +161,9 @@ def test_a_job_is_upgraded_with_what_it_has_counted_and_taken_back(project, open
 
     refused = open_cluster.cli("upgrade", "mine", changed, "--job", "longest_lines", "--unset", "least", code=2).stderr
     assert "state 'count_by_value' was kept as text -> int64, and the new code keeps it as text -> text" in refused
+    refused = open_cluster.cli("upgrade", "mine", changed, "--job", "renamed_words", "--unset", "least", code=2)
+    assert "  dropped  count_by_value: text -> int64; all that it holds is lost\n" in refused.stdout
+    assert "(new, and of fitting types: 'words'); to lose it, say --drop 'count_by_value'" in refused.stderr
     plan = open_cluster.cli("upgrade", "mine", changed, "--plan").stdout
     assert plan == "job mine would become version 2\n  new      lengths: text -> int64\n  kept     count_by_value: text -> int64\n"
     job = open_cluster.describe("mine")

@@ -325,6 +325,28 @@ TEST_F(ClientTest, AStopThatIsNotInOrderIsAFailureWithItsReason) {
   EXPECT_EQ(nlohmann::json::parse(json.out)["problem"], "stopped without a last checkpoint");
 }
 
+TEST_F(ClientTest, AnUpgradeThatLosesAStateIsAgreedToByNameBeforeAnythingStops) {
+  const std::string lost = "  dropped  counts: text -> int64; all that it holds is lost\n";
+  for (const bool plan : {false, true}) {
+    std::vector<std::string> typed = {"upgrade", "dropping", "word_count"};
+    if (plan) typed.emplace_back("--plan");
+    const Done refused = run(typed);
+    EXPECT_EQ(refused.code, 2);
+    EXPECT_EQ(refused.out, "job dropping would become version 2\n" + lost);
+    EXPECT_EQ(refused.err, "millrace: state 'counts' would be dropped\n");
+  }
+  const Done json = run({"upgrade", "dropping", "word_count", "--plan", "--json"});
+  EXPECT_EQ(json.code, 2);
+  EXPECT_EQ(nlohmann::json::parse(json.out)["problem"], "state 'counts' would be dropped");
+  EXPECT_EQ(nlohmann::json::parse(json.out)["states"][0]["note"], "all that it holds is lost");
+  EXPECT_EQ(run({"upgrade", "dropping", "word_count", "--drop", "counts", "--plan"}).code, 0);
+  EXPECT_EQ(service_.stops, 0);
+  const Done agreed = run({"upgrade", "dropping", "word_count", "--drop", "counts"});
+  EXPECT_EQ(agreed.code, 0) << agreed.err;
+  EXPECT_THAT(agreed.out, HasSubstr("job dropping becomes version 2\n" + lost));
+  EXPECT_EQ(service_.stops, 1);
+}
+
 TEST_F(ClientTest, KillSaysWhatBecomesOfTheKeysAndTheWayOutLater) {
   EXPECT_EQ(run({"kill", "sinkless"}).out, "job sinkless killed\n");
   EXPECT_THAT(run({"kill", "wc"}).out, HasSubstr("are left, and a job of that name needs --take-over"));

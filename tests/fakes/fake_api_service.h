@@ -17,8 +17,8 @@
 namespace millrace {
 
 // Answers with what it was asked; the job "missing" is not there, "silent" never answers, "dropped" is forgotten,
-// "outrun" was upgraded by somebody else meanwhile; "refused" is told to be wrong, "untidy" has a problem, "sinkless"
-// has no sink.
+// "outrun" was upgraded by somebody else meanwhile, "dropping" would lose a state; "refused" is told to be wrong,
+// "untidy" has a problem, "sinkless" has no sink.
 class FakeApiService : public ApiService {
  public:
   explicit FakeApiService(TaskLoop& loop) : loop_(loop) {}
@@ -45,7 +45,10 @@ class FakeApiService : public ApiService {
     description.sink = name == "sinkless" ? "none:" : "redis://h";
     answer(name, std::move(done), description);
   }
-  void stop(std::string name, Done<api::JobSummary> done) override { answer(name, std::move(done), summary(name)); }
+  void stop(std::string name, Done<api::JobSummary> done) override {
+    ++stops;
+    answer(name, std::move(done), summary(name));
+  }
   void resume(std::string name, Done<api::JobSummary> done) override {
     if (name == "outrun") return done(fail(ErrorCode::kInvalid, "it runs already"));
     answer(name, std::move(done), summary(name));
@@ -59,6 +62,14 @@ class FakeApiService : public ApiService {
     api::UpgradePlan plan;
     plan.version = 2;
     plan.states.resize(request.plan.states.size());
+    if (request.name == "dropping") {
+      api::StateChange& lost = plan.states.emplace_back();
+      lost.name = "counts";
+      lost.fate = "dropped";
+      lost.layout = "text -> int64";
+      lost.note = "all that it holds is lost";
+      if (request.drop != std::vector<std::string>{"counts"}) plan.problem = "state 'counts' would be dropped";
+    }
     answer(request.name, std::move(done), plan);
   }
   void upgrade(api::UpgradeRequest request, Done<api::JobSummary> done) override {
@@ -137,6 +148,7 @@ class FakeApiService : public ApiService {
 
   // Read by tests after the answer has come.
   api::SubmitRequest last_submit;
+  int stops = 0;
   bool purged = false;
 
  private:

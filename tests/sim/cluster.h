@@ -138,6 +138,8 @@ class SimCluster {
   [[nodiscard]] api::UpgradeRequest upgrade_of(const std::string& name, int64_t version);
   Result<api::UpgradePlan> plan_upgrade(const api::UpgradeRequest& request);
   Result<api::JobSummary> upgrade(const api::UpgradeRequest& request);
+  // The request may then drop what the plan says that it drops.
+  static void agree_to(const api::UpgradePlan& plan, api::UpgradeRequest& request);
   void ask_to_kill(const std::string& name, bool purge);
   // Runs until the master has answered.
   Result<api::JobSummary> resume_from(const std::string& name, int64_t batch);

@@ -153,12 +153,23 @@ bool SimCluster::ask_to_upgrade(const std::string& name) {
   if (master_ == nullptr || !master_->master->started()) return false;
   const JobController* job = master_->master->find_job(name);
   if (job == nullptr || job->needs_executors() || job->phase() == JobController::Phase::kLoading) return false;
-  const api::UpgradeRequest request = upgrade_of(name, job->record().incarnation + 1);
+  api::UpgradeRequest request = upgrade_of(name, job->record().incarnation + 1);
   world_.trace("upgrade " + name);
-  master_->service->upgrade(request, [this](const Result<api::JobSummary>& done) {
-    if (done.has_value()) ++counts_.upgrades;
+  ControlService& service = *master_->service;
+  service.plan_upgrade(request, [this, &service, request](const Result<api::UpgradePlan>& plan) mutable {
+    if (!plan.has_value()) return;
+    agree_to(*plan, request);
+    service.upgrade(request, [this](const Result<api::JobSummary>& done) {
+      if (done.has_value()) ++counts_.upgrades;
+    });
   });
   return true;
+}
+
+void SimCluster::agree_to(const api::UpgradePlan& plan, api::UpgradeRequest& request) {
+  for (const api::StateChange& state : plan.states) {
+    if (state.fate == "dropped") request.drop.push_back(state.name);
+  }
 }
 
 Result<api::UpgradePlan> SimCluster::plan_upgrade(const api::UpgradeRequest& request) {

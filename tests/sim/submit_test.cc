@@ -223,9 +223,16 @@ class Upgrading : public GoingBack {
     }
     return names;
   }
+  // A request that may drop what it drops.
+  static api::UpgradeRequest agreed_upgrade_of(SimCluster& cluster, int64_t version) {
+    api::UpgradeRequest request = cluster.upgrade_of(kJob, version);
+    const auto plan = cluster.plan_upgrade(request);
+    if (plan.has_value()) SimCluster::agree_to(*plan, request);
+    return request;
+  }
   static void upgrade_to(SimCluster& cluster, int64_t version) {
     stop(cluster);
-    const auto upgraded = cluster.upgrade(cluster.upgrade_of(kJob, version));
+    const auto upgraded = cluster.upgrade(agreed_upgrade_of(cluster, version));
     ASSERT_TRUE(upgraded.has_value()) << upgraded.error();
   }
   static void expect_refusal_of(SimCluster& cluster, const api::UpgradeRequest& request, const std::string& why) {
@@ -284,7 +291,7 @@ TEST_F(Upgrading, keeps_the_libraries_that_it_may_need) {
 
 TEST_F(Upgrading, is_refused_where_nothing_good_can_come_of_it) {
   begin_upgraded(libraries_);
-  api::UpgradeRequest request = libraries_.upgrade_of(kJob, 2);
+  api::UpgradeRequest request = agreed_upgrade_of(libraries_, 2);
   expect_refusal_of(libraries_, request, "stop it before");
   stop(libraries_);
   const wire::JobRecord before = durable_record(libraries_);
@@ -319,6 +326,33 @@ TEST_F(Upgrading, is_refused_where_nothing_good_can_come_of_it) {
   EXPECT_TRUE(libraries_.finish()) << libraries_.state();
 }
 
+TEST_F(Upgrading, loses_no_state_that_nobody_has_agreed_to_lose) {
+  begin_upgraded(libraries_);
+  api::UpgradeRequest request = libraries_.upgrade_of(kJob, 2);
+  const auto expect_plan = [&](const std::string& problem) {
+    const auto plan = libraries_.plan_upgrade(request);
+    ASSERT_TRUE(plan.has_value()) << plan.error();
+    EXPECT_EQ(plan->problem.substr(0, problem.size()), problem);
+    EXPECT_EQ(plan->problem.empty(), problem.empty()) << plan->problem;
+    EXPECT_EQ(plan->states.back().note, "all that it holds is lost");
+  };
+  const std::string refusal = "state 'beside 1' (text -> int64) would be dropped";
+  expect_plan(refusal);
+  stop(libraries_);
+  expect_plan(refusal);
+  const wire::JobRecord before = durable_record(libraries_);
+  expect_refusal_of(libraries_, request, refusal);
+  request.drop = {"beside 1", "words"};
+  expect_plan("--drop 'words': no such state is dropped");
+  expect_refusal_of(libraries_, request, "--drop 'words': no such state is dropped; those that are: beside 1");
+  EXPECT_EQ(durable_record(libraries_), before);
+  request.drop = {"beside 1"};
+  expect_plan("");
+  const auto upgraded = libraries_.upgrade(request);
+  ASSERT_TRUE(upgraded.has_value()) << upgraded.error();
+  EXPECT_TRUE(libraries_.finish()) << libraries_.state();
+}
+
 TEST_F(Upgrading, begins_anew_where_there_is_no_checkpoint) {
   cluster_.start();
   cluster_.submit(kJob, kUpgradedJob);
@@ -338,7 +372,7 @@ TEST_F(Upgrading, of_a_version_that_has_come_to_nothing_is_from_the_checkpoint_b
   const auto failed = [&] { return job_of(cluster_).phase() == JobController::Phase::kFailed; };
   ASSERT_TRUE(cluster_.world().run_until(failed, seconds(30))) << cluster_.state();
   EXPECT_NE(job_of(cluster_).summary().problem.find("this version is wrong"), std::string::npos);
-  const auto upgraded = cluster_.upgrade(cluster_.upgrade_of(kJob, 3));
+  const auto upgraded = cluster_.upgrade(agreed_upgrade_of(cluster_, 3));
   ASSERT_TRUE(upgraded.has_value()) << upgraded.error();
   EXPECT_EQ(durable_record(cluster_).spec.version, 3);
   EXPECT_EQ(durable_record(cluster_).former, former);

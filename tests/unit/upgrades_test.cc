@@ -13,9 +13,11 @@ namespace {
 
 using namespace std::chrono_literals;
 using millrace::testing::TestJob;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::ThrowsMessage;
 
 using States = std::vector<StatePlan>;
@@ -108,6 +110,56 @@ TEST(StateChanges, of_what_holds_the_newest_batch_alone_are_free_and_hide_nothin
   EXPECT_THAT(fates({a, dealt, b_of_dealt}, {a, b}), ElementsAre("a kept", "b kept", "dealt dropped"));
   EXPECT_THAT(refusal({a}, {a, dealt, b_of_dealt}),
               HasSubstr("state 'b' would begin empty, but 'a', of whose changes"));
+}
+
+std::string drop_refusal(const States& stored, const States& now, const std::vector<std::string>& agreed = {}) {
+  const Status agreed_to = check_drops(changes_of_states(stored, now), now, agreed);
+  return agreed_to ? "" : agreed_to.error().message;
+}
+
+TEST(StateChanges, that_lose_what_a_state_holds_are_agreed_to_by_its_name) {
+  const States stored = {{"words", "text -> int64", {}}, {"sums", "text -> double", {}}};
+  EXPECT_EQ(drop_refusal(stored, stored), "");
+  EXPECT_EQ(
+      drop_refusal(stored, {{"counts", "text -> int64", {}}, stored[1]}),
+      "state 'words' (text -> int64) would be dropped, and all that it holds would be lost: the new code keeps no "
+      "state of that name. To keep it, give the state that goes on with it this name, as the last argument of its "
+      "aggregation, \"words\" (new, and of fitting types: 'counts'); to lose it, say --drop 'words'");
+  EXPECT_EQ(drop_refusal(stored, {stored[1]}, {"words"}), "");
+  EXPECT_THAT(drop_refusal(stored, {}), AllOf(HasSubstr("state 'words' (text"), HasSubstr(". State 'sums' (text")));
+  EXPECT_THAT(drop_refusal(stored, {}, {"sums"}), AllOf(HasSubstr("'words'"), Not(HasSubstr("'sums'"))));
+  EXPECT_EQ(drop_refusal(stored, {}, {"words", "sums"}), "");
+}
+
+TEST(StateChanges, that_somebody_agreed_to_and_that_do_not_come_are_a_mistake) {
+  const States stored = {{"words", "text -> int64", {}}, {"sums", "text -> double", {}}};
+  EXPECT_EQ(drop_refusal(stored, stored, {"words"}), "--drop 'words': no such state is dropped; those that are: none");
+  EXPECT_EQ(drop_refusal(stored, {stored[0]}, {"sum", "sums"}),
+            "--drop 'sum': no such state is dropped; those that are: sums");
+}
+
+TEST(StateChanges, that_drop_the_newest_batch_alone_lose_nothing) {
+  const States stored = {{"a", "x", {}}, {"dealt", "none -> the newest batch", {"a"}}};
+  EXPECT_EQ(drop_refusal(stored, {stored[0]}), "");
+  EXPECT_EQ(drop_refusal(stored, {stored[0]}, {"dealt"}), "");
+  EXPECT_EQ(note_of(changes_of_states(stored, {stored[0]})[1], {stored[0]}), "");
+  EXPECT_EQ(note_of(changes_of_states(stored, {stored[1]})[1], {stored[1]}), "all that it holds is lost");
+}
+
+TEST(StateChanges, that_leave_a_migration_without_its_state_say_so) {
+  const StatePlan now = {"counts", "text -> int64", {}, {"text -> text"}};
+  const States stored = {{"words", "text -> text", {}}};
+  EXPECT_THAT(drop_refusal(stored, {now}),
+              AllOf(HasSubstr("(new, and of fitting types: 'counts')"),
+                    HasSubstr(". State 'counts' has migrate_from(text -> text), but the job keeps no state of that "
+                              "name; it keeps 'words' (text -> text)")));
+  EXPECT_EQ(drop_refusal(stored, {now}, {"words"}), "") << "somebody knows what he does";
+  EXPECT_EQ(note_of(changes_of_states(stored, {now})[0], {now}),
+            "migrate_from(text -> text) finds no former state of this name");
+  EXPECT_EQ(drop_refusal({now}, {now}), "") << "it has been migrated, and the function stayed";
+  EXPECT_EQ(note_of(changes_of_states({now}, {now})[0], {now}), "");
+  const States from_before = {{"other", "x", {}}};
+  EXPECT_EQ(drop_refusal(from_before, {from_before[0], now}), "") << "the version between was left out";
 }
 
 // --- code that goes on -----------------------------------------------------------------------------------------------
