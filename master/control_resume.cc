@@ -65,8 +65,11 @@ void ControlService::resume(std::string name, Done<api::JobSummary> done) {
   auto saved = [this, record, done = std::move(done)](Status status) mutable {
     busy_.erase(record.spec.name);
     if (!status.has_value()) return done(std::unexpected(status.error()));
-    master_.drop_job(record.spec.name, false);
+    const std::string job_name = record.spec.name;
+    const api::JobSummary before = master_.find_job(job_name)->summary();
+    master_.drop_job(job_name, false);
     go_on(std::move(record), std::move(done));
+    master_.find_job(job_name)->show_at_first(before);
   };
   master_.store().commit(std::move(set), lifetime_.guard(std::move(saved)));
 }

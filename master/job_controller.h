@@ -120,6 +120,8 @@ class JobController {
   // Loads and runs. A stopped or failed job only loads what describe() shows. `executors_may_return`: those of the last
   // assignment may still be alive, with their state.
   void start(bool executors_may_return);
+  // What the job had come to at rest, `before` this controller: shown until this one has come as far, or knows better.
+  void show_at_first(const api::JobSummary& before);
 
   void add_executor(Member member);
   void remove_executor(ProcessId process, const std::string& reason);
@@ -338,7 +340,8 @@ class JobController {
   BatchProfiles profiles_;
   std::map<LogPartition, Offset> log_ends_;
   bool log_seen_ = false;         // since the job began, so that a log that was made anew has been noticed
-  wire::BatchTotals last_known_;  // until the batch log is loaded
+  wire::BatchTotals last_known_;  // until the batch log is loaded, and at rest if it has not come as far again
+  BatchId last_published_;        // in the same way
   struct Stuck {
     ProcessId process;
     std::string what;

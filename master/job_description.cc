@@ -43,11 +43,11 @@ api::JobSummary JobController::summary() const {
   summary.type = record_.spec.type;
   summary.state = name_of(phase_);
   // Right after a restart: what was durable then, because no answer will be of a batch before it.
-  summary.applied = as_of(answers_ || !needs_executors() ? applied_ : restart_floor_);
-  summary.published = published_.value();
+  summary.applied = as_of(answers_ ? applied_ : restart_floor_);
+  summary.published = (needs_executors() ? published_ : std::max(published_, last_published_)).value();
   summary.changed = std::min(last_changed_.value(), summary.applied.batch);
   summary.problem = record_.problem;
-  if (ledger_ == nullptr) {
+  if (ledger_ == nullptr || (!needs_executors() && !answers_)) {
     summary.applied = as_of(BatchId(last_known_.batch));
     summary.changed = last_known_.batch;
     summary.records = last_known_.records;
@@ -87,6 +87,16 @@ api::JobSummary JobController::summary() const {
     summary.problem = std::move(trouble);
   }
   return summary;
+}
+
+void JobController::show_at_first(const api::JobSummary& before) {
+  last_known_.batch = before.applied.batch;
+  last_known_.records = before.records;
+  last_known_.emitted = before.emitted;
+  last_known_.dead_letters = before.dead_letters;
+  last_known_.late = before.late;
+  last_known_.watermark_ms = before.watermark_ms;
+  last_published_ = BatchId(before.published);
 }
 
 void JobController::on_trouble(ProcessId from, const wire::Trouble& trouble) {

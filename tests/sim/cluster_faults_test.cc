@@ -11,6 +11,7 @@
 #include "common/base/check.h"
 #include "common/wire/codec.h"
 #include "tests/sim/cluster.h"
+#include "tests/sim/passing.h"
 
 namespace millrace {
 namespace {
@@ -262,6 +263,59 @@ TEST(RecordThatFailsTheJob, is_among_its_dead_letters) {
   ASSERT_TRUE(letters.has_value());
   ASSERT_EQ(letters->size(), 1u);
   EXPECT_EQ(letters->front().offset, 1);
+}
+
+// Behind the shuffle, where no record can be refused: its batch is in the log, mapped, and applied by nobody.
+TEST(JobThatFailsAgain, shows_what_it_had_come_to_before_it_was_resumed) {
+  FLAGS_minloglevel = 3;
+  struct Broken : Plant {
+    class Table : public PassingTable {
+     public:
+      Table(std::unique_ptr<StateTable> real, const bool& broken) : PassingTable(std::move(real)), broken_(broken) {}
+      Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+        const bool empty = std::ranges::all_of(sections, &std::string_view::empty);
+        if (broken_ && !empty) return fail(ErrorCode::kInvalid, "the job's code is broken");
+        return PassingTable::apply(context, sections);
+      }
+
+     private:
+      const bool& broken_;  // of the plant
+    };
+    std::shared_ptr<const Job> job(std::shared_ptr<const Job> real) override {
+      return std::make_shared<PassingJob>(real, [this](std::unique_ptr<StateTable> table) {
+        return std::make_unique<Table>(std::move(table), broken);
+      });
+    }
+    bool broken = false;
+  };
+  const auto plant = std::make_shared<Broken>();
+  SimCluster cluster(1, {.faults = SimFaults::none(), .plant = plant});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  plant->broken = true;
+  cluster.append_lines(20);
+  const auto is_failed = [&] { return cluster.master()->find_job("job")->phase() == JobController::Phase::kFailed; };
+  ASSERT_TRUE(cluster.world().run_until(is_failed, seconds(30))) << cluster.state();
+  cluster.world().run_for(seconds(1));
+  const api::JobSummary before = summary_of(cluster);
+  EXPECT_GT(before.applied.batch, 0);
+  EXPECT_GT(before.published, 0);
+  EXPECT_EQ(before.records, 20);
+  for (int times = 0; times < 2; ++times) {
+    cluster.ask_to_resume("job");
+    ASSERT_TRUE(cluster.world().run_until([&] { return !is_failed(); }, seconds(10))) << cluster.state();
+    ASSERT_TRUE(cluster.world().run_until(is_failed, seconds(30))) << cluster.state();
+    const api::JobSummary after = summary_of(cluster);
+    EXPECT_EQ(after.applied, before.applied);
+    EXPECT_EQ(after.published, before.published);
+    EXPECT_EQ(after.records, before.records);
+  }
+  plant->broken = false;
+  cluster.ask_to_resume("job");
+  const auto counted = [&] { return summary_of(cluster).records == 40 && cluster.all_caught_up(); };
+  EXPECT_TRUE(cluster.world().run_until(counted, seconds(10))) << cluster.state();
 }
 
 TEST(KilledJob, answers_whoever_waits_for_it) {
