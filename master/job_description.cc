@@ -66,10 +66,11 @@ api::JobSummary JobController::summary() const {
   summary.dead_letters = totals->dead_letters;
   summary.late = totals->late;
   summary.watermark_ms = totals->watermark_ms;
-  for (LogPartition partition : cutter_.partitions()) {
+  // What is cut may be ahead of what is applied, and lag() tells the latter.
+  for (const auto& [partition, applied] : offsets_after(applied_)) {
     const auto end = log_ends_.find(partition);
     if (end == log_ends_.end()) continue;
-    summary.lag_records += std::max<int64_t>(0, end->second.value() - cutter_.next_offset(partition).value());
+    summary.lag_records += std::max<int64_t>(0, end->second.value() - applied.value());
   }
   if (!summary.problem.empty()) return summary;
   if (std::string trouble = needs_executors() ? host_.start_trouble(job_) : ""; !trouble.empty()) {

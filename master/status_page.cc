@@ -117,7 +117,7 @@ std::string StatusPage::metrics() {
          [](const api::JobSummary& job) { return job.records; });
   family("millrace_job_dead_letters_total", "counter", "Records that could not be processed.",
          [](const api::JobSummary& job) { return job.dead_letters; });
-  family("millrace_job_lag_records", "gauge", "Records of the source that are in no batch yet.",
+  family("millrace_job_lag_records", "gauge", "Records of the source that are not applied yet.",
          [](const api::JobSummary& job) { return job.lag_records; });
   return text;
 }

@@ -94,7 +94,7 @@ struct JobSummary {
   6: i64 records
   7: i64 emitted
   8: i64 dead_letters
-  9: i64 lag_records
+  9: i64 lag_records                // of the source that are not applied, as far as its end is known
   10: string problem                // empty when all is well
   11: i64 changed                   // the newest applied batch that changed anything; all is published once `published` is there
   12: i64 late                      // records that came too late for some window by event time; no dead letters

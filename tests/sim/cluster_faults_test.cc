@@ -318,6 +318,28 @@ TEST(JobThatFailsAgain, shows_what_it_had_come_to_before_it_was_resumed) {
   EXPECT_TRUE(cluster.world().run_until(counted, seconds(10))) << cluster.state();
 }
 
+// One executor is cut for and maps, and nothing can be applied without the other one.
+TEST(LagOfAJob, is_what_is_not_applied_wherever_it_is_shown) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.workers = 2, .faults = SimFaults::none()});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  const api::JobSummary before = summary_of(cluster);
+  cluster.freeze_executor(0, milliseconds(1500));
+  cluster.append_lines(100);
+  cluster.world().run_for(milliseconds(1200));  // the end of the log is asked for each second
+  std::optional<api::Lag> lag;
+  cluster.master()->find_job("job")->lag([&](Result<api::Lag> found) { lag = found.value(); });
+  ASSERT_TRUE(cluster.world().run_until([&] { return lag.has_value(); }, milliseconds(100)));
+  int64_t behind = 0;
+  for (const api::PartitionLag& partition : lag->partitions) behind += partition.end_offset - partition.applied_offset;
+  EXPECT_EQ(summary_of(cluster).applied, before.applied) << "frozen";
+  EXPECT_EQ(behind, 100);
+  EXPECT_EQ(summary_of(cluster).lag_records, behind);
+}
+
 TEST(KilledJob, answers_whoever_waits_for_it) {
   FLAGS_minloglevel = 3;
   SimCluster cluster(1, {.workers = 2, .faults = SimFaults::none()});
