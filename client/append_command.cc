@@ -155,8 +155,10 @@ Status append(Session& session, const AppendArguments& arguments) {
   return report(session, arguments, **appender, copy_lines(reader, **appender, nullptr));
 }
 
+constexpr char kTargets[] = "log://NAME or kafka://HOST:PORT[,HOST:PORT]/TOPIC";
+
 std::string check_target(const std::string& text) {
-  const auto uri = parse_uri(text);
+  const auto uri = parse_uri(text, kTargets);
   if (!uri) return uri.error().message;
   if (uri->scheme == "log" && uri->path.empty()) return problem_of(check_name("the log name", uri->authority));
   if (uri->scheme == "kafka" && uri->path.find(',') != std::string::npos) {
@@ -169,7 +171,7 @@ std::string check_target(const std::string& text) {
     }
     return "";
   }
-  return "'" + uri->masked() + "' is neither log://NAME nor kafka://HOST:PORT[,HOST:PORT]/TOPIC";
+  return "'" + uri->masked() + "' is not what it can be; expected " + kTargets;
 }
 
 }  // namespace

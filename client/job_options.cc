@@ -15,7 +15,7 @@ constexpr char kOutputs[] = "NAME=file:///DIR or NAME=kafka://HOST:PORT/TOPIC";
 std::function<std::string(const std::string&)> uri_check(std::set<std::string> schemes, std::string expected) {
   return [schemes = std::move(schemes), expected = std::move(expected)](const std::string& text) -> std::string {
     if (text.find(':') == std::string::npos && !schemes.contains(text)) return "it is no URI; expected " + expected;
-    const auto parsed = parse_uri(text);
+    const auto parsed = parse_uri(text, expected);
     if (!parsed) return parsed.error().message;
     if (schemes.contains(parsed->scheme)) return "";
     return "'" + parsed->scheme + "' is not what it can be; expected " + expected;

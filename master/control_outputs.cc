@@ -62,7 +62,7 @@ Status ControlService::check_outputs(const wire::JobSpec& spec, const JobPlan& p
       return fail(ErrorCode::kInvalid,
                   "--output: the job has no output '" + name + "' to give a place; it has " + names_of(plan.outputs));
     }
-    const auto uri = parse_uri(place);
+    const auto uri = parse_uri(place, "file:///DIR or kafka://HOST:PORT/TOPIC");
     if (!uri.has_value()) return fail(ErrorCode::kInvalid, "--output " + name + ": " + uri.error().message);
     for (const auto& [other, other_place] : spec.outputs) {
       if (other < name && other_place == place) {

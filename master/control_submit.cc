@@ -23,6 +23,8 @@ constexpr Duration kDescribeLimit = std::chrono::seconds(3);  // no new try afte
 constexpr size_t kMaxTextBytes = 64 << 10;
 constexpr size_t kMaxLibraryBytes = 12 << 20;  // a message of Thrift has 16 MiB
 constexpr int32_t kMostPartitionsWithLevels = 1024;
+constexpr char kSources[] = "kafka://HOST:PORT/TOPIC or log://NAME";
+constexpr char kSinks[] = "redis://HOST:PORT or none:";
 constexpr int kClaimTries = 4;
 constexpr Duration kClaimPause = std::chrono::milliseconds(200);
 constexpr Duration kClaimLimit = std::chrono::milliseconds(1000);  // no new try after that: somebody waits
@@ -93,7 +95,7 @@ constexpr int64_t kMostReceivedBytes = 8 << 20;
 Status check_receiver(const api::SubmitRequest& request) {
   if (request.receiver.empty()) return {};
   const auto invalid = [](const std::string& message) { return fail(ErrorCode::kInvalid, "--source: " + message); };
-  const Result<Uri> receiver = parse_uri(request.receiver);
+  const Result<Uri> receiver = parse_uri(request.receiver, "socket://HOST:PORT or directory:///PATH");
   if (!receiver.has_value()) return invalid(receiver.error().message);
   if (receiver->scheme == "socket") {
     const auto server = parse_address("--source: the server", receiver->authority);
@@ -132,18 +134,17 @@ Result<wire::JobSpec> make_spec(const api::SubmitRequest& request) {
     return std::unexpected(named.error());
   }
   const auto invalid = [](const std::string& message) { return fail(ErrorCode::kInvalid, message); };
-  const Result<Uri> source = parse_uri(request.source);
+  const Result<Uri> source = parse_uri(request.source, kSources);
   if (!source.has_value()) return invalid("--source: " + source.error().message);
   if (source->scheme != "kafka" && source->scheme != "log") {
-    return invalid("--source: '" + source->scheme +
-                   "' is no kind of source; expected kafka://HOST:PORT/TOPIC or log://NAME");
+    return invalid("--source: '" + source->scheme + "' is no kind of source; expected " + kSources);
   }
   if (Status good = check_source(*source); !good.has_value()) return std::unexpected(good.error());
   if (Status good = check_receiver(request); !good.has_value()) return std::unexpected(good.error());
-  const Result<Uri> sink = parse_uri(request.sink);
+  const Result<Uri> sink = parse_uri(request.sink, kSinks);
   if (!sink.has_value()) return invalid("--sink: " + sink.error().message);
   if (sink->scheme != "redis" && sink->scheme != "none") {
-    return invalid("--sink: '" + sink->scheme + "' is no kind of sink; expected redis://HOST:PORT or none:");
+    return invalid("--sink: '" + sink->scheme + "' is no kind of sink; expected " + kSinks);
   }
   if (request.batch_interval_ms < 1 || request.batch_interval_ms > 600'000) {
     return invalid("--batch-interval must be from 1ms to 10m");

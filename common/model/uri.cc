@@ -48,7 +48,7 @@ std::string Uri::masked() const {
   return text;
 }
 
-Result<Uri> parse_uri(const std::string& text) {
+Result<Uri> parse_uri(const std::string& text, const std::string& expected) {
   Uri uri;
   if (text == "none:" || text == "none") {
     uri.scheme = "none";
@@ -56,9 +56,7 @@ Result<Uri> parse_uri(const std::string& text) {
   }
   const size_t colon = text.find("://");
   if (colon == std::string::npos || colon == 0) {
-    return fail(ErrorCode::kInvalid, "'" + without_login(text).substr(0, 40) +
-                                         "' is not a URI; expected kafka://HOST:PORT/TOPIC, log://NAME, "
-                                         "socket://HOST:PORT, directory:///PATH, redis://HOST:PORT or none:");
+    return fail(ErrorCode::kInvalid, "'" + without_login(text).substr(0, 40) + "' is not a URI; expected " + expected);
   }
   uri.scheme = text.substr(0, colon);
   std::string rest = text.substr(colon + 3);

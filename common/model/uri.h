@@ -21,9 +21,9 @@ struct Uri {
   [[nodiscard]] std::string masked() const;
 };
 
-// kInvalid with the place and the expected form, and nothing of a password. What stands before the last '@' is the
-// login; percent-encoding is decoded there only.
-Result<Uri> parse_uri(const std::string& text);
+// kInvalid with the place and the `expected` form, which who asks knows, and nothing of a password. What stands before
+// the last '@' is the login; percent-encoding is decoded there only.
+Result<Uri> parse_uri(const std::string& text, const std::string& expected = "SCHEME://...");
 
 // A job's or embedded log's name: 1 to 64 of A-Z a-z 0-9 _ - . and not beginning with a dot. kInvalid says so.
 Status check_name(const std::string& what, const std::string& name);

@@ -409,6 +409,21 @@ TEST_F(ClientTest, WrongUsageIsOneLineAndExitCodeTwo) {
   }
 }
 
+TEST_F(ClientTest, AUriThatIsNoneIsAnsweredWithTheKindsThatFit) {
+  const auto submit = [&](const std::string& source, const std::string& sink) {
+    return run({"submit", "word_count", "--name", "wc", "--source", source, "--sink", sink}).err;
+  };
+  EXPECT_EQ(submit("log:lines", "none:"),
+            "millrace: --source: 'log:lines' is not a URI; expected kafka://HOST:PORT/TOPIC or log://NAME; with "
+            "--through socket://HOST:PORT or directory:///PATH; see `millrace submit --help`\n");
+  EXPECT_EQ(submit("log://lines", "redis:host"),
+            "millrace: --sink: 'redis:host' is not a URI; expected redis://HOST[:PORT][/DB] or none:; see `millrace "
+            "submit --help`\n");
+  EXPECT_EQ(run({"append", "log:lines"}).err,
+            "millrace: URI: 'log:lines' is not a URI; expected log://NAME or kafka://HOST:PORT[,HOST:PORT]/TOPIC; see "
+            "`millrace append --help`\n");
+}
+
 TEST_F(ClientTest, WatchNeverShowsAnEarlierBatchAndSurvivesARestartOfTheMaster) {
   std::jthread restarting([this] {
     while (service_.calls < 4) std::this_thread::yield();
