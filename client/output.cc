@@ -68,7 +68,7 @@ void print_job_types(const Output& output, const std::vector<api::JobType>& type
 
 void print_values(const Output& output, const api::Values& values) {
   for (const api::Value& value : values.values) {
-    output.stream << output.shown(value.key) << "\t" << (value.found ? output.shown(value.text) : "0") << "\n";
+    output.stream << output.shown(value.key) << "\t" << (value.found ? output.shown(value.text) : "-") << "\n";
   }
 }
 
@@ -190,7 +190,8 @@ nlohmann::ordered_json json_of(const api::Values& values, bool with_found) {
   if (!values.table.empty()) object["table"] = values.table;
   object["values"] = nlohmann::ordered_json::array();
   for (const api::Value& value : values.values) {
-    nlohmann::ordered_json entry = {{"word", value.key}, {"count", json_value(value.found ? value.text : "0")}};
+    nlohmann::ordered_json entry = {{"word", value.key},
+                                    {"count", value.found ? json_value(value.text) : nlohmann::ordered_json(nullptr)}};
     if (with_found) entry["found"] = value.found;
     object["values"].push_back(std::move(entry));
   }

@@ -1,4 +1,5 @@
 // get, top, docs, dead-letters: the Query service.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "client/connection.h"
@@ -46,6 +47,12 @@ Status get(Session& session, const GetArguments& arguments) {
     print_json(session.output(), json_of(*values, true));
   } else {
     print_values(session.output(), *values);
+    // It may be a value, too.
+    const auto missing = std::ranges::count(values->values, false, &api::Value::found);
+    if (missing > 0) {
+      session.err << "millrace: shown as -, since there is no such key: " << missing << " of " << values->values.size()
+                  << "\n";
+    }
   }
   return {};
 }
@@ -118,7 +125,8 @@ void add_query_commands(CLI::App& app, Session& session) {
                                 "  millrace get wc -- --word-that-begins-with-dashes",
                                 get);
   add_job_name(get_command, get_arguments->name);
-  get_command->add_option("WORD", get_arguments->words, "Words to look up")->required();
+  get_command->add_option("WORD", get_arguments->words, "Words to look up; one that there is not is shown as -")
+      ->required();
   get_command->add_option("--table", get_arguments->table, "One of those that the job publishes; if none, its first");
 
   const auto [top_command, top_arguments] =

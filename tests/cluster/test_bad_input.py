@@ -237,7 +237,8 @@ def test_what_a_job_is_not_ready_for_is_refused(small):
     one_line(small.cli("resume", "wc", code=1).stderr, "running already")
     for wrong in (["top", "wc", "-n", "0"], ["top", "wc", "-n", "5000"], ["get", "wc"]):
         one_line(small.cli(*wrong, code=2).stderr, "--help")
-    assert small.cli("get", "wc", "nothing").stdout == "nothing\t0\n"
+    absent = small.cli("get", "wc", "nothing")
+    assert (absent.stdout, absent.stderr) == ("nothing\t-\n", "millrace: shown as -, since there is no such key: 1 of 1\n")
     small.cli("stop", "wc")
     one_line(small.cli("stop", "wc", code=1).stderr, "stopped already", "resume")
     one_line(small.cli("get", "wc", "a", code=1).stderr, "resume")

@@ -234,6 +234,13 @@ TEST_F(ClientTest, SubmitTakesASecretOfTheSinkFromAFileAndNamesOnlyItsLine) {
 TEST_F(ClientTest, WordsPrintWithATabAndTheirCount) {
   EXPECT_EQ(run({"get", "wc", "the", "of"}).out, "the\t3\nof\t2\n");
   EXPECT_EQ(run({"get", "wc", "--", "--json"}).out, "--json\t6\n");
+  const Done missing = run({"get", "wc", "the", "missing"});
+  EXPECT_EQ(missing.code, 0);
+  EXPECT_EQ(missing.out, "the\t3\nmissing\t-\n");
+  EXPECT_EQ(missing.err, "millrace: shown as -, since there is no such key: 1 of 2\n");
+  const Done json = run({"get", "wc", "missing", "--json"});
+  EXPECT_EQ(nlohmann::json::parse(json.out)["values"][0]["count"], nullptr);
+  EXPECT_EQ(json.err, "");
 }
 
 TEST_F(ClientTest, AFailureIsOneLineAndExitCodeOne) {

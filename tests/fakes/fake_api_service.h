@@ -16,9 +16,9 @@
 
 namespace millrace {
 
-// Answers with what it was asked; the job "missing" is not there, "silent" never answers, "dropped" is forgotten,
-// "outrun" was upgraded by somebody else meanwhile, "dropping" would lose a state; "refused" is told to be wrong,
-// "untidy" has a problem, "sinkless" has no sink.
+// Answers with what it was asked; the job or key "missing" is not there, "silent" never answers, "dropped" is
+// forgotten, "outrun" was upgraded by somebody else meanwhile, "dropping" would lose a state; "refused" is told to be
+// wrong, "untidy" has a problem, "sinkless" has no sink.
 class FakeApiService : public ApiService {
  public:
   explicit FakeApiService(TaskLoop& loop) : loop_(loop) {}
@@ -114,7 +114,7 @@ class FakeApiService : public ApiService {
       values.values.emplace_back();
       values.values.back().key = key;
       values.values.back().text = std::to_string(key.size());
-      values.values.back().found = true;
+      values.values.back().found = key != "missing";
     }
     answer(name, std::move(done), values);
   }

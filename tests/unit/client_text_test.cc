@@ -127,12 +127,12 @@ TEST(OutputTest, JobTypesPrintWithTheirSettings) {
   EXPECT_EQ(out.str(), "word_count: counts\n  --set rank=top  how many\n  --set field=\n");
 }
 
-TEST(OutputTest, AMissingWordCountsZero) {
+TEST(OutputTest, AMissingWordIsNoCountOfZero) {
   std::ostringstream out;
   print_values({.stream = out}, values_of("the", "", false));
-  EXPECT_EQ(out.str(), "the\t0\n");
+  EXPECT_EQ(out.str(), "the\t-\n");
   const auto object = json_of(values_of("the", "", false), true);
-  EXPECT_EQ(object["values"][0]["count"], 0);
+  EXPECT_EQ(object["values"][0]["count"], nullptr);
   EXPECT_EQ(object["values"][0]["found"], false);
 }
 
