@@ -178,7 +178,7 @@ Status jobs(Session& session, const JobsArguments& arguments) {
     print_json(output, object);
     return {};
   }
-  Table table({"NAME", "TYPE", "STATE", "BATCH", "PUBLISHED", "RECORDS", "WORDS", "DEAD", "LAG", "PROBLEM"});
+  Table table({"NAME", "TYPE", "STATE", "BATCH", "PUBLISHED", "RECORDS", "EMITTED", "DEAD", "LAG", "PROBLEM"});
   for (const auto& job : *list) {
     table.add({job.name, job.type, job.state, number(job.applied.batch), number(job.published), number(job.records),
                number(job.emitted), number(job.dead_letters), number(job.lag_records), output.shown(job.problem)});
@@ -225,13 +225,13 @@ void print_summary(const Output& output, const api::JobDescription& description)
   print_field(output, "checkpoint",
               description.checkpoint_batch == 0 ? "none" : "of batch " + number(description.checkpoint_batch));
   print_field(output, "records", number(job.records));
-  print_field(output, "words", number(job.emitted));
+  print_field(output, "emitted", number(job.emitted));
   print_field(output, "dead letters", number(job.dead_letters));
   if (!description.watermark_held_by.empty()) {
     print_field(output, "late records", number(job.late));
     print_field(output, "watermark", time_text(job.watermark_ms) + ", held by " + description.watermark_held_by);
   }
-  print_field(output, "lag", number(job.lag_records) + " records");
+  print_field(output, "lag", records_text(job.lag_records));
   print_field(output, "recovering", number(description.recovering_partitions) + " state partitions");
 }
 
@@ -388,7 +388,7 @@ void print_lag(const Output& output, const api::Lag& lag) {
     table.add(std::move(row));
   }
   table.print(output);
-  output.stream << total << " records behind at batch " << lag.as_of.batch << "\n";
+  output.stream << records_text(total) << " behind at batch " << lag.as_of.batch << "\n";
 }
 
 // The lag, once everything that was in the log at the first answer is applied and published.
@@ -417,9 +417,8 @@ Result<api::Lag> wait_for_zero(Connection& connection, const JobName& arguments)
     if (!ends.empty() && behind == 0 && published) return found;
     if (std::chrono::steady_clock::now() - begin > limit) {
       const std::string cause = job->summary.problem.empty() ? "" : ": " + job->summary.problem;
-      return fail(ErrorCode::kTimeout, "job '" + arguments.name + "' is still " + std::to_string(behind) +
-                                           " records behind, or has not published, after " + arguments.until_zero +
-                                           cause);
+      return fail(ErrorCode::kTimeout, "job '" + arguments.name + "' is still " + records_text(behind) +
+                                           " behind, or has not published, after " + arguments.until_zero + cause);
     }
     std::this_thread::sleep_for(kAskAgainAfter);
   }

@@ -240,6 +240,10 @@ std::string bytes_text(int64_t bytes) {
   return formatted("%.1f ", amount) + unit;
 }
 
+std::string records_text(int64_t records) {
+  return std::to_string(records) + (records == 1 ? " record" : " records");
+}
+
 std::string rate_text(double records) {
   if (records >= 1e6) return formatted("%.1f M/s", records / 1e6);
   if (records >= 1e3) return formatted("%.1f k/s", records / 1e3);

@@ -92,7 +92,7 @@ struct JobSummary {
   4: AsOf applied
   5: i64 published
   6: i64 records
-  7: i64 emitted
+  7: i64 emitted                    // what the map made of the records: of word_count the words
   8: i64 dead_letters
   9: i64 lag_records                // of the source that are not applied, as far as its end is known
   10: string problem                // empty when all is well

@@ -229,7 +229,7 @@ def test_ctrl_c_on_a_terminal_leaves_what_was_counted_so_far(endless):
         terminal.press_ctrl_c()
         assert terminal.wait() == 1
         drawn = terminal.last_drawn()
-        assert drawn[1:] == ["so\t2", "far\t1", "millrace: interrupted after 1 records; the counts are of those"]
+        assert drawn[1:] == ["so\t2", "far\t1", "millrace: interrupted after 1 record; the counts are of those"]
     finally:
         terminal.end()
 
