@@ -72,8 +72,8 @@ Status change_job(const Session& session, const std::string& what, Use use) {
 
 constexpr int32_t kLogPartitions = 4;  // of a log that is made for a receiver
 
-// Of a source that cannot be read twice: where its lines go, a log that is there.
-Status go_through(const Session& session, const SubmitArguments& arguments, api::SubmitRequest& request) {
+// Of a source that cannot be read twice: its lines go into a log.
+Status go_through(const SubmitArguments& arguments, api::SubmitRequest& request) {
   const Uri source = parse_uri(arguments.source).value();
   const bool received = source.scheme == "socket" || source.scheme == "directory";
   if (!received && arguments.through.empty()) return {};
@@ -84,7 +84,23 @@ Status go_through(const Session& session, const SubmitArguments& arguments, api:
   }
   request.receiver = arguments.source;
   request.source = arguments.through;
-  const Uri log = parse_uri(arguments.through).value();
+  return {};
+}
+
+// The master refuses a name that is taken; asked before, nothing is done for it: no log made, no library run and sent.
+Status check_name_is_free(const Session& session, const std::string& name) {
+  Connection connection(session);
+  const auto job = connection.call<api::JobDescription>(
+      [&](auto& services, auto& answer) { services.control.describe(answer, name); });
+  if (job) {
+    return fail(ErrorCode::kExists, "there is a job '" + name + "' already; kill it first or take another name");
+  }
+  return job.error().code == ErrorCode::kNotFound ? Status() : std::unexpected(job.error());
+}
+
+// The log into which a receiver's lines go is there.
+Status make_log(const Session& session, const std::string& uri) {
+  const Uri log = parse_uri(uri).value();
   if (log.scheme != "log") return {};
   Connection connection(session);
   const auto opened = connection.call<int32_t>(
@@ -99,8 +115,13 @@ Status submit(Session& session, const SubmitArguments& arguments) {
   request->name = arguments.name;
   request->source = arguments.source;
   request->sink = arguments.sink;
-  if (Status through = go_through(session, arguments, *request); !through) return through;
   request->checkpoint_interval_ms = parse_duration_ms(arguments.checkpoint_interval).value();
+  if (Status through = go_through(arguments, *request); !through) return through;
+  const bool received = !request->receiver.empty();
+  if (received || is_library_path(request->type)) {
+    if (Status free = check_name_is_free(session, arguments.name); !free) return free;
+  }
+  if (Status made = received ? make_log(session, request->source) : Status(); !made) return made;
   if (Status added = add_library(*request, arguments.job.library_job); !added) return added;
   return change_job(session, "submitted", [&](auto& services, auto& job) { services.control.submit(job, *request); });
 }

@@ -76,7 +76,10 @@ class BatchService : public FakeApiService {
 // Keeps what is appended, once per identity; answers every third append as if it had failed after storing it.
 class LossyIngest : public IngestStore {
  public:
-  Result<int32_t> open_log(const std::string&, int32_t partitions) override { return partitions; }
+  Result<int32_t> open_log(const std::string&, int32_t partitions) override {
+    ++opened;
+    return partitions;
+  }
   Result<OffsetRange> append(const std::string&, LogPartition partition, std::span<const std::string> records,
                              AppendIdentity identity) override {
     const std::lock_guard lock(mutex_);
@@ -91,6 +94,7 @@ class LossyIngest : public IngestStore {
     const std::lock_guard lock(mutex_);
     return stored_;
   }
+  std::atomic<int> opened = 0;
 
  private:
   std::mutex mutex_;
@@ -318,6 +322,20 @@ TEST_F(ClientTest, WhatTheMasterFindsWrongInASubmitIsWrongUsage) {
   EXPECT_EQ(submit.err, "millrace: that cannot be\n");
   EXPECT_EQ(run({"submit", "word_count", "--name", "missing", "--source", "log://a", "--sink", "none:"}).code, 1);
   EXPECT_EQ(run({"resume", "refused"}).code, 1);
+}
+
+TEST_F(ClientTest, ANameThatIsTakenIsToldBeforeAnythingIsDoneForTheJob) {
+  const auto submit = [&](const std::string& name) {
+    return run({"submit", "word_count", "--name", name, "--source", "socket://h:1", "--through", "log://lines",
+                "--sink", "none:"});
+  };
+  const Done taken = submit("wc");
+  EXPECT_EQ(taken.code, 1);
+  EXPECT_EQ(taken.err, "millrace: there is a job 'wc' already; kill it first or take another name\n");
+  EXPECT_EQ(ingest_.opened, 0);
+  EXPECT_EQ(run({"submit", "./none.so", "--name", "wc", "--source", "log://a", "--sink", "none:"}).err, taken.err);
+  submit("missing");
+  EXPECT_EQ(ingest_.opened, 1);
 }
 
 TEST_F(ClientTest, AStopThatIsNotInOrderIsAFailureWithItsReason) {
