@@ -54,6 +54,7 @@ int run_client(const std::vector<std::string>& arguments, Session& session) {
       ->capture_default_str()
       ->check(check_wait);
   app.add_flag("--json", session.json, "Print one JSON object instead of text");
+  add_submit_command(app, session);
   add_job_commands(app, session);
   add_query_commands(app, session);
   add_watch_command(app, session);

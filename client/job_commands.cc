@@ -1,4 +1,4 @@
-// submit, jobs, describe, stop, resume, kill, checkpoints, workers, lag: the Control service.
+// jobs, describe, stop, resume, kill, checkpoints, workers, lag: the Control service.
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -8,12 +8,9 @@
 
 #include "client/batch_table.h"
 #include "client/connection.h"
-#include "client/job_library.h"
-#include "client/job_options.h"
 #include "client/options.h"
 #include "client/output.h"
 #include "common/model/duration.h"
-#include "common/model/start_at.h"
 
 namespace millrace::client {
 namespace {
@@ -36,138 +33,8 @@ struct JobName {
   int32_t batches = -1;    // to be shown; negative: not asked for, 0: as many as is usual
 };
 
-struct SubmitArguments {
-  JobOptions job;
-  std::string name;
-  std::string source;
-  std::string through;
-  std::string sink;
-  std::string checkpoint_interval = "1s";
-};
-
 std::string number(int64_t value) {
   return std::to_string(value);
-}
-
-Status print_job(const Session& session, const api::JobSummary& job, const std::string& what) {
-  const Output output = session.output();
-  if (output.json) {
-    print_json(output, json_of(job));
-  } else {
-    output.stream << "job " << job.name << " " << what << ": " << job.state << " at batch " << job.applied.batch;
-    if (!job.problem.empty()) output.stream << "; " << output.shown(job.problem);
-    output.stream << "\n";
-  }
-  return {};
-}
-
-// A call of Control that answers with a summary.
-template <typename Use>
-Status change_job(const Session& session, const std::string& what, Use use) {
-  Connection connection(session);
-  const auto job = connection.call<api::JobSummary>(use);
-  if (!job) return std::unexpected(job.error());
-  return print_job(session, *job, what);
-}
-
-constexpr int32_t kLogPartitions = 4;  // of a log that is made for a receiver
-
-// Of a source that cannot be read twice: its lines go into a log.
-Status go_through(const SubmitArguments& arguments, api::SubmitRequest& request) {
-  const Uri source = parse_uri(arguments.source).value();
-  const bool received = source.scheme == "socket" || source.scheme == "directory";
-  if (!received && arguments.through.empty()) return {};
-  if (!received) return fail(ErrorCode::kInvalid, "--through goes with --source socket://... or directory://...");
-  if (arguments.through.empty()) {
-    return fail(ErrorCode::kInvalid, "--through is missing: what " + source.masked() +
-                                         " brings is put into a log first, log://NAME or kafka://HOST:PORT/TOPIC");
-  }
-  request.receiver = arguments.source;
-  request.source = arguments.through;
-  return {};
-}
-
-// The master refuses a name that is taken; asked before, nothing is done for it: no log made, no library run and sent.
-Status check_name_is_free(const Session& session, const std::string& name) {
-  Connection connection(session);
-  const auto job = connection.call<api::JobDescription>(
-      [&](auto& services, auto& answer) { services.control.describe(answer, name); });
-  if (job) {
-    return fail(ErrorCode::kExists, "there is a job '" + name + "' already; kill it first or take another name");
-  }
-  return job.error().code == ErrorCode::kNotFound ? Status() : std::unexpected(job.error());
-}
-
-// The log into which a receiver's lines go is there.
-Status make_log(const Session& session, const std::string& uri) {
-  const Uri log = parse_uri(uri).value();
-  if (log.scheme != "log") return {};
-  Connection connection(session);
-  const auto opened = connection.call<int32_t>(
-      [&](auto& services, int32_t& answer) { answer = services.ingest.open_log(log.authority, kLogPartitions); });
-  return opened ? Status() : std::unexpected(opened.error());
-}
-
-Status submit(Session& session, const SubmitArguments& arguments) {
-  session.invalid_is_usage = true;
-  Result<api::SubmitRequest> request = finish_request(arguments.job);
-  if (!request) return std::unexpected(request.error());
-  request->name = arguments.name;
-  request->source = arguments.source;
-  request->sink = arguments.sink;
-  request->checkpoint_interval_ms = parse_duration_ms(arguments.checkpoint_interval).value();
-  if (Status through = go_through(arguments, *request); !through) return through;
-  const bool received = !request->receiver.empty();
-  if (received || is_library_path(request->type)) {
-    if (Status free = check_name_is_free(session, arguments.name); !free) return free;
-  }
-  if (Status made = received ? make_log(session, request->source) : Status(); !made) return made;
-  if (Status added = add_library(*request, arguments.job.library_job); !added) return added;
-  return change_job(session, "submitted", [&](auto& services, auto& job) { services.control.submit(job, *request); });
-}
-
-void add_submit(CLI::App& app, Session& session) {
-  const auto [command, arguments] = add_command<SubmitArguments>(
-      app, session, "submit", "Start a job",
-      "  millrace submit word_count --name wc --source log://lines --sink redis://127.0.0.1:6379\n"
-      "  millrace submit word_count --name wc --source kafka://127.0.0.1:9092/lines --sink none: \\\n"
-      "      --batch-interval 50ms --checkpoint-interval 5s --kafka-config client.properties --set field=text\n"
-      "  millrace submit word_count --name typed --source socket://host:9999 --through log://typed --sink none:",
-      submit);
-  api::SubmitRequest& request = arguments->job.request;
-  add_job_type(command, arguments->job);
-  command->add_option("--name", arguments->name, "Name of the job")->required()->check([](const std::string& text) {
-    return problem_of(check_name("the name", text));
-  });
-  command
-      ->add_option("--source", arguments->source,
-                   "kafka://HOST:PORT[,HOST:PORT]/TOPIC[,TOPIC] or log://NAME[,NAME]; with --through also "
-                   "socket://HOST:PORT or directory:///PATH")
-      ->required()
-      ->check(
-          uri_check({"kafka", "log", "socket", "directory"},
-                    "kafka://HOST:PORT/TOPIC or log://NAME; with --through socket://HOST:PORT or directory:///PATH"));
-  command
-      ->add_option("--through", arguments->through,
-                   "The log into which one of the job's executors puts the lines of a socket or directory: log://NAME, "
-                   "which is made if it is not there, or kafka://HOST:PORT[,HOST:PORT]/TOPIC")
-      ->check(uri_check({"kafka", "log"}, "kafka://HOST:PORT/TOPIC or log://NAME"));
-  command->add_option("--sink", arguments->sink, "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] or none:")
-      ->required()
-      ->check(uri_check({"redis", "none"}, "redis://HOST[:PORT][/DB] or none:"));
-  add_job_options(command, arguments->job);
-  command->add_option("--checkpoint-interval", arguments->checkpoint_interval, "Time between checkpoints")
-      ->check(check_duration)
-      ->capture_default_str();
-  command
-      ->add_option("--start", request.start,
-                   "Where to begin: earliest, latest, a time in UTC like 2026-11-21T20:30:00Z, or the offset of each "
-                   "partition like 0=1500,1=0 (of several topics: orders:0=1500,payments:0=0)")
-      ->check([](const std::string& text) {
-        const auto start = parse_start(text);
-        return start ? "" : start.error().message;
-      })
-      ->capture_default_str();
 }
 
 Status job_types(Session& session) {
@@ -308,16 +175,20 @@ Status stop(Session& session, const JobName& arguments) {
   const auto job = connection.call<api::JobSummary>(
       [&](auto& services, auto& answer) { services.control.stop(answer, arguments.name); });
   if (!job) return std::unexpected(job.error());
-  if (job->problem.empty() || session.json) (void)print_job(session, *job, "stopped");
+  if (job->problem.empty() || session.json) print_job(session.output(), *job, "stopped");
   if (job->problem.empty()) return {};
   return fail(ErrorCode::kIo, "job '" + arguments.name + "': " + job->problem);
 }
 
 Status resume(Session& session, const JobName& arguments) {
-  return change_job(session, "resumed", [&](auto& services, auto& job) {
-    if (arguments.from == 0) return services.control.resume(job, arguments.name);
-    services.control.resume_from(job, arguments.name, arguments.from);
+  Connection connection(session);
+  const auto job = connection.call<api::JobSummary>([&](auto& services, auto& answer) {
+    if (arguments.from == 0) return services.control.resume(answer, arguments.name);
+    services.control.resume_from(answer, arguments.name, arguments.from);
   });
+  if (!job) return std::unexpected(job.error());
+  print_job(session.output(), *job, "resumed");
+  return {};
 }
 
 std::string what_became_of_keys(const std::string& sink, bool purged) {
@@ -460,7 +331,6 @@ Status lag(Session& session, const JobName& arguments) {
 }  // namespace
 
 void add_job_commands(CLI::App& app, Session& session) {
-  add_submit(app, session);
   const auto [jobs_command, jobs_arguments] =
       add_command<JobsArguments>(app, session, "jobs", "List the jobs, or with --available those that can be submitted",
                                  "  millrace jobs\n  millrace --json jobs\n  millrace jobs --available", jobs);

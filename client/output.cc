@@ -66,6 +66,13 @@ void print_job_types(const Output& output, const std::vector<api::JobType>& type
   }
 }
 
+void print_job(const Output& output, const api::JobSummary& job, const std::string& what) {
+  if (output.json) return print_json(output, json_of(job));
+  output.stream << "job " << job.name << " " << what << ": " << job.state << " at batch " << job.applied.batch;
+  if (!job.problem.empty()) output.stream << "; " << output.shown(job.problem);
+  output.stream << "\n";
+}
+
 void print_values(const Output& output, const api::Values& values) {
   for (const api::Value& value : values.values) {
     output.stream << output.shown(value.key) << "\t" << (value.found ? output.shown(value.text) : "-") << "\n";

@@ -34,7 +34,9 @@ class Table {
 void print_json(const Output& output, const nlohmann::ordered_json& object);
 // Each with its settings as they are given to submit.
 void print_job_types(const Output& output, const std::vector<api::JobType>& types);
-// word<TAB>count each. A word that is not there counts 0.
+// What has become of it; `what` was done to it.
+void print_job(const Output& output, const api::JobSummary& job, const std::string& what);
+// word<TAB>count each, `-` where there is no such word.
 void print_values(const Output& output, const api::Values& values);
 
 nlohmann::ordered_json json_value(const std::string& text);  // a whole number as a number, anything else as text

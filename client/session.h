@@ -64,6 +64,7 @@ struct Session {
 };
 
 // One per group of commands; each command sets session.command when it was the one that was typed.
+void add_submit_command(CLI::App& app, Session& session);
 void add_job_commands(CLI::App& app, Session& session);
 void add_query_commands(CLI::App& app, Session& session);
 void add_watch_command(CLI::App& app, Session& session);

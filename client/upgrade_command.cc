@@ -130,9 +130,7 @@ Status upgrade(Session& session, const UpgradeArguments& arguments) {
     object["job"] = client::json_of(*job);
     print_json(output, object);
   } else {
-    output.stream << "job " << job->name << " upgraded: " << job->state << " at batch " << job->applied.batch;
-    if (!job->problem.empty()) output.stream << "; " << output.shown(job->problem);
-    output.stream << "\n";
+    print_job(output, *job, "upgraded");
   }
   return {};
 }
