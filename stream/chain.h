@@ -77,7 +77,6 @@ struct Unexpected<std::expected<T, E>> {
 
 template <typename Previous, typename T, typename F>
 struct MapStage {
-  static_assert(std::invocable<F&, T>, "millrace: map() needs a function of the stream's values");
   using Returned = Unexpected<std::decay_t<std::invoke_result_t<F&, T>>>;
   using Output = typename Returned::type;
   static constexpr bool kMany = Previous::kMany;
@@ -107,7 +106,6 @@ struct MapStage {
 
 template <typename Previous, typename T, typename F>
 struct FilterStage {
-  static_assert(std::predicate<F&, const T&>, "millrace: filter() needs a function of the stream's values to bool");
   static constexpr bool kMany = Previous::kMany;
   static constexpr bool kRefuses = Previous::kRefuses;
   static constexpr bool kDirect = Previous::kDirect && std::is_nothrow_invocable_v<F&, const T&>;
@@ -136,6 +134,24 @@ struct AnySink {
   void operator()(Output) const noexcept(kNoexcept) {}
 };
 
+template <typename F, typename T>
+concept GivesRange = std::invocable<F&, T> && std::ranges::input_range<std::invoke_result_t<F&, T>>;
+
+// Says what is wrong with a function for flat_map; false: a stage of it must not be made.
+template <typename T, typename F>
+consteval bool require_flat_map() {
+  if constexpr (NamesOutput<F>) {
+    constexpr bool kFits = std::invocable<F&, T, AnySink<typename F::Output, true>&>;
+    static_assert(kFits, "millrace: flat_map() with a named Output needs a function of (value, emit)");
+    return kFits;
+  } else {
+    static_assert(GivesRange<F, T>,
+                  "millrace: flat_map() needs a function of the stream's values to a range of results, or one of "
+                  "(value, emit) that names its Output; see millrace::emitting<Output>(function)");
+    return GivesRange<F, T>;
+  }
+}
+
 // What is emitted is of the named type, whatever it was made from.
 template <typename Output, typename Sink>
 struct OutputSink {
@@ -159,8 +175,6 @@ struct FlatMapStage<Previous, T, F> {
   using Output = typename F::Output;
   using Probe = AnySink<Output, true>;
   using ThrowingProbe = AnySink<Output, false>;
-  static_assert(std::invocable<F&, T, Probe&>,
-                "millrace: flat_map() with a named Output needs a function of (value, emit)");
   static_assert(!std::is_nothrow_invocable_v<F&, T, ThrowingProbe&>,
                 "millrace: what follows a function may throw through its emit(): say "
                 "noexcept(std::is_nothrow_invocable_v<Emit&, Output>), not noexcept");
@@ -196,9 +210,6 @@ template <typename Previous, typename T, typename F>
   requires(!NamesOutput<F>)
 struct FlatMapStage<Previous, T, F> {
   using Returned = std::invoke_result_t<F&, T>;
-  static_assert(std::ranges::input_range<Returned>,
-                "millrace: flat_map() needs a function of the stream's values to a range of results, or one of "
-                "(value, emit) that names its Output; see millrace::emitting<Output>(function)");
   using Output = std::ranges::range_value_t<Returned>;
   static constexpr bool kMany = true;
   static constexpr bool kRefuses = Previous::kRefuses;

@@ -73,14 +73,16 @@ concept Encodable = requires(T& into, const T& value, char* out, const char*& at
   { Codec<T>::decode(at, end, into) } -> std::same_as<bool>;
 };
 
-// Use before Codec<T>, for the message.
+// Says what is wrong with a type that has no codec; false: what needs one must not be made, or hundreds of lines of the
+// compiler would follow the message.
 template <typename T>
-consteval void require_codec() {
+consteval bool require_codec() {
   static_assert(
       Encodable<T>,
       "millrace: this type cannot be stored or sent. Use integers, floating-point numbers, std::string, "
       "std::pair, std::tuple, std::optional, std::vector, std::map, a struct with MILLRACE_FIELDS(Type, a, b), "
       "or specialise millrace::Codec<T>; a std::string_view must become a std::string first");
+  return Encodable<T>;
 }
 
 template <std::unsigned_integral T>
@@ -329,10 +331,23 @@ using Owned = typename OwnedOf<std::decay_t<T>>::type;
 using KeyBuffer = std::string;
 
 // view(): the key's text, in `buffer` or in the key itself, until either changes. parse(): false for what no key gave.
+// The primary template has no members, as that of Codec.
 template <typename K>
-struct KeyText {
-  static_assert(std::integral<K>, "millrace: a key is a string, an integer, or a std::pair or std::tuple of these");
+struct KeyText;
+
+template <typename K>
+concept Keyable = requires(const K& key, KeyBuffer& buffer) {
+  { KeyText<K>::view(key, buffer) } -> std::same_as<std::string_view>;
 };
+
+// As require_codec.
+template <typename K>
+consteval bool require_key() {
+  static_assert(Keyable<K>,
+                "millrace: a key is a string, an integer, or a std::pair or std::tuple of these; map() the values, or "
+                "take key_by(), to have such keys");
+  return Keyable<K>;
+}
 
 template <>
 struct KeyText<std::string_view> {
@@ -377,7 +392,7 @@ void append_key_part(std::string& out, std::string_view part);
 // Takes the first part of `rest`, unescaped, and moves on; false at the end or for a wrong escape.
 bool take_key_part(std::optional<std::string_view>& rest, std::string& part);
 
-template <typename... Parts>
+template <Keyable... Parts>
 struct KeyText<std::tuple<Parts...>> {
   static std::string_view view(const std::tuple<Parts...>& key, KeyBuffer& buffer) {
     buffer.clear();
@@ -404,7 +419,7 @@ struct KeyText<std::tuple<Parts...>> {
   }
 };
 
-template <typename A, typename B>
+template <Keyable A, Keyable B>
 struct KeyText<std::pair<A, B>> {
   static std::string_view view(const std::pair<A, B>& key, KeyBuffer& buffer) {
     return KeyText<std::tuple<A, B>>::view({key.first, key.second}, buffer);

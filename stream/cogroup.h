@@ -23,25 +23,42 @@ struct PairOf<std::pair<K, V>> : std::true_type {
 
 namespace internal {
 
+// Says what is wrong with a stream of other values; false: as require_codec.
+template <typename T>
+consteval bool require_pairs() {
+  static_assert(PairOf<T>::value,
+                "millrace: what works by key takes a stream of pairs (key, value): map() its values to std::pair, or "
+                "take key_by(), first");
+  return PairOf<T>::value;
+}
+
 // One of the two is there.
 template <typename V, typename W>
 using Either = std::pair<std::optional<V>, std::optional<W>>;
 
-// The types of a join of a stream of T and one of U, with the messages for what cannot be joined.
+// The types of a join of a stream of T and one of U.
 template <typename T, typename U>
 struct Joining {
-  static_assert(PairOf<T>::value && PairOf<U>::value,
-                "millrace: a join takes two streams of pairs (key, value); make them by key_by() or map()");
   using Key = Owned<typename PairOf<T>::Key>;
   using Left = Owned<typename PairOf<T>::Value>;
   using Right = Owned<typename PairOf<U>::Value>;
-  static_assert(std::same_as<Key, Owned<typename PairOf<U>::Key>>,
-                "millrace: the two streams of a join have keys of different types; map() one of them to the type of "
-                "the other");
-  static_assert(Encodable<Left> && Encodable<Right>,
-                "millrace: the values of a join are stored and sent, so they need a codec; see stream/codec.h");
   using Value = Either<Left, Right>;
 };
+
+// Says what cannot be joined; false: as require_codec.
+template <typename T, typename U>
+consteval bool require_join() {
+  if constexpr (require_pairs<T>() && require_pairs<U>()) {
+    using J = Joining<T, U>;
+    constexpr bool kSameKeys = std::same_as<typename J::Key, Owned<typename PairOf<U>::Key>>;
+    static_assert(kSameKeys,
+                  "millrace: the two streams of a join have keys of different types; map() one of them to the type of "
+                  "the other");
+    if constexpr (kSameKeys)
+      return require_key<typename J::Key>() && require_codec<typename J::Left>() && require_codec<typename J::Right>();
+  }
+  return false;
+}
 
 // As streams of pairs of one type.
 template <typename T, typename U, typename Stream>

@@ -35,7 +35,7 @@ bool split_window_key(std::string_view text, std::string_view& key, int64_t& beg
 
 }  // namespace internal
 
-template <typename K>
+template <Keyable K>
 struct KeyText<WindowKey<K>> {
   static std::string_view view(const WindowKey<K>& key, KeyBuffer& buffer) {
     KeyBuffer part;

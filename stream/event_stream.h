@@ -158,14 +158,17 @@ class EventTable : public Base {
   // the keys' bytes. What follows is done behind another shuffle, where no record can be refused.
   auto closed() const {
     using Next = Closed<K, V>;
-    const auto node = graph_->add_source(
-        state_,
-        [state = state_](internal::MapInstance& instance) {
-          auto* const table = dynamic_cast<internal::Closing<V>*>(&instance.state(state));
-          CHECK(table != nullptr) << "a table of event-time windows knows which are final";
-          instance.add_level_source(instance.make<internal::ClosedSource<K, V>>(*table, instance.state_partitions()));
-        },
-        internal::Graph::Gives::kOther, "closed");
+    internal::NodeId node{};
+    if constexpr (Keyable<K>) {
+      node = graph_->add_source(
+          state_,
+          [state = state_](internal::MapInstance& instance) {
+            auto* const table = dynamic_cast<internal::Closing<V>*>(&instance.state(state));
+            CHECK(table != nullptr) << "a table of event-time windows knows which are final";
+            instance.add_level_source(instance.make<internal::ClosedSource<K, V>>(*table, instance.state_partitions()));
+          },
+          internal::Graph::Gives::kOther, "closed");
+    }
     return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
   }
 
@@ -183,9 +186,10 @@ class EventWindows {
 
   // Per key and window its values, merged as by Stream::reduce_by_key.
   template <typename F>
-    requires PairOf<T>::value
   auto reduce_by_key(F function, EventTableOptions options = {}) const {
-    return reduced(std::move(function), std::move(options), "reduce_by_key");
+    if constexpr (internal::require_pairs<T>()) {
+      return reduced(std::move(function), std::move(options), "reduce_by_key");
+    }
   }
   // How often each value came in each window.
   auto count_by_value(EventTableOptions options = {}) const {
@@ -237,10 +241,11 @@ class EventWindows {
   template <typename F>
   auto reduced(F function, EventTableOptions options, const char* operator_name) const {
     using V = Owned<typename PairOf<T>::Value>;
-    using Merge = internal::MergeInto<V, F>;
-    internal::check_reduce<V, F>();
-    const Merge merge{std::move(function)};
-    return folded(internal::ReduceFold<V, Merge>{merge}, merge, std::move(options), operator_name);
+    if constexpr (internal::check_reduce<V, F>()) {
+      using Merge = internal::MergeInto<V, F>;
+      const Merge merge{std::move(function)};
+      return folded(internal::ReduceFold<V, Merge>{merge}, merge, std::move(options), operator_name);
+    }
   }
   template <typename Fold, typename Merge>
   auto folded(Fold fold, Merge merge, EventTableOptions options, const char* operator_name) const {
@@ -307,24 +312,36 @@ class EventStream {
   // These are those of Stream, and keep each value's time.
   template <typename F>
   auto map(F function) const {
-    return of(stream_.map(internal::StampedMap<Value, F>{std::move(function)}));
+    constexpr bool kFits = std::invocable<F&, const Value&>;
+    static_assert(kFits, "millrace: map() needs a function of the stream's values");
+    if constexpr (kFits) return of(stream_.mapped(internal::StampedMap<Value, F>{std::move(function)}, "map"));
   }
   template <typename F>
   auto filter(F function) const {
-    return of(stream_.filter([function = std::move(function)](const internal::Stamped<Value>& stamped) mutable {
-      return std::invoke(function, stamped.value);
-    }));
+    constexpr bool kFits = std::predicate<F&, const Value&>;
+    static_assert(kFits, "millrace: filter() needs a function of the stream's values to bool");
+    if constexpr (kFits) {
+      return of(stream_.filter([function = std::move(function)](const internal::Stamped<Value>& stamped) mutable {
+        return std::invoke(function, stamped.value);
+      }));
+    }
   }
   template <typename F>
   auto flat_map(F function) const {
-    return of(stream_.flat_map(internal::StampedFlatMap<Value, F>{std::move(function)}));
+    if constexpr (internal::require_flat_map<const Value&, F>()) {
+      return of(stream_.flat_map(internal::StampedFlatMap<Value, F>{std::move(function)}));
+    }
   }
   template <typename F>
   auto key_by(F function) const {
-    using K = std::decay_t<std::invoke_result_t<F&, const Value&>>;
-    return map([function = std::move(function)](const Value& value) mutable {
-      return std::pair<K, Value>(std::invoke(function, value), value);
-    });
+    constexpr bool kFits = std::invocable<F&, const Value&>;
+    static_assert(kFits, "millrace: key_by() needs a function of the stream's values to their keys");
+    if constexpr (kFits) {
+      using K = std::decay_t<std::invoke_result_t<F&, const Value&>>;
+      return map([function = std::move(function)](const Value& value) mutable {
+        return std::pair<K, Value>(std::invoke(function, value), value);
+      });
+    }
   }
 
   // Windows that follow one another: each begins at a multiple of the length, counted from 1970 (UTC).

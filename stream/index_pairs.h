@@ -81,30 +81,33 @@ struct IndexPairs {
   template <typename Pairs>
   static auto of(const Pairs& pairs, const std::string& name) {
     using T = typename Pairs::Value;
-    static_assert(PairOf<T>::value,
-                  "millrace: index_by_key() takes a stream of pairs (key, member); make them by key_by() or map()");
-    using K = typename PairOf<T>::Key;
-    using Member = IndexedMember<typename PairOf<T>::Value>;
-    using M = typename Member::Member;
-    if (Member::kSigned) pairs.graph_->remove_keys();
-    pairs
-        .mapped(
-            [](const T& pair) noexcept(std::is_nothrow_copy_constructible_v<T>) {
-              return std::pair(IndexKey<K, M>{pair.first, Member::member(pair.second)}, Member::count(pair.second));
-            },
-            nullptr)
-        .template close<int64_t>(WrappingSum());
-    const StateId state = pairs.graph_->add_state(name, layout_of<Owned<K>>(), "index_by_key", [](size_t rank_size) {
-      return make_state<IndexTable>(rank_size, layout_of<Owned<M>>());
-    });
-    pairs.graph_->set_index(state);
-    return Table<Owned<K>, int64_t>(pairs.graph_, state);
+    if constexpr (require_pairs<T>()) {
+      using K = typename PairOf<T>::Key;
+      using Member = IndexedMember<typename PairOf<T>::Value>;
+      using M = typename Member::Member;
+      StateId state{};
+      if constexpr (require_key<K>() && require_key<M>()) {
+        if (Member::kSigned) pairs.graph_->remove_keys();
+        pairs
+            .mapped(
+                [](const T& pair) noexcept(std::is_nothrow_copy_constructible_v<T>) {
+                  return std::pair(IndexKey<K, M>{pair.first, Member::member(pair.second)}, Member::count(pair.second));
+                },
+                nullptr)
+            .template close<int64_t>(WrappingSum());
+        state = pairs.graph_->add_state(name, layout_of<Owned<K>>(), "index_by_key", [](size_t rank_size) {
+          return make_state<IndexTable>(rank_size, layout_of<Owned<M>>());
+        });
+        pairs.graph_->set_index(state);
+      }
+      return Table<Owned<K>, int64_t>(pairs.graph_, state);
+    }
   }
 };
 
 }  // namespace internal
 
-template <typename K, typename M>
+template <Keyable K, Keyable M>
 struct KeyText<internal::IndexKey<K, M>> {
   static std::string_view view(const internal::IndexKey<K, M>& posting, KeyBuffer& buffer) {
     KeyBuffer part;

@@ -66,6 +66,38 @@ struct HasJson<std::optional<T>> : HasJson<T> {};
 template <typename T>
 struct HasJson<std::vector<T>> : HasJson<T> {};
 
+// Down to its fields, as kTextual.
+template <typename Tuple>
+struct AllText;
+template <typename... Fields>
+struct AllText<std::tuple<Fields...>> : std::bool_constant<(kTextual<std::decay_t<Fields>> && ...)> {};
+template <typename T>
+struct HasColumns : std::bool_constant<kTextual<T>> {};
+template <HasFields T>
+  requires(!HasText<T>)
+struct HasColumns<T> : AllText<decltype(std::declval<const T&>().millrace_fields())> {};
+
+// Say why values are no lines of a format; false: their lines must not be made.
+template <typename T>
+consteval bool require_line(TextLines) {
+  static_assert(kTextual<T>, "millrace: write() needs values that have a text; map() them, or write json_lines");
+  return kTextual<T>;
+}
+template <typename T>
+consteval bool require_line(JsonLines) {
+  static_assert(HasJson<T>::value,
+                "millrace: json_lines needs numbers, strings, pairs, tuples, optionals, vectors, types with a member "
+                "`std::string text() const`, or structs of these with MILLRACE_FIELDS");
+  return HasJson<T>::value;
+}
+template <typename T>
+consteval bool require_line(CsvLines) {
+  static_assert(HasColumns<T>::value,
+                "millrace: csv_lines needs values, or structs with MILLRACE_FIELDS, pairs or tuples of values, that "
+                "have a text; map() them, or write json_lines");
+  return HasColumns<T>::value;
+}
+
 // One column of a line of CSV.
 void append_csv(std::string& line, std::string_view column);
 
@@ -87,20 +119,15 @@ void append_columns(std::string& line, const Tuple& fields) {
 template <typename T>
 void append_line(std::string& line, const T& value, TextLines) {
   if constexpr (kIsPair<T>) {
-    static_assert(kTextual<T>, "millrace: write() needs values that have a text; see value_text.h, or map() them");
     line += text_of(value.first);
     line += '\t';
     line += text_of(value.second);
   } else {
-    static_assert(kTextual<T>, "millrace: write() needs values that have a text; map() them, or write json_lines");
     line += text_of(value);
   }
 }
 template <typename T>
 void append_line(std::string& line, const T& value, JsonLines) {
-  static_assert(HasJson<T>::value,
-                "millrace: json_lines needs numbers, strings, pairs, tuples, optionals, vectors, types with a member "
-                "`std::string text() const`, or structs of these with MILLRACE_FIELDS");
   if constexpr (kIsPair<T>) {
     line += "{\"key\":";
     append_json(line, value.first);

@@ -142,21 +142,25 @@ struct Repartition {
                   "millrace: values that are dealt anew must be such as can be stored; see stream/codec.h. Make of a "
                   "Record what is needed of it by map()");
     static_assert(!std::same_as<V, bool>, "millrace: repartition() is not for a stream of bools; map them to integers");
-    Graph& graph = *stream.graph_;
-    graph.add_node(
-        stream.origin_,
-        [origin = stream.origin_, chain = stream.chain_](MapInstance& instance) {
-          Stream<T, In, Chain>::attach(instance, origin, instance.make<DealtValues<In, Chain, V>>(instance, chain));
-        },
-        Stream<T, In, Chain>::kListed, stream.operators_);
-    const StateId state =
-        graph.add_state(std::move(name), "none", "repartition", [](size_t) { return make_state<DealtTable<V>>(); });
-    const NodeId node = graph.add_source(
-        state,
-        [state](MapInstance& instance) {
-          instance.add_level_source(instance.make<DealtSource<V>>(static_cast<DealtTable<V>&>(instance.state(state))));
-        },
-        Graph::Gives::kOther, "");
+    NodeId node{};
+    if constexpr (Encodable<V> && !std::same_as<V, bool>) {
+      Graph& graph = *stream.graph_;
+      graph.add_node(
+          stream.origin_,
+          [origin = stream.origin_, chain = stream.chain_](MapInstance& instance) {
+            Stream<T, In, Chain>::attach(instance, origin, instance.make<DealtValues<In, Chain, V>>(instance, chain));
+          },
+          Stream<T, In, Chain>::kListed, stream.operators_);
+      const StateId state =
+          graph.add_state(std::move(name), "none", "repartition", [](size_t) { return make_state<DealtTable<V>>(); });
+      node = graph.add_source(
+          state,
+          [state](MapInstance& instance) {
+            auto& table = static_cast<DealtTable<V>&>(instance.state(state));
+            instance.add_level_source(instance.make<DealtSource<V>>(table));
+          },
+          Graph::Gives::kOther, "");
+    }
     return Stream<V, V, BeginStage<V>>(stream.graph_, node);
   }
 };

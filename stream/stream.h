@@ -59,20 +59,24 @@ class Stream {
   // One value for each: U(T), or std::expected<U, std::string>(T), which refuses the record by its error.
   template <typename F>
   auto map(F function) const {
-    return mapped(std::move(function), "map");
+    constexpr bool kFits = std::invocable<F&, T>;
+    static_assert(kFits, "millrace: map() needs a function of the stream's values");
+    if constexpr (kFits) return mapped(std::move(function), "map");
   }
 
   // The values for which `function` is true.
   template <typename F>
   auto filter(F function) const {
-    return with<T>(internal::FilterStage<Chain, T, F>{chain_, std::move(function)}, "filter");
+    constexpr bool kFits = std::predicate<F&, const T&>;
+    static_assert(kFits, "millrace: filter() needs a function of the stream's values to bool");
+    if constexpr (kFits) return with<T>(internal::FilterStage<Chain, T, F>{chain_, std::move(function)}, "filter");
   }
 
   // Any number of values for each: a range(T); or void(T, emit) or RecordProblem(T, emit) that names its Output, see
   // emitting<Output>().
   template <typename F>
   auto flat_map(F function) const {
-    return flat_mapped(std::move(function), "flat_map");
+    if constexpr (internal::require_flat_map<T, F>()) return flat_mapped(std::move(function), "flat_map");
   }
 
   // The same values behind a shuffle, dealt to the state partitions in turn: what follows runs on all of them, however
@@ -94,22 +98,31 @@ class Stream {
   }
 
   // The values of both streams; those of one record stand in the order of the streams.
-  template <typename OtherIn, typename OtherChain>
-  auto union_with(const Stream<T, OtherIn, OtherChain>& other) const {
-    graph_->check_same_level(origin_, other.origin_);
-    const auto node = collected(2, "union_with");
-    collect(node, 0);
-    other.collect(node, 1);
-    return from(node);
+  template <typename U, typename OtherIn, typename OtherChain>
+  auto union_with(const Stream<U, OtherIn, OtherChain>& other) const {
+    constexpr bool kSame = std::same_as<T, U>;
+    static_assert(kSame,
+                  "millrace: union_with() takes a stream of values of the same type; map() one of the two to it");
+    if constexpr (kSame) {
+      graph_->check_same_level(origin_, other.origin_);
+      const auto node = collected(2, "union_with");
+      collect(node, 0);
+      other.collect(node, 1);
+      return from(node);
+    }
   }
 
   // (function(value), value)
   template <typename F>
   auto key_by(F function) const {
-    using K = std::decay_t<std::invoke_result_t<F&, const T&>>;
-    return mapped([function = std::move(function)](const T& value) mutable noexcept(
-                      std::is_nothrow_invocable_v<F&, const T&>) { return std::pair<K, T>(function(value), value); },
-                  "key_by");
+    constexpr bool kFits = std::invocable<F&, const T&>;
+    static_assert(kFits, "millrace: key_by() needs a function of the stream's values to their keys");
+    if constexpr (kFits) {
+      using K = std::decay_t<std::invoke_result_t<F&, const T&>>;
+      return mapped([function = std::move(function)](const T& value) mutable noexcept(
+                        std::is_nothrow_invocable_v<F&, const T&>) { return std::pair<K, T>(function(value), value); },
+                    "key_by");
+    }
   }
 
   // What came in the last `length` up to each multiple of `slide`, by batch time; see Windowed. Both are multiples of
@@ -170,12 +183,12 @@ class Stream {
   // Per key all values since the start, merged: V(V, V) or void(V& into, const V& from), associative and commutative,
   // and without exceptions. Mind the range of V: a sum since the start may grow beyond an int.
   template <typename F>
-    requires PairOf<T>::value
   auto reduce_by_key(F function, StateOptions options = {}) const {
-    return reduced(std::move(function), std::move(options), "reduce_by_key");
+    if constexpr (internal::require_pairs<T>()) {
+      return reduced(std::move(function), std::move(options), "reduce_by_key");
+    }
   }
   template <typename F>
-    requires PairOf<T>::value
   auto reduce_by_key(F function, const StateName auto& state) const {
     return reduce_by_key(std::move(function), StateOptions{.name = state});
   }
@@ -184,23 +197,20 @@ class Stream {
   // one batch in the order of the log's partitions and their records; behind a shuffle in that of the state partitions
   // and their keys.
   template <typename S, typename Create, typename Add>
-    requires PairOf<T>::value
   auto combine_by_key(Create create, Add add, StateOptions options = {}) const {
-    using V = Owned<typename PairOf<T>::Value>;
-    require_codec<V>();
-    require_codec<S>();
-    static_assert(std::is_invocable_r_v<S, const Create&, const V&>,
-                  "millrace: combine_by_key<S>() needs a function S(V) that changes nothing of its own");
-    static_assert(std::invocable<const Add&, S&, const V&>,
-                  "millrace: combine_by_key<S>() needs a function S(S, V) or void(S& into, const V&) that changes "
-                  "nothing of its own");
-    close<V>();
-    using Into = internal::MergeInto<S, Add, V>;
-    return running(internal::CombineFold<V, S, Create, Into>{std::move(create), Into{std::move(add)}},
-                   std::move(options), "combine_by_key");
+    if constexpr (internal::require_pairs<T>()) {
+      using V = Owned<typename PairOf<T>::Value>;
+      if constexpr (internal::check_combine<V, S, Create, Add>()) {
+        close<V>();
+        using Into = internal::MergeInto<S, Add, V>;
+        return running(internal::CombineFold<V, S, Create, Into>{std::move(create), Into{std::move(add)}},
+                       std::move(options), "combine_by_key");
+      } else {
+        return no_table<S>();
+      }
+    }
   }
   template <typename S, typename Create, typename Add>
-    requires PairOf<T>::value
   auto combine_by_key(Create create, Add add, const StateName auto& state) const {
     return combine_by_key<S>(std::move(create), std::move(add), StateOptions{.name = state});
   }
@@ -213,28 +223,26 @@ class Stream {
   // interval) for all others, with no values; `only_changed` leaves these alone. Mind what a state of many keys costs
   // then. The values stand in the same order as for combine_by_key.
   template <typename S, typename F>
-    requires PairOf<T>::value
   auto update_state_by_key(F function, UpdateOptions options = {}) const {
-    using K = Owned<typename PairOf<T>::Key>;
-    using V = Owned<typename PairOf<T>::Value>;
-    using Function = internal::StateFunction<K, V, S, F>;
-    require_codec<V>();
-    require_codec<S>();
-    static_assert(Function::kValid,
-                  "millrace: update_state_by_key<S>() needs a function std::optional<S>(const K& key, "
-                  "std::span<const V> values, std::optional<S> state, millrace::BatchTime time); the key and the time "
-                  "may be left out");
-    close<V>();
-    graph_->remove_keys();
-    if (!options.only_changed) graph_->need_time();
-    return state<S>(options.name, "update_state_by_key", "update_state_by_key",
-                    [function = Function{std::move(function)}, only_changed = options.only_changed](size_t rank_size) {
-                      return internal::make_state<internal::UpdateTable<V, S, Function>>(rank_size, only_changed,
-                                                                                         function);
-                    });
+    if constexpr (internal::require_pairs<T>()) {
+      using K = Owned<typename PairOf<T>::Key>;
+      using V = Owned<typename PairOf<T>::Value>;
+      if constexpr (internal::check_update<K, V, S, F>()) {
+        using Function = internal::StateFunction<K, V, S, F>;
+        close<V>();
+        graph_->remove_keys();
+        if (!options.only_changed) graph_->need_time();
+        return state<S>(
+            options.name, "update_state_by_key", "update_state_by_key",
+            [function = Function{std::move(function)}, only_changed = options.only_changed](size_t rank_size) {
+              return internal::make_state<internal::UpdateTable<V, S, Function>>(rank_size, only_changed, function);
+            });
+      } else {
+        return no_table<S>();
+      }
+    }
   }
   template <typename S, typename F>
-    requires PairOf<T>::value
   auto update_state_by_key(F function, const StateName auto& state) const {
     return update_state_by_key<S>(std::move(function), UpdateOptions{.name = state});
   }
@@ -244,8 +252,10 @@ class Stream {
   // they stand in the order of the log's partitions and their records; behind a shuffle in that of the state partitions
   // and their keys. A text with a newline in it is two lines in a file.
   template <typename Format = TextLines>
-  void write(std::string name, Format = {}, OutputOptions options = {}) const {
-    append<internal::LineWriter<Format>>({std::move(name), Format::kName, options.parts}, nullptr);
+  void write(std::string name, Format format = {}, OutputOptions options = {}) const {
+    if constexpr (internal::require_line<T>(format)) {
+      append<internal::LineWriter<Format>>({std::move(name), Format::kName, options.parts}, nullptr);
+    }
   }
 
   // Calls function(BatchOfOutput, std::span<const T> values) with the values of each batch that has some, at least
@@ -255,13 +265,15 @@ class Stream {
   template <typename F>
   void for_each_batch(std::string name, F function, OutputOptions options = {}) const {
     using V = Owned<T>;
-    require_codec<V>();
-    static_assert(std::invocable<F&, const BatchOfOutput&, std::span<const V>>,
+    constexpr bool kFits = std::invocable<F&, const BatchOfOutput&, std::span<const V>>;
+    static_assert(kFits,
                   "millrace: for_each_batch() needs a function of (millrace::BatchOfOutput, std::span<const T>)");
-    append<internal::ValueWriter<V>>(
-        {std::move(name), "", options.parts}, [function = std::move(function)]() -> std::unique_ptr<BatchFunction> {
-          return std::unique_ptr<BatchFunction>(new internal::CallForBatch<V, F>(function));
-        });
+    if constexpr (require_codec<V>() && kFits) {
+      append<internal::ValueWriter<V>>(
+          {std::move(name), "", options.parts}, [function = std::move(function)]() -> std::unique_ptr<BatchFunction> {
+            return std::unique_ptr<BatchFunction>(new internal::CallForBatch<V, F>(function));
+          });
+    }
   }
 
   // How often each value came since the start.
@@ -345,14 +357,16 @@ class Stream {
   }
 
   template <typename F>
-    requires PairOf<T>::value
   auto reduced(F function, StateOptions options, const char* operator_name) const {
     using V = Owned<typename PairOf<T>::Value>;
-    internal::check_reduce<V, F>();
-    using Merge = internal::MergeInto<V, F>;
-    const Merge merge{std::move(function)};
-    close<V>(merge);
-    return running(internal::ReduceFold<V, Merge>{merge}, std::move(options), operator_name);
+    if constexpr (internal::check_reduce<V, F>()) {
+      using Merge = internal::MergeInto<V, F>;
+      const Merge merge{std::move(function)};
+      close<V>(merge);
+      return running(internal::ReduceFold<V, Merge>{merge}, std::move(options), operator_name);
+    } else {
+      return no_table<V>();
+    }
   }
 
   // Closes a chain of pairs with an edge. One that combines needs values of a fixed size.
@@ -361,7 +375,7 @@ class Stream {
     using K = typename PairOf<T>::Key;
     if constexpr (!std::is_trivially_copyable_v<V>) {
       close<V>();
-    } else {
+    } else if constexpr (require_key<K>()) {
       graph_->add_node(
           origin_,
           [origin = origin_, chain = chain_, merge](internal::MapInstance& instance) {
@@ -384,13 +398,15 @@ class Stream {
   template <typename V>
   void close() const {
     using K = typename PairOf<T>::Key;
-    graph_->add_node(
-        origin_,
-        [origin = origin_, chain = chain_](internal::MapInstance& instance) {
-          attach(instance, origin,
-                 instance.make<internal::ListedPairs<In, Chain, K, V>>(instance.state_partitions(), chain));
-        },
-        kListed, operators_);
+    if constexpr (require_key<K>()) {
+      graph_->add_node(
+          origin_,
+          [origin = origin_, chain = chain_](internal::MapInstance& instance) {
+            attach(instance, origin,
+                   instance.make<internal::ListedPairs<In, Chain, K, V>>(instance.state_partitions(), chain));
+          },
+          kListed, operators_);
+    }
   }
   // ...and with one whose records are appended.
   template <typename Writer>
@@ -417,6 +433,11 @@ class Stream {
     const auto id =
         graph_->add_state(name.empty() ? operator_name : name, layout_of<K>(), std::move(what), std::move(make));
     return Table<K, S>(graph_, id);
+  }
+  // What there is in its place where a message says why it cannot be; it only lets the compiler read on.
+  template <typename S>
+  auto no_table() const {
+    return Table<Owned<typename PairOf<T>::Key>, S>(graph_, {});
   }
   template <typename Fold>
   auto running(Fold fold, StateOptions options, const char* operator_name) const {

@@ -38,16 +38,29 @@ struct MergeInto {
   }
 };
 
-// What a function that reduces values to one has to be.
+// What values that a function reduces to one, and the function, have to be; false: as require_codec.
 template <typename V, typename F>
-consteval void check_reduce() {
-  require_codec<V>();
+consteval bool check_reduce() {
+  constexpr bool kFits = std::invocable<const F&, V&, const V&>;
   static_assert(
-      std::invocable<const F&, V&, const V&>,
+      kFits,
       "millrace: reduce_by_key() needs a function V(V, V) or void(V& into, const V& from) that changes nothing "
       "of its own");
   static_assert(!std::is_floating_point_v<V>,
                 "millrace: sums of floating-point numbers depend on their order; sum integers, e.g. cents for euros");
+  return require_codec<V>() && kFits;
+}
+
+// The same of combine_by_key.
+template <typename V, typename S, typename Create, typename Add>
+consteval bool check_combine() {
+  constexpr bool kCreates = std::is_invocable_r_v<S, const Create&, const V&>;
+  static_assert(kCreates, "millrace: combine_by_key<S>() needs a function S(V) that changes nothing of its own");
+  constexpr bool kAdds = std::invocable<const Add&, S&, const V&>;
+  static_assert(kAdds,
+                "millrace: combine_by_key<S>() needs a function S(S, V) or void(S& into, const V&) that changes "
+                "nothing of its own");
+  return require_codec<V>() && require_codec<S>() && kCreates && kAdds;
 }
 
 // Counts that can be taken off again.

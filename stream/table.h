@@ -51,15 +51,18 @@ class Table {
   // published or asked for and where changes() are made, and throws nothing.
   template <typename G>
   auto map_values(G function) const {
-    static_assert(std::invocable<const G&, const V&>,
+    constexpr bool kFits = std::invocable<const G&, const V&>;
+    static_assert(kFits,
                   "millrace: map_values() needs a function of the table's values that changes nothing of its own");
-    using U = std::decay_t<std::invoke_result_t<const G&, const V&>>;
-    const auto both = [first = function_, second = std::move(function)](const Stored& value) {
-      return std::invoke(second, std::invoke(first, value));
-    };
-    using Both = std::remove_const_t<decltype(both)>;
-    std::unique_ptr<const internal::AnyShow> show(new internal::ShowMapped<Stored, Both>(both));
-    return Table<K, U, Stored, Both>(graph_, state_, both, std::move(show));
+    if constexpr (kFits) {
+      using U = std::decay_t<std::invoke_result_t<const G&, const V&>>;
+      const auto both = [first = function_, second = std::move(function)](const Stored& value) {
+        return std::invoke(second, std::invoke(first, value));
+      };
+      using Both = std::remove_const_t<decltype(both)>;
+      std::unique_ptr<const internal::AnyShow> show(new internal::ShowMapped<Stored, Both>(both));
+      return Table<K, U, Stored, Both>(graph_, state_, both, std::move(show));
+    }
   }
 
   // What `millrace upgrade` makes of a state that former code kept under this name, with values of the type Old:
@@ -70,17 +73,22 @@ class Table {
   // former version can go on.
   template <typename Old, typename G>
   Table migrate_from(G function) const {
-    require_codec<Old>();
-    static_assert(std::invocable<const G&, const Old&>,
+    constexpr bool kFits = std::invocable<const G&, const Old&>;
+    static_assert(kFits,
                   "millrace: migrate_from<Old>() needs a function of const Old& that changes nothing of its own");
-    using Given = std::decay_t<std::invoke_result_t<const G&, const Old&>>;
-    static_assert(std::same_as<Given, Stored> || std::same_as<Given, std::optional<Stored>>,
-                  "millrace: the function of migrate_from<Old>() gives what the state holds, or a std::optional of it");
-    if constexpr (!std::same_as<Given, Stored>) graph_->remove_keys();
-    graph_->migrate(state_, layout_of<Stored>(), layout_of<Old>(),
-                    [function = std::move(function)](std::string_view value) {
-                      return internal::migrate_value<Old, Stored>(function, value);
-                    });
+    if constexpr (require_codec<Old>() && kFits) {
+      using Given = std::decay_t<std::invoke_result_t<const G&, const Old&>>;
+      constexpr bool kGives = std::same_as<Given, Stored> || std::same_as<Given, std::optional<Stored>>;
+      static_assert(
+          kGives, "millrace: the function of migrate_from<Old>() gives what the state holds, or a std::optional of it");
+      if constexpr (!std::same_as<Given, Stored>) graph_->remove_keys();
+      if constexpr (kGives) {
+        graph_->migrate(state_, layout_of<Stored>(), layout_of<Old>(),
+                        [function = std::move(function)](std::string_view value) {
+                          return internal::migrate_value<Old, Stored>(function, value);
+                        });
+      }
+    }
     return *this;
   }
 
@@ -90,17 +98,19 @@ class Table {
   // merge must give the same bytes in any order. What follows is done behind another shuffle, where no record can be
   // refused: an exception fails the job.
   auto changes() const {
-    require_codec<V>();
-    graph_->check_changes(state_);
     using Next = Change<K, V>;
-    const auto node = graph_->add_source(
-        state_,
-        [state = state_, function = function_](internal::MapInstance& instance) {
-          auto* const table = dynamic_cast<internal::Followed<Stored>*>(&instance.state(state));
-          CHECK(table != nullptr) << "a table can tell what changes in it";
-          instance.add_level_source(instance.make<internal::ChangeSource<K, V, Stored, F>>(*table, function));
-        },
-        internal::Graph::Gives::kChanges, "changes");
+    internal::NodeId node{};
+    if constexpr (require_codec<V>() && Keyable<K>) {
+      graph_->check_changes(state_);
+      node = graph_->add_source(
+          state_,
+          [state = state_, function = function_](internal::MapInstance& instance) {
+            auto* const table = dynamic_cast<internal::Followed<Stored>*>(&instance.state(state));
+            CHECK(table != nullptr) << "a table can tell what changes in it";
+            instance.add_level_source(instance.make<internal::ChangeSource<K, V, Stored, F>>(*table, function));
+          },
+          internal::Graph::Gives::kChanges, "changes");
+    }
     return Stream<Next, Next, internal::BeginStage<Next>>(graph_, node);
   }
 
@@ -108,24 +118,29 @@ class Table {
   // another one, or that goes, is not counted in the old one any more; a group without keys is not there.
   template <typename By>
   auto count_by(By function, const std::string& name = "count_by") const {
-    static_assert(std::invocable<const By&, const K&, const V&>,
-                  "millrace: count_by() needs a function of (key, value) to the group's key");
-    return sum_by(
-        [function = std::move(function)](const K& key, const V& value) {
-          return std::pair<Owned<std::invoke_result_t<const By&, const K&, const V&>>, int64_t>(
-              std::invoke(function, key, value), 1);
-        },
-        name);
+    constexpr bool kFits = std::invocable<const By&, const K&, const V&>;
+    static_assert(kFits, "millrace: count_by() needs a function of (key, value) to the group's key");
+    if constexpr (kFits) {
+      return sum_by(
+          [function = std::move(function)](const K& key, const V& value) {
+            return std::pair<Owned<std::invoke_result_t<const By&, const K&, const V&>>, int64_t>(
+                std::invoke(function, key, value), 1);
+          },
+          name);
+    }
   }
   // Per group the sum of what its keys bring: `function(key, value)` gives std::pair(group, integer). It wraps around
   // at the ends of int64, so that what has changed is taken off exactly.
   template <typename By>
   auto sum_by(By function, const std::string& name = "sum_by") const {
-    static_assert(internal::GivesGroupAndInteger<By, K, V>,
+    constexpr bool kFits = internal::GivesGroupAndInteger<By, K, V>;
+    static_assert(kFits,
                   "millrace: sum_by() needs a function of (key, value) to std::pair(group, integer); sums of "
                   "floating-point numbers depend on their order");
-    graph_->remove_keys();
-    return internal::SumGroups::of(changes().flat_map(internal::GroupChange<K, V, By>{std::move(function)}), name);
+    if constexpr (kFits) {
+      graph_->remove_keys();
+      return internal::SumGroups::of(changes().flat_map(internal::GroupChange<K, V, By>{std::move(function)}), name);
+    }
   }
 
   // Every key's value, in the sink as the HASH {JOB}:NAME, and for queries. TableForm::kStrings: as the STRING

@@ -54,6 +54,17 @@ struct StateFunction {
   }
 };
 
+// What such a function has to be; false: as require_codec.
+template <typename K, typename V, typename S, typename F>
+consteval bool check_update() {
+  constexpr bool kValid = StateFunction<K, V, S, F>::kValid;
+  static_assert(kValid,
+                "millrace: update_state_by_key<S>() needs a function std::optional<S>(const K& key, "
+                "std::span<const V> values, std::optional<S> state, millrace::BatchTime time); the key and the time "
+                "may be left out");
+  return require_key<K>() && require_codec<V>() && require_codec<S>() && kValid;
+}
+
 // Keys with values are updated in each batch; all others at ticks, if so wanted.
 template <typename V, typename S, typename Function>
 class UpdateTable final : public VersionedTable<S> {

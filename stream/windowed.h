@@ -36,34 +36,47 @@ class Windowed {
 
   // Per key the window's values, merged as by Stream::reduce_by_key.
   template <typename F>
-    requires PairOf<T>::value
   auto reduce_by_key(F function, std::string name = "reduce_by_key") const {
-    using V = Owned<typename PairOf<T>::Value>;
-    using Merge = internal::MergeInto<V, F>;
-    internal::check_reduce<V, F>();
-    return table<V>(Merge{function}, internal::PlainWindow<V, Merge>{{Merge{function}}}, std::move(name));
+    if constexpr (internal::require_pairs<T>()) {
+      using V = Owned<typename PairOf<T>::Value>;
+      using Merge = internal::MergeInto<V, F>;
+      if constexpr (internal::check_reduce<V, F>()) {
+        return table<V>(Merge{function}, internal::PlainWindow<V, Merge>{{Merge{function}}}, std::move(name));
+      } else {
+        return stream_.template no_table<V>();
+      }
+    }
   }
   // The same for a merge that can be undone: `inverse` takes the values that leave off again, V(V, V) or
   // void(V& into, const V& leaving), exactly. It spares little for values that are cheap to merge.
   template <typename F, typename Inverse>
-    requires(PairOf<T>::value && !StateName<Inverse>)
+    requires(!StateName<Inverse>)
   auto reduce_by_key(F function, Inverse inverse, std::string name = "reduce_by_key") const {
-    using V = Owned<typename PairOf<T>::Value>;
-    internal::check_reduce<V, F>();
-    static_assert(std::invocable<const Inverse&, V&, const V&>,
-                  "millrace: the inverse of reduce_by_key() is a function V(V, V) or void(V& into, const V& leaving)");
-    return inverted<V, false>(std::move(function), std::move(inverse), std::move(name));
+    if constexpr (internal::require_pairs<T>()) {
+      using V = Owned<typename PairOf<T>::Value>;
+      constexpr bool kFits = std::invocable<const Inverse&, V&, const V&>;
+      static_assert(
+          kFits, "millrace: the inverse of reduce_by_key() is a function V(V, V) or void(V& into, const V& leaving)");
+      if constexpr (internal::check_reduce<V, F>() && kFits) {
+        return inverted<V, false>(std::move(function), std::move(inverse), std::move(name));
+      } else {
+        return stream_.template no_table<V>();
+      }
+    }
   }
 
   // Per key the window's values: by batches, in each in the order of the log's partitions and their records. Each slide
   // costs as much as the keys that changed have values.
-  auto group_by_key(std::string name = "group_by_key") const
-    requires PairOf<T>::value
-  {
-    using V = Owned<typename PairOf<T>::Value>;
-    require_codec<V>();
-    stream_.template close<V>();
-    return behind(internal::GroupWindow<V>{}, std::move(name));
+  auto group_by_key(std::string name = "group_by_key") const {
+    if constexpr (internal::require_pairs<T>()) {
+      using V = Owned<typename PairOf<T>::Value>;
+      if constexpr (require_codec<V>()) {
+        stream_.template close<V>();
+        return behind(internal::GroupWindow<V>{}, std::move(name));
+      } else {
+        return stream_.template no_table<std::vector<V>>();
+      }
+    }
   }
 
   // Per key the window's values of this stream and those of the other one, each as of group_by_key(). Both windows must
@@ -144,19 +157,23 @@ class Windowed {
 
   template <typename OtherS, typename OtherT>
   auto together(const Windowed<OtherS, OtherT>& other, bool needs_left, bool needs_right, std::string name) const {
-    using J = internal::Joining<T, OtherT>;
-    internal::check_same_window(size_, other.size_);
-    const auto both =
-        of(internal::as_left<T, OtherT>(stream_).union_with(internal::as_right<T, OtherT>(other.stream_)));
-    both.stream_.template close<typename J::Value>();
-    return both.behind(internal::CogroupWindow<typename J::Left, typename J::Right>{needs_left, needs_right},
-                       std::move(name));
+    if constexpr (internal::require_join<T, OtherT>()) {
+      using J = internal::Joining<T, OtherT>;
+      internal::check_same_window(size_, other.size_);
+      const auto both =
+          of(internal::as_left<T, OtherT>(stream_).union_with(internal::as_right<T, OtherT>(other.stream_)));
+      both.stream_.template close<typename J::Value>();
+      return both.behind(internal::CogroupWindow<typename J::Left, typename J::Right>{needs_left, needs_right},
+                         std::move(name));
+    }
   }
   template <bool kLeftMayMiss, bool kRightMayMiss, typename OtherS, typename OtherT>
   auto pairs(const Windowed<OtherS, OtherT>& other, std::string name) const {
-    using J = internal::Joining<T, OtherT>;
-    return together(other, !kLeftMayMiss, !kRightMayMiss, std::move(name))
-        .map_values(internal::AllPairs<typename J::Left, typename J::Right, kLeftMayMiss, kRightMayMiss>());
+    if constexpr (internal::require_join<T, OtherT>()) {
+      using J = internal::Joining<T, OtherT>;
+      return together(other, !kLeftMayMiss, !kRightMayMiss, std::move(name))
+          .map_values(internal::AllPairs<typename J::Left, typename J::Right, kLeftMayMiss, kRightMayMiss>());
+    }
   }
 
   template <typename Kind>
