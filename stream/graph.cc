@@ -35,10 +35,6 @@ void check_window(const WindowSize& window, int64_t interval_ms) {
 
 }  // namespace
 
-std::unexpected<Error> threw(const std::string& where, const std::string& what) {
-  return fail(ErrorCode::kInvalid, "the job's code threw an exception (" + where + "): " + what);
-}
-
 void check_same_window(const WindowSize& left, const WindowSize& right) {
   if (left == right) return;
   throw JobError(name_of(left) + " and " + name_of(right) + " cannot be joined; make both the same");

@@ -123,6 +123,10 @@ class Graph {
     return outputs_[output].make_function();
   }
   [[nodiscard]] const std::string& name_of_state(StateId state) const { return states_[state].name; }
+  // For people, as they are called in shape(): "state 'paid' (reduce_by_key)"; "what follows state 'paid' (changes,
+  // map)".
+  [[nodiscard]] std::string place_of(StateId state) const;
+  [[nodiscard]] std::string place_behind(NodeId source) const;
   [[nodiscard]] int32_t level_of_state(StateId state) const { return states_[state].level; }
   [[nodiscard]] std::unique_ptr<MapInstance> make_map(int32_t state_partitions, std::unique_ptr<MapNode> source) const;
   [[nodiscard]] std::vector<std::unique_ptr<StateTable>> make_states() const;
@@ -221,8 +225,5 @@ class GraphJob final : public Job {
 std::string then(const std::string& operators, const char* name);
 // An operator whose keys, or values, stay for so long.
 std::string what_lives(const std::string& operator_name, int64_t time_to_live_ms);
-
-// What a user's function throws where no record can be refused for it.
-std::unexpected<Error> threw(const std::string& where, const std::string& what);
 
 }  // namespace millrace::internal

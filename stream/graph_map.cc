@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <exception>
-#include <new>
+#include <stdexcept>
 #include <utility>
 
 #include "common/model/source_topics.h"
 #include "stream/graph.h"
+#include "stream/guarded.h"
 
 namespace millrace::internal {
 namespace {
@@ -38,14 +38,7 @@ class GraphMapTask final : public MapTask {
   // After kCorrupt all pairs since the last finish() are forgotten.
   Status map(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) override {
     if (std::exchange(begins_, false)) nodes_->set_place(place_of(partition, range.from));
-    Status status;
-    try {
-      status = map_batches(partition, range, bytes, report);
-    } catch (const std::bad_alloc&) {
-      throw;
-    } catch (const std::exception& problem) {
-      status = threw("map", problem.what());
-    }
+    Status status = guarded([this] { return where(); }, [&] { return map_batches(partition, range, bytes, report); });
     if (!status) clear();
     report.emitted += nodes_->take_emitted();
     EventScope& events = nodes_->event_scope();
@@ -54,13 +47,27 @@ class GraphMapTask final : public MapTask {
     return status;
   }
 
+  // Merges what was not merged yet: what the job's code throws for it is thrown with its place.
   std::vector<ShuffleBlock::Section> finish() override {
     chunk_.clear();
     begins_ = true;
-    return nodes_->finish();
+    std::vector<ShuffleBlock::Section> sections;
+    const Status done = guarded([this] { return where(); },
+                                [&]() -> Status {
+                                  sections = nodes_->finish();
+                                  return {};
+                                });
+    if (done) return sections;
+    clear();
+    throw std::runtime_error(done.error().message);
   }
 
  private:
+  [[nodiscard]] std::string where() const {
+    const std::optional<EdgeId> edge = nodes_->merging();
+    return edge ? graph_->place_of(*edge) + ", merging pairs in the map" : std::string("the map");
+  }
+
   Status map_batches(LogPartition partition, OffsetRange range, std::string_view bytes, MapReport& report) {
     Record of_partition;
     of_partition.partition = LogPartition(topic_partition(partition));

@@ -18,6 +18,23 @@ std::string what_lives(const std::string& operator_name, int64_t time_to_live_ms
   return operator_name + ", for " + duration_text_ms(time_to_live_ms);
 }
 
+std::string Graph::place_of(StateId state) const {
+  const State& each = states_[state];
+  return "state '" + each.name + "'" + (each.what.empty() || each.what == each.name ? "" : " (" + each.what + ")");
+}
+
+std::string Graph::place_behind(NodeId source) const {
+  const Node& begin = nodes_[source - 1];
+  // Several chains may follow, and what throws does not say in which one it stands.
+  std::string chains;
+  for (const Node& node : nodes_) {
+    if (node.origin != source) continue;
+    const std::string chain = then(begin.what, node.what.empty() ? nullptr : node.what.c_str());
+    if (!chain.empty()) chains += (chains.empty() ? "" : "; or ") + chain;
+  }
+  return "what follows state '" + states_[*begin.begins].name + "'" + (chains.empty() ? "" : " (" + chains + ")");
+}
+
 std::string what_of(const WindowSize& size) {
   return "of a window of " + duration_text_ms(size.length_ms) + " that slides by " + duration_text_ms(size.slide_ms);
 }

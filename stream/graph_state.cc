@@ -1,30 +1,16 @@
 #include <algorithm>
-#include <exception>
-#include <new>
 
 #include "common/base/check.h"
 #include "common/base/text.h"
 #include "common/model/state_changes.h"
 #include "stream/append_output.h"
 #include "stream/graph.h"
+#include "stream/guarded.h"
 #include "stream/varint.h"
+#include "stream/versioned_table.h"
 
 namespace millrace::internal {
 namespace {
-
-// Runs a piece of the job's code for which no record can be refused.
-template <typename Function>
-Status guarded(const char* where, Function&& function) {
-  try {
-    return function();
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception& problem) {
-    return threw(where, problem.what());
-  } catch (...) {
-    return threw(where, "something that is no std::exception");
-  }
-}
 
 // The states of one state partition.
 class GraphStateTable final : public StateTable {
@@ -59,13 +45,13 @@ class GraphStateTable final : public StateTable {
       }
     }
     level_ = context.level;
-    return guarded("merge", [&]() -> Status {
-      for (StateId state = 0; state < states_.size(); ++state) {
-        if (graph_->level_of_state(state) != context.level) continue;
-        if (Status status = states_[state]->apply(context, pieces_[state]); !status) return status;
-      }
-      return context.level < graph_->levels() ? run_level(context) : Status();
-    });
+    for (StateId state = 0; state < states_.size(); ++state) {
+      if (graph_->level_of_state(state) != context.level) continue;
+      Status status =
+          guarded([&] { return place_in(state); }, [&] { return states_[state]->apply(context, pieces_[state]); });
+      if (!status) return status;
+    }
+    return context.level < graph_->levels() ? run_level(context) : Status();
   }
 
   [[nodiscard]] std::vector<ShuffleBlock::Section> take_emitted() override { return std::exchange(emitted_, {}); }
@@ -156,10 +142,11 @@ class GraphStateTable final : public StateTable {
     return table->restore(inner, unpublished && std::ranges::find(published_, table) != published_.end());
   }
   void finish_restore(int64_t tick_ms) override {
-    restored_ = guarded("restore", [&]() -> Status {
-      for (const auto& state : states_) state->finish_restore(tick_ms);
-      return {};
-    });
+    restored_ = guarded([] { return "restoring"; },
+                        [&]() -> Status {
+                          for (const auto& state : states_) state->finish_restore(tick_ms);
+                          return {};
+                        });
   }
 
   [[nodiscard]] bool must_publish_all() const override {
@@ -203,31 +190,48 @@ class GraphStateTable final : public StateTable {
 
   Status migrate(StateId state, const Migration& migration, const StateRun::Entry& entry,
                  std::optional<std::string>& migrated) const {
-    Status done = guarded("migrate_from", [&]() -> Status {
-      auto value = migration.migrate(entry.value);
-      if (!value) return fail(value.error().code, value.error().message + " as " + migration.from);
-      migrated = *std::move(value);
-      return {};
-    });
+    Status done = guarded([] { return "migrate_from"; },
+                          [&]() -> Status {
+                            auto value = migration.migrate(entry.value);
+                            if (!value) {
+                              return fail(value.error().code, value.error().message + " as " + migration.from +
+                                                                  "; nothing is lost: upgrade to code that reads it");
+                            }
+                            migrated = *std::move(value);
+                            return {};
+                          });
     if (done) return done;
     return fail(done.error().code, "state '" + graph_->name_of_state(state) + "', key '" +
                                        printable(entry.key.substr(0, 64)) + "': " + done.error().message +
-                                       "; nothing is lost: mend the function and upgrade again, or take the former " +
-                                       "version up by `resume --from`");
+                                       ", or take the former version up by `resume --from`");
+  }
+
+  // Where it threw, with the key if the table knows it.
+  std::string place_in(StateId state) const {
+    const auto* const table = dynamic_cast<const ThrewAt*>(states_[state].get());
+    const std::string key = table == nullptr ? "" : printable(std::string_view(table->key_thrown_at).substr(0, 64));
+    return graph_->place_of(state) + (key.empty() ? "" : ", key '" + key + "'");
   }
 
   Status run_level(const BatchContext& context) {
     MapInstance& nodes = *levels_[static_cast<size_t>(context.level - 1)];
     nodes.set_place(static_cast<uint64_t>(context.batch.value()));
-    if (Status status = nodes.run_level(context.level); !status) return status;
-    emitted_.clear();
-    // Nothing came of most batches of a job at rest: there is nothing to measure for all partitions then.
-    if (nodes.take_emitted() != 0) {
-      emitted_ = nodes.finish();
-    } else {
-      nodes.clear();
-    }
-    return {};
+    const auto merging = [&] {
+      const std::optional<EdgeId> edge = nodes.merging();
+      return edge ? graph_->place_of(*edge) + ", merging pairs before they are sent" : std::string("map_values");
+    };
+    const auto behind = [this](NodeId source) { return graph_->place_behind(source); };
+    return guarded(merging, [&]() -> Status {
+      if (Status status = nodes.run_level(behind); !status) return status;
+      emitted_.clear();
+      // Nothing came of most batches of a job at rest: there is nothing to measure for all partitions then.
+      if (nodes.take_emitted() != 0) {
+        emitted_ = nodes.finish();
+      } else {
+        nodes.clear();
+      }
+      return {};
+    });
   }
 
   bool split(std::string_view section, int32_t level) {

@@ -5,6 +5,11 @@
 
 namespace millrace::internal {
 
+std::unexpected<Error> threw(const std::string& where, const std::string& what) {
+  return fail(ErrorCode::kInvalid, "the job's code threw an exception in " + where + ": " + what +
+                                       "; nothing is lost: mend the code and `millrace upgrade` the job");
+}
+
 std::string too_long(int64_t max_record_bytes) {
   return "longer than " + std::to_string(max_record_bytes) + " bytes";
 }
@@ -18,20 +23,28 @@ void MapInstance::add(std::unique_ptr<MapNode> node) {
 void MapInstance::end_chunk(Verdicts& verdicts) {
   step();
   for (const auto& node : nodes_) node->end_chunk(verdicts);
-  for (const auto& node : nodes_) node->commit(verdicts);
+  for (committing_ = 0; committing_ < nodes_.size(); ++committing_) nodes_[committing_]->commit(verdicts);
+  committing_ = SIZE_MAX;
 }
 
-Status MapInstance::run_level(int32_t level) {
-  for (LevelSource* source : level_sources_) {
+Status MapInstance::run_level(const std::function<std::string(NodeId)>& name_of) {
+  for (const auto& [node, source] : level_sources_) {
     source->begin_level();
     while (source->give_next(verdicts_)) {
       end_chunk(verdicts_);
       if (verdicts_.problems().empty()) continue;
-      return fail(ErrorCode::kInvalid, "the job's code threw an exception (behind shuffle " + std::to_string(level) +
-                                           "): " + verdicts_.problems().front().second);
+      return threw(name_of(node), verdicts_.problems().front().second);
     }
   }
   return {};
+}
+
+std::optional<EdgeId> MapInstance::merging() const {
+  if (direct_consumer_ != nullptr) return edges_.front().number;
+  for (const Edge& edge : edges_) {
+    if (edge.node == committing_) return edge.number;
+  }
+  return std::nullopt;
 }
 
 int64_t MapInstance::take_emitted() {
@@ -45,6 +58,7 @@ std::vector<ShuffleBlock::Section> MapInstance::finish() {
   std::vector<std::vector<uint64_t>> pieces(edges_.size(), std::vector<uint64_t>(partitions));
   std::vector<uint64_t> sizes(partitions);
   for (size_t i = 0; i < edges_.size(); ++i) {
+    committing_ = edges_[i].node;  // what waits to be merged is
     edges_[i].writer->measure(pieces[i]);
     for (size_t p = 0; p < partitions; ++p) {
       const uint64_t bytes = pieces[i][p];
@@ -81,6 +95,7 @@ std::vector<ShuffleBlock::Section> MapInstance::finish() {
 }
 
 void MapInstance::clear() {
+  committing_ = SIZE_MAX;
   for (const auto& node : nodes_) node->clear();
 }
 

@@ -9,8 +9,10 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -126,6 +128,8 @@ class DirectConsumer {
                        MapReport& report) = 0;
 };
 
+// What a user's function throws where no record can be refused for it.
+std::unexpected<Error> threw(const std::string& where, const std::string& what);
 // Why a record is refused that is longer than the job takes.
 std::string too_long(int64_t max_record_bytes);
 
@@ -171,8 +175,8 @@ class MapInstance {
     add(std::unique_ptr<MapNode>(node));
     return *node;
   }
-  void add_edge(EdgeWriter& writer) { edges_.push_back({edge_, &writer}); }
-  void add_level_source(LevelSource& source) { level_sources_.push_back(&source); }
+  void add_edge(EdgeWriter& writer) { edges_.push_back({edge_, nodes_.size() - 1, &writer}); }
+  void add_level_source(LevelSource& source) { level_sources_.push_back({node_, &source}); }
   void set_direct_consumer(DirectConsumer& consumer) { direct_consumer_ = &consumer; }
   [[nodiscard]] DirectConsumer* direct_consumer() const { return direct_consumer_; }  // none unless direct()
   [[nodiscard]] size_t size() const { return nodes_.size(); }
@@ -190,9 +194,11 @@ class MapInstance {
 
   // The origins have given a chunk: it goes through all nodes.
   void end_chunk(Verdicts& verdicts);
-  // Everything that the newest batch made of the level's states, through all nodes. kInvalid: a function
-  // throws.
-  Status run_level(int32_t level);
+  // Everything that the newest batch made of the level's states, through all nodes. kInvalid: a function throws behind
+  // what the node begins that `name_of` is called for.
+  Status run_level(const std::function<std::string(NodeId)>& name_of);
+  // Where an exception came from: the edge whose pairs were merged; none: it was something else.
+  [[nodiscard]] std::optional<EdgeId> merging() const;
   // Pairs since the last call.
   int64_t take_emitted();
   // All pairs since the last one, as sections ascending by state partition, which are forgotten with that.
@@ -202,7 +208,12 @@ class MapInstance {
  private:
   struct Edge {
     EdgeId number;
+    size_t node;  // in nodes_
     EdgeWriter* writer;
+  };
+  struct Begin {
+    NodeId node;
+    LevelSource* source;
   };
 
   const int32_t state_partitions_;
@@ -213,12 +224,13 @@ class MapInstance {
   std::vector<std::unique_ptr<MapNode>> nodes_;  // in the order of definition
   std::vector<MapNode*> by_number_;              // none: of another level
   std::vector<Edge> edges_;                      // ascending
-  std::vector<LevelSource*> level_sources_;
+  std::vector<Begin> level_sources_;
   DirectConsumer* direct_consumer_ = nullptr;
   EventScope event_scope_;
   uint64_t place_ = 0;
-  CallSteps* steps_ = nullptr;  // none: nobody looks
-  Verdicts verdicts_;           // of run_level()
+  CallSteps* steps_ = nullptr;    // none: nobody looks
+  Verdicts verdicts_;             // of run_level()
+  size_t committing_ = SIZE_MAX;  // in nodes_
 };
 
 }  // namespace millrace::internal

@@ -140,7 +140,13 @@ class UpdateTable final : public VersionedTable<S> {
     if (steps_ != nullptr) steps_->step();
     std::optional<S> before;
     if (this->live(slot)) before = this->value(slot);
-    std::optional<S> after = function_(this->key(slot), values, std::move(before), time);
+    std::optional<S> after;
+    try {
+      after = function_(this->key(slot), values, std::move(before), time);
+    } catch (...) {
+      this->key_thrown_at = this->key(slot);
+      throw;
+    }
     if (!after) {
       this->remove(slot);
     } else if (!this->live(slot) || !same_(this->value(slot), *after)) {

@@ -43,10 +43,18 @@ Status unreadable_value(const StateRun::Entry& entry);
 // The slots, ascending by their keys.
 std::vector<ByteSlot> slots_by_key(std::vector<std::pair<std::string_view, ByteSlot>> keys);
 
+// The key whose value was being changed when the job's code threw; empty: none is known. For people.
+struct ThrewAt {
+  std::string key_thrown_at;
+};
+
 // `kCheckpointed` false: what derives keeps something else in checkpoints, of which the values can be made anew.
 // `kLooksBack` false: it is never read nor followed, so no old values are kept.
 template <typename V, bool kCheckpointed = true, bool kLooksBack = true>
-class VersionedTable : public StateTable, public ShowsMapped, public Followed<typename ShownPart<V>::type> {
+class VersionedTable : public StateTable,
+                       public ShowsMapped,
+                       public ThrewAt,
+                       public Followed<typename ShownPart<V>::type> {
   using Part = ShownPart<V>;
   using Stored = std::conditional_t<std::is_trivially_copyable_v<V>, InCell<V>, OnHeap<V>>;
 
@@ -241,7 +249,12 @@ class VersionedTable : public StateTable, public ShowsMapped, public Followed<ty
     const bool fresh = !cell.live();
     if (!old_is_kept(cell)) keep_old(slot, cell, cell.stored.copy());
     if (fresh) begin_life(cell);
-    change_value(cell.stored.get(), fresh);
+    try {
+      change_value(cell.stored.get(), fresh);
+    } catch (...) {
+      key_thrown_at = table_.key(slot);
+      throw;
+    }
     note_change(slot, cell);
   }
   void set(ByteSlot slot, V&& value) {

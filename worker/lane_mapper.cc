@@ -1,6 +1,7 @@
 #include "worker/lane_mapper.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "common/base/check.h"
 #include "common/model/record_batch.h"
@@ -238,7 +239,15 @@ void LaneMapper::finish(Source& source, MonotonicTime resumed) {
   {
     const LaneActivity::Scope scope(deps_.activity, LaneActivity::Kind::kMap, request.batch, request.partition.value(),
                                     request.range);
-    block->sections = current.task->finish();
+    try {
+      block->sections = current.task->finish();
+    } catch (const std::runtime_error& problem) {
+      deps_.handler.on_failed({ErrorCode::kInvalid, "map of batch " + std::to_string(request.batch.value()) + ", " +
+                                                        place_of(request.partition, request.range) +
+                                                        " failed: " + problem.what()});
+      if (source.queue.empty()) source.again.reset();
+      return;
+    }
   }
   idle_tasks_.push_back(std::move(current.task));
   auto outcome = std::make_shared<MapOutcome>();

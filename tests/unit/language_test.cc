@@ -251,20 +251,6 @@ TEST(Language, a_record_says_of_which_topic_and_partition_of_it_it_is) {
   EXPECT_EQ(job.dead_letters().at(0).topic + std::to_string(job.dead_letters().at(0).partition), "payments3");
 }
 
-MILLRACE_TEST_JOB(merges_that_throw) {
-  job.lines()
-      .map([](std::string_view line) { return std::pair(line, 1); })
-      .reduce_by_key([](int, int) -> int { throw std::runtime_error("no merge"); })
-      .publish("merged");
-}
-TEST(Language, a_merge_that_throws_fails_the_job_by_name) {
-  TestJob job(merges_that_throw);
-  job.push("a");
-  job.run_batch();
-  job.push("a");
-  EXPECT_THROW(job.run_batch(), std::logic_error);
-}
-
 MILLRACE_TEST_JOB(counts_of_a_setting) {
   const std::string only = job.setting("only", "a", "the word that is counted");
   const std::string how = job.choice("how", {"once", "twice"}, "how often");

@@ -16,6 +16,7 @@ using millrace::testing::TestJob;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
+using ::testing::ThrowsMessage;
 
 using Counts = std::map<std::string, int64_t>;
 // Makes of each batch what the table holds after it.
@@ -279,8 +280,30 @@ TEST(Levels, an_exception_behind_a_shuffle_fails_the_job_by_name) {
     job.run_batch();
     ADD_FAILURE() << "it went on";
   } catch (const std::logic_error& problem) {
-    EXPECT_THAT(problem.what(), HasSubstr("the job's code threw an exception (behind shuffle 1): it is bad"));
+    EXPECT_THAT(problem.what(),
+                HasSubstr("the job's code threw an exception in what follows state 'count_by_value' (changes, map): "
+                          "it is bad; nothing is lost: mend the code and `millrace upgrade` the job"));
   }
+}
+
+void states_that_throw(JobBuilder& job) {
+  job.lines()
+      .map([](std::string_view line) { return std::pair(std::string(line), true); })
+      .update_state_by_key<bool>(
+          [](const std::string& key, std::span<const bool>, std::optional<bool>) -> std::optional<bool> {
+            if (key == "bad") throw 7;
+            return true;
+          },
+          "alarms")
+      .publish("alarms");
+}
+TEST(Levels, a_state_that_throws_fails_the_job_by_name_and_key) {
+  TestJob job({"test", "", states_that_throw});
+  job.push("good");
+  job.push("bad");
+  EXPECT_THAT([&] { job.run_batch(); },
+              ThrowsMessage<std::logic_error>(HasSubstr("in state 'alarms' (update_state_by_key), key 'bad': something "
+                                                        "that is no std::exception; ")));
 }
 
 TEST(Levels, what_cannot_stand_behind_a_shuffle_is_refused_with_a_remedy) {

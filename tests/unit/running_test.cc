@@ -17,6 +17,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
+using ::testing::ThrowsMessage;
 
 template <typename State>
 using Model = std::map<std::string, State>;
@@ -458,6 +459,30 @@ TEST(SeveralTables, names_and_states_are_each_ones_own) {
               }),
               HasSubstr("published twice, as 'a' and 'b'"));
   EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count_by_value().publish("a b"); }), HasSubstr("A-Z"));
+}
+
+// --- exceptions ------------------------------------------------------------------------------------------------------
+
+void merges_that_throw(JobBuilder& job) {
+  job.lines()
+      .map([](std::string_view line) { return std::pair(line, 1); })
+      .reduce_by_key([](int, int) -> int { throw std::runtime_error("no merge"); })
+      .publish("merged");
+}
+TEST(Exceptions, a_merge_that_throws_fails_the_job_by_name) {
+  TestJob job({"test", "", merges_that_throw});
+  job.push("a");
+  job.run_batch();
+  job.push("a");
+  EXPECT_THAT(
+      [&] { job.run_batch(); },
+      ThrowsMessage<std::logic_error>(HasSubstr(
+          "in state 'reduce_by_key', key 'a': no merge; nothing is lost: mend the code and `millrace upgrade`")));
+  TestJob within({"test", "", merges_that_throw});
+  for (int i = 0; i < 20; ++i) within.push("a");
+  EXPECT_THAT(
+      [&] { within.run_batch(); },
+      ThrowsMessage<std::runtime_error>(HasSubstr("in state 'reduce_by_key', merging pairs in the map: no merge; ")));
 }
 
 }  // namespace

@@ -402,7 +402,7 @@ TEST(Migration, that_throws_fails_by_name_and_leaves_the_checkpoint_as_it_was) {
   job.run_batch();
   EXPECT_THAT([&] { job.upgrade(sums_of_any_size, {{"forgets", "no"}}); },
               ThrowsMessage<std::logic_error>(AllOf(HasSubstr("state 'sums', key 'apple': "),
-                                                    HasSubstr("(migrate_from): nobody kept"),
+                                                    HasSubstr("in migrate_from: nobody kept"),
                                                     HasSubstr("take the former version up by `resume --from`"))));
   const auto table = make_job(sums_of_any_size, {}).value()->make_state_table();
   ASSERT_TRUE(table->restore_from({{"sums", "text -> int16", {}}}));
