@@ -107,14 +107,14 @@ Status report(const Session& session, const AppendArguments& arguments, const Ap
   const int64_t durable = appender.durable();
   if (!copied) {
     Error error = copied.error();
-    error.message += "; " + records_text(durable) + (durable == 1 ? " was" : " were") + " made durable before";
+    error.message += "; " + counted(durable, "records") + (durable == 1 ? " was" : " were") + " made durable before";
     return std::unexpected(std::move(error));
   }
   const std::string target = parse_uri(arguments.uri)->masked();
   if (session.json) {
     print_json(session.output(), {{"appended", durable}, {"to", target}});
   } else {
-    session.out << records_text(durable) << " made durable in " << target << "\n";
+    session.out << counted(durable, "records") << " made durable in " << target << "\n";
   }
   return {};
 }

@@ -119,8 +119,8 @@ void print_summary(const Output& output, const api::JobDescription& description)
     print_field(output, "late records", number(job.late));
     print_field(output, "watermark", time_text(job.watermark_ms) + ", held by " + description.watermark_held_by);
   }
-  print_field(output, "lag", records_text(job.lag_records));
-  print_field(output, "recovering", number(description.recovering_partitions) + " state partitions");
+  print_field(output, "lag", counted(job.lag_records, "records"));
+  print_field(output, "recovering", counted(description.recovering_partitions, "state partitions"));
 }
 
 Status describe_batches(Session& session, const JobName& arguments) {
@@ -280,7 +280,7 @@ void print_lag(const Output& output, const api::Lag& lag) {
     table.add(std::move(row));
   }
   table.print(output);
-  output.stream << records_text(total) << " behind at batch " << lag.as_of.batch << "\n";
+  output.stream << counted(total, "records") << " behind at batch " << lag.as_of.batch << "\n";
 }
 
 // The lag, once everything that was in the log at the first answer is applied and published.
@@ -309,7 +309,7 @@ Result<api::Lag> wait_for_zero(Connection& connection, const JobName& arguments)
     if (!ends.empty() && behind == 0 && published) return found;
     if (std::chrono::steady_clock::now() - begin > limit) {
       const std::string cause = job->summary.problem.empty() ? "" : ": " + job->summary.problem;
-      return fail(ErrorCode::kTimeout, "job '" + arguments.name + "' is still " + records_text(behind) +
+      return fail(ErrorCode::kTimeout, "job '" + arguments.name + "' is still " + counted(behind, "records") +
                                            " behind, or has not published, after " + arguments.until_zero + cause);
     }
     std::this_thread::sleep_for(kAskAgainAfter);

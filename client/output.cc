@@ -247,8 +247,8 @@ std::string bytes_text(int64_t bytes) {
   return formatted("%.1f ", amount) + unit;
 }
 
-std::string records_text(int64_t records) {
-  return std::to_string(records) + (records == 1 ? " record" : " records");
+std::string counted(int64_t n, const std::string& things) {
+  return std::to_string(n) + " " + (n == 1 ? things.substr(0, things.size() - 1) : things);
 }
 
 std::string rate_text(double records) {

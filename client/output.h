@@ -52,11 +52,11 @@ nlohmann::ordered_json json_of(const api::Values& values, bool with_found);
 nlohmann::ordered_json json_of(const api::Docs& page, const std::string& word);
 nlohmann::ordered_json json_of(const api::DeadLetters& letters);
 
-std::string microseconds(int64_t us);       // 1234 -> "1.2ms"
-std::string bytes_text(int64_t bytes);      // 1536 -> "1.5 KiB"
-std::string records_text(int64_t records);  // "1 record", "2 records"
-std::string rate_text(double records);      // a second: 1536.0 -> "1.5 k/s", 3.2e6 -> "3.2 M/s"
-std::string duration_text(double seconds);  // 0.25 -> "0.2 s", 75 -> "1 min 15 s", 7260 -> "2 h 1 min"
-std::string time_text(int64_t unix_ms);     // "2024-01-31 12:00:00.123Z"; "-" for 0 and before
+std::string microseconds(int64_t us);                       // 1234 -> "1.2ms"
+std::string bytes_text(int64_t bytes);                      // 1536 -> "1.5 KiB"
+std::string counted(int64_t n, const std::string& things);  // 1, "records" -> "1 record"; 2 -> "2 records"
+std::string rate_text(double records);                      // a second: 1536.0 -> "1.5 k/s", 3.2e6 -> "3.2 M/s"
+std::string duration_text(double seconds);                  // 0.25 -> "0.2 s", 75 -> "1 min 15 s", 7260 -> "2 h 1 min"
+std::string time_text(int64_t unix_ms);                     // "2024-01-31 12:00:00.123Z"; "-" for 0 and before
 
 }  // namespace millrace::client

@@ -112,7 +112,7 @@ Status dead_letters(Session& session, const DeadLetterArguments& arguments) {
     }
     table.print(output);
   }
-  output.stream << letters->letters.size() << " shown of " << letters->total << " dead letters\n";
+  output.stream << letters->letters.size() << " shown of " << counted(letters->total, "dead letters") << "\n";
   return {};
 }
 

@@ -93,7 +93,7 @@ class Progress {
  public:
   [[nodiscard]] std::string line(const LocalRunState& state, std::optional<double> done) const {
     const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
-    std::string text = records_text(state.records);
+    std::string text = counted(state.records, "records");
     if (state.dead_letters > 0) text += " (" + std::to_string(state.dead_letters) + " bad)";
     if (state.finished) return text + " in " + duration_text(seconds);
     text += ", " + rate_text(static_cast<double>(state.records) / std::max(seconds, 0.001));
@@ -131,7 +131,7 @@ void print_values(const Output& output, const std::vector<std::string>& tables, 
 
 void tell_bad_records(std::ostream& err, int64_t all, const std::vector<BadRecord>& shown) {
   if (all == 0) return;
-  err << "millrace: " << records_text(all) << (all == 1 ? " was" : " were") << " not counted:\n";
+  err << "millrace: " << counted(all, "records") << (all == 1 ? " was" : " were") << " not counted:\n";
   for (const BadRecord& record : shown) err << "  " << record.place << ": " << printable(record.reason) << "\n";
   const int64_t more = all - static_cast<int64_t>(shown.size());
   if (more > 0) err << "  and " << more << " more\n";
@@ -245,7 +245,7 @@ class Watcher {
       session_.err << "millrace: records that came too late for their windows: " << state.late << "\n";
     }
     if (whole) return {};
-    return fail(ErrorCode::kUnavailable, "interrupted after " + records_text(state.records) + "; " +
+    return fail(ErrorCode::kUnavailable, "interrupted after " + counted(state.records, "records") + "; " +
                                              (live_ ? "the counts are of those" : "no counts are printed"));
   }
 

@@ -150,8 +150,8 @@ TEST(OutputTest, AmountsAreReadable) {
   EXPECT_EQ(duration_text_ms(60'000), "1m");
   EXPECT_EQ(microseconds(1234), "1.2ms");
   EXPECT_EQ(bytes_text(1536), "1.5 KiB");
-  EXPECT_EQ(records_text(1), "1 record");
-  EXPECT_EQ(records_text(0), "0 records");
+  EXPECT_EQ(counted(1, "dead letters"), "1 dead letter");
+  EXPECT_EQ(counted(0, "records"), "0 records");
   EXPECT_EQ(time_text(0), "-");
   EXPECT_EQ(time_text(1'706'702'400'123), "2024-01-31 12:00:00.123Z");
 }
