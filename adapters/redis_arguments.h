@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <deque>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,25 +38,35 @@ inline std::string format_score(double score) {
   return text;
 }
 
-// The arguments of one EVALSHA, as they are made. Views of what the caller keeps may be put behind them.
+// The arguments of one EVALSHA, as they are made: texts that it keeps, and views of what the caller keeps.
 class RedisArguments {
  public:
   explicit RedisArguments(const std::string& script) { add("EVALSHA").add(script); }
 
-  RedisArguments& add(std::string text) {
-    owned_.push_back(std::move(text));
+  RedisArguments& add(std::string text) { return view(owned_.emplace_back(std::move(text))); }
+  RedisArguments& add(int64_t number) { return add(std::to_string(number)); }
+  RedisArguments& view(std::string_view text) {
+    views_.push_back(text);
     return *this;
   }
-  RedisArguments& add(int64_t number) { return add(std::to_string(number)); }
   RedisArguments& keys(const std::vector<std::string>& keys) {
     add(static_cast<int64_t>(keys.size()));
     for (const std::string& key : keys) add(key);
     return *this;
   }
-  [[nodiscard]] std::vector<std::string_view> views() const { return {owned_.begin(), owned_.end()}; }
+  // A place whose number is known later.
+  size_t reserve() {
+    view({});
+    return size() - 1;
+  }
+  void set(size_t place, int64_t number) { views_[place] = owned_.emplace_back(std::to_string(number)); }
+
+  [[nodiscard]] size_t size() const { return views_.size(); }
+  [[nodiscard]] std::span<const std::string_view> views() const { return views_; }
 
  private:
-  std::vector<std::string> owned_;
+  std::deque<std::string> owned_;  // their places stay
+  std::vector<std::string_view> views_;
 };
 
 }  // namespace millrace

@@ -38,12 +38,16 @@ RedisChunk::RedisChunk(const SinkIdentity& identity, std::span<const SinkEntry> 
   }
 }
 
-std::vector<std::string> RedisChunk::keys() const {
-  std::vector<std::string> keys = {redis_key(identity_, "fence")};
-  for (const TablePlan& table : identity_.layout) {
-    keys.push_back(redis_key(identity_, table.name));
-    if (has_rank_of_all(table)) keys.push_back(redis_key(identity_, table.rank));
+std::vector<std::string> RedisChunk::shared_keys(const SinkIdentity& identity) {
+  std::vector<std::string> keys = {redis_key(identity, "fence")};
+  for (const TablePlan& table : identity.layout) {
+    keys.push_back(redis_key(identity, table.name));
+    if (has_rank_of_all(table)) keys.push_back(redis_key(identity, table.rank));
   }
+  return keys;
+}
+
+void RedisChunk::add_objects(std::vector<std::string>& keys) const {
   for (size_t table = 0; table < parts_.size(); ++table) {
     const TablePlan& plan = identity_.layout[table];
     if (!has_objects(plan)) continue;
@@ -53,42 +57,32 @@ std::vector<std::string> RedisChunk::keys() const {
     std::ranges::for_each(parts_[table].removed, add);
     for_each_list(parts_[table].members, [&](auto members) { add(members.front()); });
   }
-  return keys;
 }
 
-void RedisChunk::add_counts(RedisArguments& arguments) const {
-  for (size_t table = 0; table < parts_.size(); ++table) {
-    const TablePlan& plan = identity_.layout[table];
-    const Part& part = parts_[table];
-    arguments.add(has_rank_of_all(plan) ? 1 : 0).add(static_cast<int64_t>(plan.form));
+void RedisChunk::add_to(RedisArguments& arguments) const {
+  const size_t number = arguments.reserve();
+  for (const Part& part : parts_) {
     arguments.add(2 * std::ssize(part.present)).add(std::ssize(part.removed)).add(number_of_lists(part.members));
   }
+  add_values(arguments);
+  arguments.set(number, static_cast<int64_t>(arguments.size() - number - 1));
 }
 
-void RedisChunk::add_values(std::vector<std::string_view>& arguments) {
+void RedisChunk::add_values(RedisArguments& arguments) const {
+  const auto add_scores = [&](std::span<const SinkEntry* const> entries, auto name) {
+    for (const SinkEntry* entry : entries) arguments.add(format_score(entry->score)).view((entry->*name)());
+  };
   for (size_t table = 0; table < parts_.size(); ++table) {
     const Part& part = parts_[table];
-    for (const SinkEntry* entry : part.present) {
-      arguments.push_back(entry->key);
-      arguments.push_back(entry->text);
-    }
-    if (has_rank_of_all(identity_.layout[table])) add_scores(part.present, &SinkEntry::own_key, arguments);
-    for (const SinkEntry* entry : part.removed) arguments.push_back(entry->key);
+    for (const SinkEntry* entry : part.present) arguments.view(entry->key).view(entry->text);
+    if (has_rank_of_all(identity_.layout[table])) add_scores(part.present, &SinkEntry::own_key);
+    for (const SinkEntry* entry : part.removed) arguments.view(entry->key);
     for_each_list(part.members, [&](std::span<const SinkEntry* const> members) {
-      const auto stay = static_cast<size_t>(std::ranges::count(members, false, &SinkEntry::removed));
-      arguments.push_back(numbers_.emplace_back(std::to_string(2 * stay)));
-      arguments.push_back(numbers_.emplace_back(std::to_string(members.size() - stay)));
-      add_scores(members.first(stay), &SinkEntry::member, arguments);
-      for (const SinkEntry* entry : members.subspan(stay)) arguments.push_back(entry->member());
+      const std::ptrdiff_t stay = std::ranges::count(members, false, &SinkEntry::removed);
+      arguments.add(2 * stay).add(std::ssize(members) - stay);
+      add_scores(members.first(static_cast<size_t>(stay)), &SinkEntry::member);
+      for (const SinkEntry* entry : members.subspan(static_cast<size_t>(stay))) arguments.view(entry->member());
     });
-  }
-}
-
-void RedisChunk::add_scores(std::span<const SinkEntry* const> entries, std::string_view (SinkEntry::*name)() const,
-                            std::vector<std::string_view>& arguments) {
-  for (const SinkEntry* entry : entries) {
-    arguments.push_back(numbers_.emplace_back(format_score(entry->score)));
-    arguments.push_back((entry->*name)());
   }
 }
 

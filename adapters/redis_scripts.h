@@ -25,7 +25,8 @@
 // table; a rank of the highest by its number and by `round`; the status is written anew in each round. Not noticed: a
 // value that was overwritten in place, until its key is next published.
 //
-// Scripts answer a code, or the id of the other job that the keys belong to.
+// Scripts answer a code (one for each part, where they have several), or the id of the other job that the keys belong
+// to.
 #pragma once
 
 namespace millrace::redis_scripts {
@@ -42,101 +43,129 @@ enum Code : long long {
   kObjectsLeft = 8,  // nothing was done: objects of keys have to go first, by kClear
 };
 
-// KEYS fence, then of each table its hash [, its rank of all keys], then the objects of keys, in the order of what is
-//      done with them
-// ARGV 1 job, 2 incarnation, 3 field of the partition, 4 generation, 5 since, 6 batch, 7 full, 8 attempt, 9 chunk,
-//      10 last, 11 number of tables, then the field of the size of each; then of each: 1 if it has a rank of all keys,
-//      its form (0 hash, 1 strings, 2 index), number of HSET arguments, of keys to remove, of keys whose members
-//      change; then of each the arguments of HSET (key, text), of ZADD to the rank (score, key), the keys to remove,
-//      and for each key with members: number of ZADD arguments, of members to remove, the arguments of ZADD (count,
-//      member), and the members to remove
+// What some state partitions publish, each a part by itself, under its own fence: what is refused of one is no matter
+// of the others, and where an error ends the script in the middle, the parts before are as good as if each had come
+// alone. Answers the code of each part, or one code for all.
+//
+// KEYS fence, then of each table its hash [, its rank of all keys], then of each part the objects of keys, in the order
+//      of what is done with them
+// ARGV 1 job, 2 incarnation, 3 number of tables, 4 number of parts, then the field of the size of each table, the field
+//      of each part's partition, and of each table: 1 if it has a rank of all keys, its form (0 hash, 1 strings,
+//      2 index); then of each part: generation, since, batch, full, attempt, chunk, last, number of its objects, number
+//      of what follows of it, then of each table: number of HSET arguments, of keys to remove, of keys whose members
+//      change; then of each table the arguments of HSET (key, text), of ZADD to the rank (score, key), the keys to
+//      remove, and for each key with members: number of ZADD arguments, of members to remove, the arguments of ZADD
+//      (count, member), and the members to remove
 inline constexpr char kPublish[] = R"lua(
-local tables = tonumber(ARGV[11])
-local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation', ARGV[3], unpack(ARGV, 12, 11 + tables))
-local job, field = stored[1], stored[3]
-local full, chunk, batch = ARGV[7] == '1', tonumber(ARGV[9]), tonumber(ARGV[6])
-local incarnation, generation = tonumber(ARGV[2]), tonumber(ARGV[4])
+local tables, parts = tonumber(ARGV[3]), tonumber(ARGV[4])
+local stored = redis.call('HMGET', KEYS[1], 'job', 'incarnation', unpack(ARGV, 5, 4 + tables + parts))
+local job, incarnation = stored[1], tonumber(ARGV[2])
 if not job then return 3 end
 if job ~= ARGV[1] then return job end
 if tonumber(stored[2]) > incarnation then return 2 end
 if tonumber(stored[2]) < incarnation then return 3 end
-local held_incarnation, held_generation, open, done, attempt, next = 0, 0, 0, 0, '', 0
-if field then
-  local i, g, o, d, a, n = string.match(field, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-  held_incarnation, held_generation, open, done, attempt, next =
-    tonumber(i), tonumber(g), tonumber(o), tonumber(d), a, tonumber(n)
-  if held_incarnation < incarnation then
-    if not full then return 3 end
-    held_generation, open, done, next = 0, 0, 0, 0
-  end
-end
-if held_generation > generation then return 2 end
-local hashes, ranks, key, held = {}, {}, 2, 0
+local said, key = 4 + tables + parts, 2
+local hashes, ranks, forms, held, whole = {}, {}, {}, 0, true
 for t = 1, tables do
-  local size = tonumber(stored[3 + t])
   hashes[t], key = KEYS[key], key + 1
-  if ARGV[7 + tables + 5 * t] == '1' then ranks[t], key = KEYS[key], key + 1 end
-  local keys = redis.call('HLEN', hashes[t])
-  if keys ~= size or (ranks[t] and redis.call('ZCARD', ranks[t]) ~= size) then return 3 end
+  if ARGV[said + 1] == '1' then ranks[t], key = KEYS[key], key + 1 end
+  forms[t], said = ARGV[said + 2], said + 2
+  local size, keys = tonumber(stored[2 + t]), redis.call('HLEN', hashes[t])
+  if keys ~= size or (ranks[t] and redis.call('ZCARD', ranks[t]) ~= size) then whole = false end
   held = held + keys
 end
-local same = field and held_incarnation == incarnation and held_generation == generation
-if same and done >= batch then return 1 end
-if same and open > batch then return 2 end
-if not full and done < tonumber(ARGV[5]) then return 3 end
-if chunk > 0 and not (same and open == batch and attempt == ARGV[8] and next == chunk) then return 4 end
-local prefix = ARGV[2] .. ' ' .. ARGV[4] .. ' ' .. ARGV[6] .. ' '
-local before = string.format('%.0f ', full and 0 or done) .. ARGV[8] .. ' '
-local answer = 0
-if chunk == 0 then
-  if full and field and held > 0 then answer = 5 end
+
+-- What a part may do by its fence: 0 write; and the numbers of the fence that stay.
+local function judge(field, at)
+  local generation, batch, full = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 3]), ARGV[at + 4] == '1'
+  local held_incarnation, held_generation, open, done, attempt, next = 0, 0, 0, 0, '', 0
+  if field then
+    local i, g, o, d, a, n = string.match(field, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+    held_incarnation, held_generation, open, done, attempt, next =
+      tonumber(i), tonumber(g), tonumber(o), tonumber(d), a, tonumber(n)
+    if held_incarnation < incarnation then
+      if not full then return 3 end
+      held_generation, open, done, next = 0, 0, 0, 0
+    end
+  end
+  if held_generation > generation then return 2 end
+  if not whole then return 3 end
+  local same = field and held_incarnation == incarnation and held_generation == generation
+  if same and done >= batch then return 1 end
+  if same and open > batch then return 2 end
+  if not full and done < tonumber(ARGV[at + 2]) then return 3 end
+  local chunk = tonumber(ARGV[at + 6])
+  if chunk > 0 and not (same and open == batch and attempt == ARGV[at + 5] and next == chunk) then return 4 end
+  return 0, done
 end
-if ARGV[10] == '1' then before = ARGV[6] .. ' ' .. ARGV[8] .. ' ' end
-local notes = {ARGV[3], prefix .. before .. string.format('%.0f', chunk + 1)}
-local at = 11 + 6 * tables
-for t = 1, tables do
-  local said = 7 + tables + 5 * t
-  local form, values, gone = ARGV[said + 1], tonumber(ARGV[said + 2]), tonumber(ARGV[said + 3])
-  if values > 0 then
-    redis.call('HSET', hashes[t], unpack(ARGV, at + 1, at + values))
-    if form == '1' then
-      for text = at + 2, at + values, 2 do
-        redis.call('SET', KEYS[key], ARGV[text])
-        key = key + 1
+
+-- at: before the numbers of the first table.
+local function write(at, key, full, notes)
+  local counts = at
+  at = at + 3 * tables
+  for t = 1, tables do
+    local form, values, gone = forms[t], tonumber(ARGV[counts + 1]), tonumber(ARGV[counts + 2])
+    if values > 0 then
+      redis.call('HSET', hashes[t], unpack(ARGV, at + 1, at + values))
+      if form == '1' then
+        for text = at + 2, at + values, 2 do
+          redis.call('SET', KEYS[key], ARGV[text])
+          key = key + 1
+        end
+      elseif form == '2' and full then
+        redis.call('UNLINK', unpack(KEYS, key, key + values / 2 - 1))
+        key = key + values / 2
       end
-    elseif form == '2' and full then
-      redis.call('UNLINK', unpack(KEYS, key, key + values / 2 - 1))
-      key = key + values / 2
-    end
-    at = at + values
-    if ranks[t] then
-      redis.call('ZADD', ranks[t], unpack(ARGV, at + 1, at + values))
       at = at + values
+      if ranks[t] then
+        redis.call('ZADD', ranks[t], unpack(ARGV, at + 1, at + values))
+        at = at + values
+      end
     end
-  end
-  if gone > 0 then
-    redis.call('HDEL', hashes[t], unpack(ARGV, at + 1, at + gone))
-    if ranks[t] then redis.call('ZREM', ranks[t], unpack(ARGV, at + 1, at + gone)) end
-    if form ~= '0' then
-      redis.call('UNLINK', unpack(KEYS, key, key + gone - 1))
-      key = key + gone
+    if gone > 0 then
+      redis.call('HDEL', hashes[t], unpack(ARGV, at + 1, at + gone))
+      if ranks[t] then redis.call('ZREM', ranks[t], unpack(ARGV, at + 1, at + gone)) end
+      if form ~= '0' then
+        redis.call('UNLINK', unpack(KEYS, key, key + gone - 1))
+        key = key + gone
+      end
+      at = at + gone
     end
-    at = at + gone
+    for _ = 1, tonumber(ARGV[counts + 3]) do
+      local scores, dropped = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+      at = at + 2
+      if scores > 0 then redis.call('ZADD', KEYS[key], unpack(ARGV, at + 1, at + scores)) end
+      at = at + scores
+      if dropped > 0 then redis.call('ZREM', KEYS[key], unpack(ARGV, at + 1, at + dropped)) end
+      at = at + dropped
+      key = key + 1
+    end
+    if values + gone > 0 then
+      notes[#notes + 1] = ARGV[4 + t]
+      notes[#notes + 1] = redis.call('HLEN', hashes[t])
+    end
+    counts = counts + 3
   end
-  for _ = 1, tonumber(ARGV[said + 4]) do
-    local counts, dropped = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-    at = at + 2
-    if counts > 0 then redis.call('ZADD', KEYS[key], unpack(ARGV, at + 1, at + counts)) end
-    at = at + counts
-    if dropped > 0 then redis.call('ZREM', KEYS[key], unpack(ARGV, at + 1, at + dropped)) end
-    at = at + dropped
-    key = key + 1
-  end
-  notes[1 + 2 * t] = ARGV[11 + t]
-  notes[2 + 2 * t] = redis.call('HLEN', hashes[t])
 end
-redis.call('HSET', KEYS[1], unpack(notes))
-return answer
+
+local codes = {}
+for p = 1, parts do
+  local field, full, chunk = stored[2 + tables + p], ARGV[said + 4] == '1', tonumber(ARGV[said + 6])
+  local code, done = judge(field, said)
+  if code == 0 then
+    if chunk == 0 and full and field and held > 0 then code = 5 end
+    local batch, attempt = ARGV[said + 3], ARGV[said + 5]
+    local reached = ARGV[said + 7] == '1' and batch or string.format('%.0f', full and 0 or done)
+    local notes = {ARGV[4 + tables + p], table.concat({ARGV[2], ARGV[said + 1], batch, reached, attempt,
+                                                       string.format('%.0f', chunk + 1)}, ' ')}
+    write(said + 9, key, full, notes)
+    redis.call('HSET', KEYS[1], unpack(notes))
+  end
+  codes[p] = code
+  key = key + tonumber(ARGV[said + 8])
+  said = said + 9 + tonumber(ARGV[said + 9])
+end
+return codes
 )lua";
 
 // KEYS fence, status, then the hash of each table, then the ranks that are written here
@@ -166,11 +195,15 @@ end
 for t = 1, tables do
   if redis.call('HLEN', KEYS[2 + t]) ~= tonumber(stored[3 + t]) then return 3 end
 end
-for p = 0, tonumber(ARGV[8]) - 1 do
-  local field = redis.call('HGET', KEYS[1], string.format('p%.0f', p))
-  if not field then return 3 end
-  local i, done = string.match(field, '^(%d+) %d+ %d+ (%d+) ')
-  if tonumber(i) ~= incarnation or tonumber(done) < batch then return 3 end
+local last = tonumber(ARGV[8]) - 1
+for first = 0, last, 1000 do
+  local fields = {}
+  for p = first, math.min(first + 999, last) do fields[#fields + 1] = string.format('p%.0f', p) end
+  for _, field in ipairs(redis.call('HMGET', KEYS[1], unpack(fields))) do
+    if not field then return 3 end
+    local i, done = string.match(field, '^(%d+) %d+ %d+ (%d+) ')
+    if tonumber(i) ~= incarnation or tonumber(done) < batch then return 3 end
+  end
 end
 local ranks, said, whole = tonumber(ARGV[10 + tables]), 11 + tables, ARGV[6] == ''
 if not whole and ranks > 0 then

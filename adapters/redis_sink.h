@@ -9,8 +9,9 @@
 //   {NAME}:status   hash: as of which batch, and the totals
 //   {NAME}:fence    hash: see redis_scripts.h
 //
-// One thread with one connection does the calls in order. A publication is cut into chunks; each chunk is one script
-// call that checks the fence and writes, and several are under way at a time. A chunk applies only after the one
+// One thread with one connection does the calls in order. Publications that wait are taken together: a script call
+// checks and writes those of many partitions, each by its own fence, and several calls are under way at a time. A
+// publication with more entries than a call may have is cut into chunks, of which each applies only after the one
 // before it, so `done` means all. A connection that turns out to be broken is made anew once within a call;
 // while Redis is away calls fail at once, and a connection is tried again no sooner than the back-off allows.
 //
@@ -25,8 +26,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "adapters/redis_connection.h"
 #include "common/seams/sink.h"
@@ -41,9 +44,9 @@ struct RedisSinkOptions {
   std::map<std::string, std::string> config;  // username, password: see parse_redis_uri
   // Which state partition a key belongs to; for full publications. Thread-safe.
   std::function<StatePartition(std::string_view key)> partition_of;
-  size_t chunk_entries = 512;  // at most 1,000: a script's arguments pass through Lua's stack
+  size_t chunk_entries = 512;  // of a script call; at most 1,000, since they pass through Lua's stack
   size_t chunks_under_way = 8;
-  size_t max_calls = 4096;  // that wait; more are refused with kUnavailable at once
+  size_t max_calls = 4096;  // that are not answered; more are refused with kUnavailable at once
   RedisTimeouts timeouts;
 };
 
@@ -61,14 +64,30 @@ class RedisSink : public Sink {
                  std::move_only_function<void(Result<PublishOutcome>)> done) override;
 
  private:
+  using PublishDone = std::move_only_function<void(Result<PublishOutcome>)>;
+  // Publications that the thread has not begun.
+  struct Group {
+    SinkIdentity identity;
+    std::vector<Publication> publications;
+    std::vector<PublishDone> done;
+  };
+
   RedisSink(TaskLoop& loop, RedisAddress address, RedisSinkOptions options);
+  // Whether one more call may wait; where not, it is answered so.
+  template <typename T>
+  bool admit(std::move_only_function<void(T)>& done);
   template <typename T, typename Work>
   void run(Work work, std::move_only_function<void(T)> done);
+  void publish_group(const std::shared_ptr<Group>& group);
 
   // Constant after construction. The thread is destroyed first: it uses the writer.
   const size_t max_calls_;
   std::unique_ptr<RedisWriter> writer_;
   std::unique_ptr<WorkerThread> thread_;
+
+  size_t calls_ = 0;  // owned by the loop: those that are not answered
+  std::mutex mutex_;
+  std::shared_ptr<Group> open_;  // guarded by mutex_: the newest call, if it is one that others may join
 };
 
 }  // namespace millrace

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +21,8 @@ class RedisWriter {
 
   Status claim(const SinkIdentity& identity, bool take_over);
   Status purge(const SinkIdentity& identity);
-  Result<PublishOutcome> publish(const SinkIdentity& identity, const Publication& publication);
+  // The outcome of each.
+  std::vector<Result<PublishOutcome>> publish(const SinkIdentity& identity, std::span<const Publication> publications);
   Result<PublishOutcome> end_round(const SinkIdentity& identity, const RoundEnd& end);
 
   // Thread-safe: makes what is under way fail soon.
@@ -28,6 +30,7 @@ class RedisWriter {
 
  private:
   struct Attempt;
+  struct Part;
   struct Holding;
   using Scores = std::map<std::string, double>;
   // The ranks that this process has written last, to send only what changed; no round: none.
@@ -45,10 +48,19 @@ class RedisWriter {
   Status clear_objects(const SinkIdentity& identity, const Holding& holding);
   Status claim_once(const SinkIdentity& identity, bool take_over, bool& again);
   Status purge_once(const SinkIdentity& identity, bool& again);
+  Status publish_all(const SinkIdentity& identity, std::span<const Publication> publications,
+                     std::span<Result<PublishOutcome>> outcomes);
+  Status publish_alone(const SinkIdentity& identity, const Publication& publication, Result<PublishOutcome>& outcome);
+  Status publish_small(const SinkIdentity& identity, std::span<const Publication> publications,
+                       std::span<Result<PublishOutcome>> outcomes);
+  std::span<const Publication> append_call(const SinkIdentity& identity, std::span<const Publication> publications);
   Result<PublishOutcome> publish_once(const SinkIdentity& identity, const Publication& publication);
   void append_chunk(Attempt& attempt, size_t begin, size_t end, bool last);
-  // The code of the next chunk's answer; another job's keys are kExists.
+  void append_parts(const SinkIdentity& identity, std::span<const Part> parts);
+  // The code of the next answer; another job's keys are kExists.
   Result<long long> receive_code(const std::string& job_name);
+  Result<std::vector<long long>> receive_codes(const std::string& job_name, size_t parts);
+  [[nodiscard]] Result<PublishOutcome> outcome_of(long long code) const;
   Result<PublishOutcome> send_entries(Attempt& attempt);
   Result<std::vector<SinkEntry>> find_leftovers(const Attempt& attempt);
   template <typename Function>

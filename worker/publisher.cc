@@ -33,9 +33,9 @@ void Publisher::add(Snapshot snapshot) {
   const OwnedState state = snapshot.state;
   if (!done_.contains(state)) return;
   Item& item = items_[state];
-  if (item.under_way) --under_way_;  // its answer will find another snapshot here, and be ignored
+  if (item.under_way) note_end(item);  // its answer will find another snapshot here, and be ignored
   item = {std::make_shared<const Snapshot>(std::move(snapshot)), false, false};
-  pump();
+  pump_soon();
 }
 
 void Publisher::end_round(RoundEnd end) {
@@ -43,10 +43,24 @@ void Publisher::end_round(RoundEnd end) {
   pump();
 }
 
+// The snapshots of a round come one by one; the sink takes many as one.
+void Publisher::pump_soon() {
+  if (pump_posted_) return;
+  pump_posted_ = true;
+  loop_.post(lifetime_.guard([this] {
+    pump_posted_ = false;
+    pump();
+  }));
+}
+
+bool Publisher::has_room() const {
+  return under_way_ < kLargeAtOnce || (entries_under_way_ < kManyEntries && under_way_ < kMaxAtOnce);
+}
+
 void Publisher::pump() {
   if (pausing_ || !hooks_.may_publish()) return;
   for (auto& [state, item] : items_) {
-    if (under_way_ >= kMaxAtOnce) break;
+    if (!has_room()) break;
     if (!item.under_way) publish(state, item);
   }
   if (end_ && !end_under_way_) send_end();
@@ -55,6 +69,7 @@ void Publisher::pump() {
 void Publisher::publish(const OwnedState& state, Item& item) {
   item.under_way = true;
   ++under_way_;
+  entries_under_way_ += item.snapshot->entries.size();
   Publication publication;
   publication.partition = state.partition;
   publication.generation = state.generation;
@@ -72,8 +87,7 @@ void Publisher::on_published(const OwnedState& state, const std::shared_ptr<cons
                              const Result<PublishOutcome>& outcome) {
   const auto item = items_.find(state);
   if (item == items_.end() || item->second.snapshot != snapshot) return;
-  item->second.under_way = false;
-  --under_way_;
+  note_end(item->second);
   const BatchId round = snapshot->batch;
   if (!outcome) {
     if (item->second.given_up) finish(state, round, PublicationEnd::kGaveUp, false);
@@ -89,7 +103,13 @@ void Publisher::on_published(const OwnedState& state, const std::shared_ptr<cons
     case PublishOutcome::kFenced: finish(state, round, PublicationEnd::kGaveUp, true); break;
     case PublishOutcome::kDataLost: finish(state, round, PublicationEnd::kLost, false); break;
   }
-  pump();
+  pump_soon();
+}
+
+void Publisher::note_end(Item& item) {
+  item.under_way = false;
+  --under_way_;
+  entries_under_way_ -= item.snapshot->entries.size();
 }
 
 void Publisher::finish(const OwnedState& state, BatchId round, PublicationEnd end, bool fenced) {

@@ -1,6 +1,6 @@
-// Publisher: brings the snapshots of state partitions to the sink, a few at a time, each until its end is known:
-// confirmed, fenced, lost, or given up because owners changed. What the sink could not take for now is tried again
-// after a pause. Nothing is sent while the lease has lapsed. Lives on the executor's loop.
+// Publisher: brings the snapshots of state partitions to the sink, many small ones or a few large ones at a time, each
+// until its end is known: confirmed, fenced, lost, or given up because owners changed. What the sink could not take for
+// now is tried again after a pause. Nothing is sent while the lease has lapsed. Lives on the executor's loop.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,9 @@ namespace millrace {
 
 class Publisher {
  public:
-  static constexpr size_t kMaxAtOnce = 4;
+  static constexpr size_t kLargeAtOnce = 4;     // once there are
+  static constexpr size_t kManyEntries = 4096;  // under way
+  static constexpr size_t kMaxAtOnce = 1024;
 
   struct Hooks {
     std::function<bool()> may_publish;  // the lease holds
@@ -43,7 +45,10 @@ class Publisher {
     bool under_way = false;
     bool given_up = false;  // under way, but owners have changed: not tried again
   };
+  void pump_soon();
   void pump();
+  [[nodiscard]] bool has_room() const;
+  void note_end(Item& item);
   void publish(const OwnedState& state, Item& item);
   void on_published(const OwnedState& state, const std::shared_ptr<const Snapshot>& snapshot,
                     const Result<PublishOutcome>& outcome);
@@ -63,6 +68,8 @@ class Publisher {
   std::map<OwnedState, BatchId> done_;  // what the sink is known to hold; the keys are what this process owns
   std::map<OwnedState, Item> items_;    // at most one a partition
   size_t under_way_ = 0;
+  size_t entries_under_way_ = 0;
+  bool pump_posted_ = false;
   std::optional<RoundEnd> end_;
   bool end_under_way_ = false;
   bool pausing_ = false;

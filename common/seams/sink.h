@@ -38,6 +38,8 @@ struct SinkIdentity {
   JobId job;
   Incarnation incarnation;
   SinkLayout layout;
+
+  bool operator==(const SinkIdentity&) const = default;
 };
 
 // One key's result. `text` is what a reader of the sink sees; `score` orders it in a rank. Or one member of a key of an
@@ -88,9 +90,9 @@ enum class PublishOutcome {
 };
 
 // Lives on one loop; the work is done on the sink's own thread and `done` is called on the loop, in the order of
-// the calls. Errors: kUnavailable (away, loading, read-only, out of memory: the sink reconnects by itself and
-// the caller tries again after a pause), kInvalid (wrong password or type: for people to mend, also tried again),
-// kExists (keys of another job under this name).
+// the calls; a sink may carry out publications that wait together. Errors: kUnavailable (away, loading, read-only, out
+// of memory: the sink reconnects by itself and the caller tries again after a pause), kInvalid (wrong password or type:
+// for people to mend, also tried again), kExists (keys of another job under this name).
 class Sink {
  public:
   virtual ~Sink() = default;
