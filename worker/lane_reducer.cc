@@ -208,7 +208,7 @@ bool LaneReducer::step() {
   for (auto& [partition, slot] : slots_) worked = apply_next(partition, slot) || worked;
   // What others wait for goes first: a freeze may take long.
   if (!emitted_.empty()) deps_.handler.on_emitted(stamp_, std::exchange(emitted_, {}));
-  for (StatePartition partition : std::exchange(ended_, {})) end_batch(partition, slots_.at(partition));
+  end_batches();
   note_times();
   if (newly_applied_.empty()) return worked;
   report_applied();
@@ -277,29 +277,39 @@ void LaneReducer::emit(StatePartition partition, Slot& slot) {
   emitted_.push_back(std::move(block));
 }
 
-void LaneReducer::end_batch(StatePartition partition, Slot& slot) {
-  const PlanPointer plan = std::exchange(slot.plan, nullptr);
+// What goes to the sink goes first of all partitions, since a rank or a freeze of one takes as long as all of these.
+void LaneReducer::end_batches() {
+  std::vector<Ended> ranked;
+  std::vector<Ended> frozen;
+  for (const StatePartition partition : std::exchange(ended_, {})) {
+    Slot& slot = slots_.at(partition);
+    const PlanPointer plan = end_batch(partition, slot);
+    if (plan->replay || plan->batch <= flags_void_through_) continue;
+    if (plan->publish) publish(partition, slot, plan->batch);
+    if (plan->rank || plan->publish) ranked.push_back({partition, &slot, plan->batch});
+    if (plan->checkpoint && plan->batch > abandoned_) frozen.push_back({partition, &slot, plan->batch});
+  }
+  share_ranks(ranked);
+  for (const auto& [partition, slot, batch] : frozen) {
+    const MonotonicTime begun = deps_.clock.now();
+    freeze(partition, *slot, batch);
+    times_[batch].freeze += deps_.clock.now() - begun;
+  }
+}
+
+PlanPointer LaneReducer::end_batch(StatePartition partition, Slot& slot) {
+  PlanPointer plan = std::exchange(slot.plan, nullptr);
   slot.level = 0;
   slot.applied = plan->batch;
   if (slot.changed) newest_changed_ = std::max(newest_changed_, slot.applied);
   if (slot.applied <= watermarks_.applied) slot.table->forget_undo(slot.applied);
   append(partition, slot, *plan);
-  after_apply(partition, slot, *plan);
   newly_applied_.push_back(progress_of(partition, slot));
+  return plan;
 }
 
 LaneApplied::Partition LaneReducer::progress_of(StatePartition partition, const Slot& slot) {
   return {{partition, slot.generation}, slot.applied, slot.is_void ? BatchId(INT64_MAX) : slot.queue.taken()};
-}
-
-void LaneReducer::after_apply(StatePartition partition, Slot& slot, const BatchPlan& plan) {
-  if (plan.replay || plan.batch <= flags_void_through_) return;
-  if (plan.publish) publish(partition, slot, plan.batch);
-  if (plan.rank || plan.publish) share_ranks(partition, slot, plan.batch);
-  if (!plan.checkpoint || plan.batch <= abandoned_) return;
-  const MonotonicTime begun = deps_.clock.now();
-  freeze(partition, slot, plan.batch);
-  times_[plan.batch].freeze += deps_.clock.now() - begun;
 }
 
 // Of a replayed batch too: who had the partition before may not have come to it.
@@ -365,17 +375,50 @@ void LaneReducer::report_applied() {
 
 // --- rank, snapshots, checkpoints --------------------------------------------------------------------------------
 
-void LaneReducer::share_ranks(StatePartition partition, Slot& slot, BatchId batch) {
+void LaneReducer::share_ranks(const std::vector<Ended>& ended) {
+  if (ended.empty()) return;
+  const bool all_at_once = ended.size() == slots_.size() && std::ranges::all_of(ended, [&ended](const Ended& each) {
+                             return each.batch == ended.front().batch;
+                           });
   for (size_t number = 0; number < tables_.size(); ++number) {
-    const auto n = static_cast<size_t>(tables_[number].rank_size);
-    if (n == 0) continue;
-    const LaneActivity::Scope scope(deps_.activity, Kind::kShow, batch, partition.value());
-    StateTable& table = slot.table->published(number);
-    const std::optional<double> floor = ranks_[number].floor(batch);
-    auto entries = floor ? table.top_above(n, *floor) : table.top(n);
-    auto merged = ranks_[number].add({batch, {partition}, std::move(entries), number}, owned_, n);
-    if (merged) deps_.handler.on_rank(stamp_, std::move(*merged));
+    if (tables_[number].rank_size == 0) continue;
+    if (all_at_once && share_rank_above_floor(number, ended)) continue;
+    for (const Ended& each : ended) {
+      const std::optional<double> floor = ranks_[number].floor(each.batch);
+      share_rank({each.batch, {each.partition}, highest_of(number, each, floor), number});
+    }
   }
+}
+
+// As a rule scores rise, so that what the last one of the newest rank had tells which keys are worth a look. False, and
+// nothing is done: too few have that now.
+bool LaneReducer::share_rank_above_floor(size_t number, const std::vector<Ended>& all) {
+  if (!rank_floors_[number]) return false;
+  RankShare share{all.front().batch, {}, {}, number};
+  for (const Ended& each : all) {
+    share.partitions.push_back(each.partition);
+    std::ranges::move(highest_of(number, each, rank_floors_[number]), std::back_inserter(share.entries));
+  }
+  if (std::ssize(share.entries) < tables_[number].rank_size) return false;
+  share_rank(std::move(share));
+  return true;
+}
+
+std::vector<SinkEntry> LaneReducer::highest_of(size_t number, const Ended& of, std::optional<double> floor) {
+  const LaneActivity::Scope scope(deps_.activity, Kind::kShow, of.batch, of.partition.value());
+  StateTable& table = of.slot->table->published(number);
+  const auto n = static_cast<size_t>(tables_[number].rank_size);
+  return floor ? table.top_above(n, *floor) : table.top(n);
+}
+
+void LaneReducer::share_rank(RankShare share) {
+  const size_t number = share.table;
+  const auto n = static_cast<size_t>(tables_[number].rank_size);
+  auto merged = ranks_[number].add(std::move(share), owned_, n);
+  if (!merged) return;
+  rank_floors_[number].reset();
+  if (merged->entries.size() == n) rank_floors_[number] = merged->entries.back().score;
+  deps_.handler.on_rank(stamp_, std::move(*merged));
 }
 
 void LaneReducer::publish(StatePartition partition, Slot& slot, BatchId round) {

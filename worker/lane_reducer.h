@@ -46,6 +46,7 @@ class LaneReducer {
         levels_(deps_.job.levels()),
         tables_(deps_.job.tables()),
         ranks_(tables_.size()),
+        rank_floors_(tables_.size()),
         inbox_(levels_, deps_.state_partitions) {}
 
   void assign(const LaneAssignment& assignment);
@@ -95,6 +96,11 @@ class LaneReducer {
     RestoreShare share;
     size_t next = 0;  // entry of the run
   };
+  struct Ended {  // is at the end of this batch
+    StatePartition partition;
+    Slot* slot = nullptr;
+    BatchId batch;
+  };
   // Shares of one checkpoint until all partitions of the lane have frozen.
   struct OpenCheckpoint {
     BatchId batch;
@@ -107,15 +113,18 @@ class LaneReducer {
   bool apply_next(StatePartition partition, Slot& slot);
   std::optional<std::vector<SharedBuffer>> take_input(StatePartition partition, Slot& slot);
   void emit(StatePartition partition, Slot& slot);
-  void end_batch(StatePartition partition, Slot& slot);
+  void end_batches();
+  PlanPointer end_batch(StatePartition partition, Slot& slot);
   static LaneApplied::Partition progress_of(StatePartition partition, const Slot& slot);
-  void after_apply(StatePartition partition, Slot& slot, const BatchPlan& plan);
   void append(StatePartition partition, Slot& slot, const BatchPlan& plan);
   [[nodiscard]] static bool outputs_are_behind(const Slot& slot);
   void publish(StatePartition partition, Slot& slot, BatchId round);
   void freeze(StatePartition partition, Slot& slot, BatchId batch);
   void settle(BatchId up_to, bool complete);
-  void share_ranks(StatePartition partition, Slot& slot, BatchId batch);
+  void share_ranks(const std::vector<Ended>& ended);
+  bool share_rank_above_floor(size_t number, const std::vector<Ended>& all);
+  std::vector<SinkEntry> highest_of(size_t number, const Ended& of, std::optional<double> floor);
+  void share_rank(RankShare share);
   void note_times();
   void report_applied();
   void forget_plans();
@@ -137,7 +146,8 @@ class LaneReducer {
   std::set<StatePartition> owned_;  // the keys of slots_
   std::map<BatchId, PlanPointer> plans_;
   std::deque<Restoring> restores_;
-  std::vector<RankGather> ranks_;  // by table
+  std::vector<RankGather> ranks_;                   // by table
+  std::vector<std::optional<double>> rank_floors_;  // the last one's score in the newest rank
   std::optional<OpenCheckpoint> checkpoint_;
   BatchId newest_plan_;
   BatchId flags_void_through_;  // plans up to here were made for owners of before

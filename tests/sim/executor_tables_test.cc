@@ -166,6 +166,72 @@ TEST_F(ExecutorTest, ATableThatNoLongerKnowsWhatItRemovedPublishesAllItsKeys) {
   EXPECT_THAT(sink_->find("words")->table().values, testing::ElementsAre(testing::Pair("a", "4")));
 }
 
+// Its scores turn round with batch 2: who was last is first.
+class TurningTable : public PassingTable {
+ public:
+  using PassingTable::PassingTable;
+  Status apply(const BatchContext& context, std::span<const std::string_view> sections) override {
+    sign_ = context.batch == BatchId(1) ? 1 : -1;
+    return PassingTable::apply(context, sections);
+  }
+  [[nodiscard]] std::vector<SinkEntry> top(size_t n) override {
+    std::vector<SinkEntry> all = real_->top(1000);
+    for (SinkEntry& entry : all) entry.score *= sign_;
+    std::ranges::sort(all, std::ranges::greater(), &SinkEntry::score);
+    all.resize(std::min(n, all.size()));
+    return all;
+  }
+  [[nodiscard]] std::vector<SinkEntry> top_above(size_t n, double at_least) override {
+    std::vector<SinkEntry> highest = top(n);
+    std::erase_if(highest, [at_least](const SinkEntry& entry) { return entry.score < at_least; });
+    return highest;
+  }
+
+ private:
+  double sign_ = 1;
+};
+
+class RankOfThree : public PassingJob {
+ public:
+  using PassingJob::PassingJob;
+  [[nodiscard]] std::vector<TablePlan> tables() const override {
+    std::vector<TablePlan> tables = PassingJob::tables();
+    tables.front().rank_size = 3;
+    return tables;
+  }
+};
+
+TEST_F(ExecutorTest, ARankWhoseScoresFallIsAsIfItWereTheFirst) {
+  make_job_ = [](const std::string& type, const JobContext& context) -> Result<std::shared_ptr<const Job>> {
+    return std::make_shared<RankOfThree>(*make_builtin_job(type, context), [](std::unique_ptr<StateTable> real) {
+      return std::make_unique<TurningTable>(std::move(real));
+    });
+  };
+  const auto [one, two] = add_two();
+  assign(1, {one, two});
+  std::string line;
+  for (char word = 'a'; word <= 'z'; ++word) {
+    for (char times = 'a'; times <= word; ++times) line += std::string(1, word) + " ";
+  }
+  for (int64_t batch = 1; batch <= 3; ++batch) {
+    append(line);
+    wire::RunBatch plan = cut();
+    plan.rank = true;
+    run_through(batch, plan);
+    wire::Query query;
+    query.id = batch;
+    query.top = 3;
+    query.at = batch;
+    wire::Body body;
+    body.__set_query(query);
+    master_->send(one, body);
+    ASSERT_TRUE(wait([&] { return !master_->replies.empty() && master_->replies.back().id == batch; }));
+    std::string rank;
+    for (const wire::QueryEntry& entry : master_->replies.back().entries) rank += entry.key;
+    EXPECT_EQ(rank, batch == 1 ? "zyx" : "abc") << "after batch " << batch;
+  }
+}
+
 TEST_F(ExecutorTest, TellsTheNewestBatchThatChangedAnything) {
   const auto [one, two] = add_two();
   assign(1, {one, two});
