@@ -11,7 +11,7 @@
 namespace millrace {
 namespace {
 
-constexpr Duration kFetchedDelay = std::chrono::milliseconds(1);
+constexpr Duration kFetchedPause = std::chrono::milliseconds(1);
 
 wire::RangeTimes range_times(const RangeTimes& times, MonotonicTime now) {
   wire::RangeTimes told;
@@ -81,11 +81,18 @@ MasterReports::MasterReports(TaskLoop& loop, Send send) : loop_(loop), send_(std
 void MasterReports::fetched(wire::FetchedPartition boundary) {
   if (fetched_.size() >= kMaxBoundaries) flush_fetched();
   fetched_.push_back(std::move(boundary));
-  if (fetched_scheduled_) return;
-  fetched_scheduled_ = true;
-  loop_.schedule(kFetchedDelay, lifetime_.guard([this] {
-    fetched_scheduled_ = false;
+  if (fetched_pausing_) return;
+  loop_.post(lifetime_.guard([this] { flush_fetched(); }));
+  pause_fetched();
+}
+
+void MasterReports::pause_fetched() {
+  fetched_pausing_ = true;
+  loop_.schedule(kFetchedPause, lifetime_.guard([this] {
+    fetched_pausing_ = false;
+    if (fetched_.empty()) return;
     flush_fetched();
+    pause_fetched();
   }));
 }
 

@@ -1,5 +1,6 @@
 // MasterReports: what an executor has to tell its master often, gathered into few messages: what the readers have
-// fetched about every millisecond, everything else once per turn of the loop. Lives on the executor's loop.
+// fetched at once but then no more for a millisecond, everything else once per turn of the loop. Lives on the
+// executor's loop.
 #pragma once
 
 #include <functional>
@@ -62,12 +63,13 @@ class MasterReports {
   void flush_soon();
   void flush();
   void flush_fetched();
+  void pause_fetched();
 
   TaskLoop& loop_;  // outlives this
   const Send send_;
 
   std::vector<wire::FetchedPartition> fetched_;
-  bool fetched_scheduled_ = false;
+  bool fetched_pausing_ = false;
   bool flush_posted_ = false;
   std::map<BatchId, wire::MapDone> mapped_;
   size_t mapped_letters_ = 0;
