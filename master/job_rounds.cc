@@ -157,6 +157,8 @@ void JobController::on_round_ended(BatchId batch, bool lost) {
   round_.reset();
   profiles_.published(batch, clock_.now());
   send_progress();
+  // What came while the round was open has waited for a tick already; unless batches queue up, it does not for another.
+  if (last_changed_ > batch && ledger_->newest().value() - slowest_applied().value() <= 1) try_cut();
   check_stopped();
 }
 

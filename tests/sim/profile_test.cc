@@ -204,6 +204,25 @@ TEST_F(Profile, a_slow_sink_is_publish) {
   expect_blamed(cluster, "publish", milliseconds(40));
 }
 
+TEST_F(Profile, what_changed_while_a_round_was_open_does_not_wait_for_a_tick_when_it_ends) {
+  SimCluster cluster(1, quiet_);
+  run(cluster);
+  cluster.sink().timing.latency = [] { return Duration(milliseconds(7)); };
+  feed(cluster);
+  const auto batches = profiles(cluster).batches;
+  const api::BatchProfile* last = nullptr;
+  int rounds = 0;
+  for (const api::BatchProfile& batch : batches) {
+    if (batch.published_by != batch.batch) continue;
+    if (last != nullptr && batch.records > 0 && batch.batch - last->batch > 1) {
+      EXPECT_LE(batch.time_ms - last->time_ms - last->published_us / 1000, 2) << batch.batch;
+      ++rounds;
+    }
+    last = &batch;
+  }
+  EXPECT_GT(rounds, 5);
+}
+
 TEST_F(Profile, begins_anew_with_a_master_and_goes_on_when_executors_die) {
   SimCluster cluster(1, quiet_);
   run(cluster);
