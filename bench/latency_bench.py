@@ -54,7 +54,8 @@ def measure(cluster, options, text):
         result = json.loads(run([
             f"{options.bin}/latency", f"--brokers={cluster.kafka.address}", "--topic=lines", f"--partitions={PARTITIONS}",
             f"--redis_port={cluster.redis.port}", f"--hash={{{NAME}}}:counts", f"--text={text}", f"--rate={options.rate}",
-            f"--probes={options.probes}", f"--seconds={options.seconds}", f"--warm_up={options.warm_up}"]))
+            f"--probes={options.probes}", f"--seconds={options.seconds}", f"--warm_up={options.warm_up}",
+            f"--linger_ms={options.linger_ms}"]))
         counts = expected_counts(options, text)
         words = sum(counts.values())
         wait_for("all words", lambda: connection.control.describe(NAME).summary.emitted >= words, 60)
@@ -89,7 +90,8 @@ def parse_options():
                                      description="From an append to Kafka to the count in Redis, in milliseconds.")
     parser.add_argument("--rate", type=int, default=1000, help="lines a second")
     parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--warm-up", type=int, default=10, help="seconds before that: a broker compiles its code at first")
+    parser.add_argument("--warm-up", type=int, default=20, help="seconds before that: a broker compiles its code at first")
+    parser.add_argument("--linger-ms", type=int, default=2, help="of the producer; it is a part of the latency")
     parser.add_argument("--probes", type=int, default=1000, help="lines a second that are looked for, at most")
     parser.add_argument("--vocabulary", type=int, default=200_000)
     parser.add_argument("--batch-interval", default="10ms")
@@ -104,16 +106,17 @@ def main():
     text = make_text(options)
     with Cluster(options) as cluster:
         result = measure(cluster, options, text)
-    say(f"append to Kafka -> count in Redis, {options.rate:,} lines/s for {options.seconds} s, batches of "
-        f"{options.batch_interval}, checkpoints each {options.checkpoint_interval}, exactly once")
+    say(f"append to Kafka (linger {options.linger_ms} ms) -> count in Redis, {options.rate:,} lines/s for {options.seconds} "
+        f"s, batches of {options.batch_interval}, checkpoints each {options.checkpoint_interval}, exactly once")
     say("".join(f"{name:>10}" for name in ("p50", "p90", "p99", "p99.9", "max")))
     say("".join(f"{result[name]:>7.1f} ms" for name in ("p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms")))
-    say(f"{result['probes']:,} probes; the latest append was {result['latest_append_ms']:.1f} ms late; "
-        f"exact: {'yes' if result['exact'] else 'NO'}")
+    say(f"{result['probes']:,} probes; the latest append was {result['latest_append_ms']:.1f} ms late; the broker had half "
+        f"of the lines after {result['acknowledged_p50_ms']:.1f} ms, 99 % after {result['acknowledged_p99_ms']:.1f} ms, all "
+        f"after {result['acknowledged_max_ms']:.1f} ms; exact: {'yes' if result['exact'] else 'NO'}")
     say("milliseconds, p50 / p99: of the newest record before its batch's cut, then of the batch since it: " + ", ".join(
         f"{name} {times[0.5]:.1f} / {times[0.99]:.1f}" for name, times in result["batches"].items()))
     with open(options.json, "w", encoding="utf-8") as file:
-        json.dump({"rate": options.rate, "seconds": options.seconds, "batch_interval": options.batch_interval,
+        json.dump({"rate": options.rate, "seconds": options.seconds, "linger_ms": options.linger_ms, "batch_interval": options.batch_interval,
                    "checkpoint_interval": options.checkpoint_interval, "cores": os.cpu_count(), **result}, file, indent=1)
     say(f"figures: {os.path.relpath(options.json)}")
     if not result["exact"]:

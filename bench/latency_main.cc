@@ -32,14 +32,15 @@ DEFINE_string(text, "", "A file with the lines, taken again from its begin where
 DEFINE_int64(rate, 1000, "Lines a second");
 DEFINE_int64(probes, 1000, "Probes a second, at most");
 DEFINE_int64(seconds, 20, "How long lines are appended");
-DEFINE_int64(warm_up, 10, "So many seconds before that, without probes: a broker compiles its code at first");
+DEFINE_int64(warm_up, 20, "So many seconds before that, without probes: a broker compiles its code at first");
+DEFINE_int32(linger_ms, 2, "How long the producer waits for more lines to send; it is a part of the latency");
 DEFINE_int64(patience_s, 30, "How long the last probes are waited for");
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kProbesAtOnce = 32;
+constexpr size_t kProbesAtOnce = 64;
 constexpr std::chrono::microseconds kPauseOfLooks{500};
 
 [[noreturn]] void give_up(const std::string& problem) {
@@ -79,24 +80,29 @@ std::vector<std::string> read_lines() {
   return lines;
 }
 
-void check_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
+// `acknowledged`: of each line of the measurement, the milliseconds until the broker had it.
+void note_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void* acknowledged) {
   if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) give_up(rd_kafka_err2str(message->err));
+  static_cast<std::vector<double>*>(acknowledged)
+      ->push_back(static_cast<double>(rd_kafka_message_latency(message)) / 1000);
 }
 
-// Sends each record at once and waits for none: an idempotent producer has five requests under way at most, and spins
-// while it waits for an answer.
+// Waits for no answer before it sends on: an idempotent producer has five requests under way at most, and spins while
+// it waits for one.
 class Producer {
  public:
   Producer() {
     char text[512] = {};
+    const std::string linger_ms = std::to_string(FLAGS_linger_ms);
     rd_kafka_conf_t* conf = rd_kafka_conf_new();
     for (const auto& [name, value] : {std::pair{"bootstrap.servers", FLAGS_brokers.c_str()},
-                                      {"linger.ms", "0"},
+                                      {"linger.ms", linger_ms.c_str()},
                                       {"acks", "all"},
                                       {"socket.nagle.disable", "true"}}) {
       if (rd_kafka_conf_set(conf, name, value, text, sizeof text) != RD_KAFKA_CONF_OK) give_up(text);
     }
-    rd_kafka_conf_set_dr_msg_cb(conf, check_delivery);
+    rd_kafka_conf_set_dr_msg_cb(conf, note_delivery);
+    rd_kafka_conf_set_opaque(conf, &acknowledged_);
     client_ = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
     if (client_ == nullptr) give_up(text);
     topic_ = rd_kafka_topic_new(client_, FLAGS_topic.c_str(), nullptr);
@@ -121,31 +127,32 @@ class Producer {
     const rd_kafka_resp_err_t error = rd_kafka_flush(client_, static_cast<int>(FLAGS_patience_s * 1000));
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) give_up(rd_kafka_err2str(error));
   }
+  // In milliseconds, of all lines since it was last asked for.
+  std::vector<double> take_acknowledged() { return std::exchange(acknowledged_, {}); }
 
  private:
+  std::vector<double> acknowledged_;
   rd_kafka_t* client_;
   rd_kafka_topic_t* topic_;
 };
 
-// Milliseconds by which the latest append was late.
-double append_lines(Producer& producer, const std::vector<std::string>& lines, Probes& probes) {
-  const int64_t first_probe = FLAGS_rate * FLAGS_warm_up;
-  const int64_t all = first_probe + FLAGS_rate * FLAGS_seconds;
+// Lines first to end - 1, each when it is due, until the broker has all of them; with probes among them where there is
+// somebody to look for these. Milliseconds by which the latest append was late.
+double append_lines(Producer& producer, const std::vector<std::string>& lines, int64_t first, int64_t end,
+                    Probes* probes) {
   const int64_t step = std::max<int64_t>(1, FLAGS_rate / FLAGS_probes);
   const Clock::time_point begin = Clock::now();
   double latest_ms = 0;
-  for (int64_t i = 0; i < all; ++i) {
-    const Clock::time_point due =
-        begin + std::chrono::nanoseconds(std::llround(1e9 * static_cast<double>(i) / static_cast<double>(FLAGS_rate)));
+  for (int64_t i = first; i < end; ++i) {
+    const double due_s = static_cast<double>(i - first) / static_cast<double>(FLAGS_rate);
+    const Clock::time_point due = begin + std::chrono::nanoseconds(std::llround(1e9 * due_s));
     std::this_thread::sleep_until(due);
-    if (i >= first_probe) {
-      latest_ms = std::max(latest_ms, std::chrono::duration<double, std::milli>(Clock::now() - due).count());
-    }
+    latest_ms = std::max(latest_ms, std::chrono::duration<double, std::milli>(Clock::now() - due).count());
     std::string line = lines[static_cast<size_t>(i) % lines.size()];
-    if (i >= first_probe && i % step == 0) {
+    if (probes != nullptr && i % step == 0) {
       const std::string word = "probe-" + std::to_string(i);
       line += " " + word;
-      probes.add({word, due});
+      probes->add({word, due});
     }
     producer.append(line, static_cast<int32_t>(i % FLAGS_partitions));
   }
@@ -223,19 +230,26 @@ int main(int argc, char** argv) {
   Producer producer;
   Probes probes;
   std::atomic<bool> appended = false;
+  const int64_t first_probe = FLAGS_rate * FLAGS_warm_up;
+  append_lines(producer, lines, 0, first_probe, nullptr);
+  (void)producer.take_acknowledged();
   double latest_ms = 0;
   Watcher watcher;
   std::thread appender([&] {
-    latest_ms = append_lines(producer, lines, probes);
+    latest_ms = append_lines(producer, lines, first_probe, first_probe + FLAGS_rate * FLAGS_seconds, &probes);
     appended = true;
   });
   std::vector<double> latencies = watcher.watch(probes, appended);
   appender.join();
   std::ranges::sort(latencies);
+  std::vector<double> acknowledged = producer.take_acknowledged();
+  std::ranges::sort(acknowledged);
   std::printf(
       "{\"probes\": %zu, \"p50_ms\": %.2f, \"p90_ms\": %.2f, \"p99_ms\": %.2f, "
-      "\"p999_ms\": %.2f, \"max_ms\": %.2f, \"latest_append_ms\": %.2f}\n",
+      "\"p999_ms\": %.2f, \"max_ms\": %.2f, \"latest_append_ms\": %.2f, \"acknowledged_p50_ms\": %.2f, "
+      "\"acknowledged_p99_ms\": %.2f, \"acknowledged_max_ms\": %.2f}\n",
       latencies.size(), percentile(latencies, 0.5), percentile(latencies, 0.9), percentile(latencies, 0.99),
-      percentile(latencies, 0.999), latencies.back(), latest_ms);
+      percentile(latencies, 0.999), latencies.back(), latest_ms, percentile(acknowledged, 0.5),
+      percentile(acknowledged, 0.99), acknowledged.back());
   return 0;
 }
