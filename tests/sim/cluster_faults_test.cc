@@ -145,9 +145,11 @@ TEST(Stop, of_a_job_without_workers_does_not_wait_for_them) {
   SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
   cluster.start();
   cluster.submit("job", "word_count");
+  cluster.checkpoint_disk().timing.latency = [] { return Duration(seconds(5)); };  // of what it has applied there is none
   cluster.append_lines(20);
   ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
   cluster.crash_worker(0);
+  cluster.checkpoint_disk().timing.latency = [] { return Duration(milliseconds(1)); };
   cluster.append_lines(20);
   cluster.world().run_for(seconds(3));
   cluster.ask_to_stop("job");
