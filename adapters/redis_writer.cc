@@ -4,14 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <deque>
-#include <set>
 #include <span>
 #include <unordered_set>
 #include <utility>
 
 #include "adapters/redis_arguments.h"
-#include "adapters/redis_chunk.h"
 #include "adapters/redis_scripts.h"
 #include "common/base/check.h"
 
@@ -19,10 +16,6 @@ namespace millrace {
 namespace {
 
 using redis_scripts::Code;
-
-enum Script : size_t { kPublishScript, kEndRoundScript, kClaimScript, kPurgeScript, kClearScript };
-
-constexpr size_t kPartsAtOnce = 256;  // their fields pass through Lua's stack
 
 constexpr std::array<std::string_view, 3> kForms = {"hash", "strings", "index"};
 
@@ -51,35 +44,11 @@ SinkLayout layout_from(std::string_view text) {
   return layout;
 }
 
-// Whatever else is tried on this connection now meets it, too.
-bool concerns_all(const Error& error) {
-  return error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kNotFound ||
-         error.code == ErrorCode::kExists;
-}
-
 std::string text_of(const redisReply& reply) {
   return reply.str == nullptr ? std::string() : std::string(reply.str, static_cast<size_t>(reply.len));
 }
 
 }  // namespace
-
-// One try of a publication.
-struct RedisWriter::Attempt {
-  const SinkIdentity& identity;
-  const Publication& publication;
-  uint64_t number;
-  const std::vector<SinkEntry>* entries;  // what the chunks are cut from, of whatever table
-  int64_t chunks = 0;                     // sent so far
-};
-
-// What one call of the script writes of a publication.
-struct RedisWriter::Part {
-  const Publication& publication;
-  std::span<const SinkEntry> entries;
-  uint64_t attempt;
-  int64_t chunk;
-  bool last;
-};
 
 RedisWriter::RedisWriter(RedisAddress address, RedisSinkOptions options)
     : place_("Redis at " + address.place()),
@@ -178,31 +147,6 @@ Result<long long> RedisWriter::receive_code(const std::string& job_name) {
     return fail(ErrorCode::kInternal, place_ + " gave an unexpected answer to a script");
   }
   return (*reply)->integer;
-}
-
-// The code of each part of a call; another job's keys are kExists.
-Result<std::vector<long long>> RedisWriter::receive_codes(const std::string& job_name, size_t parts) {
-  Result<RedisReply> reply = connection_.receive();
-  if (!reply) return std::unexpected(reply.error());
-  if ((*reply)->type == REDIS_REPLY_STRING) return std::unexpected(describe_other_job(job_name, text_of(**reply)));
-  if ((*reply)->type == REDIS_REPLY_INTEGER) return std::vector<long long>(parts, (*reply)->integer);
-  std::vector<long long> codes;
-  if ((*reply)->type == REDIS_REPLY_ARRAY) {
-    for (size_t part = 0; part < (*reply)->elements; ++part) codes.push_back((*reply)->element[part]->integer);
-  }
-  if (codes.size() == parts) return codes;
-  return fail(ErrorCode::kInternal, place_ + " gave an unexpected answer to a script");
-}
-
-Result<PublishOutcome> RedisWriter::outcome_of(long long code) const {
-  switch (code) {
-    case Code::kApplied:
-    case Code::kAppliedOver:
-    case Code::kAlreadyDone: return PublishOutcome::kDone;
-    case Code::kFencedOut: return PublishOutcome::kFenced;
-    case Code::kLost: return PublishOutcome::kDataLost;
-    default: return fail(ErrorCode::kUnavailable, place_ + " lost a part of a publication; it is repeated");
-  }
 }
 
 // Runs `step` until it does not ask to be run again.
@@ -304,157 +248,6 @@ std::vector<Result<PublishOutcome>> RedisWriter::publish(const SinkIdentity& ide
   });
   if (!made) std::ranges::fill(outcomes, std::unexpected(made.error()));
   return outcomes;
-}
-
-// An error is one of all: what was written by then is found to be so when it comes again.
-Status RedisWriter::publish_all(const SinkIdentity& identity, std::span<const Publication> publications,
-                                std::span<Result<PublishOutcome>> outcomes) {
-  const auto is_small = [this](const Publication& each) {
-    return !each.full && each.entries.size() <= options_.chunk_entries;
-  };
-  while (!publications.empty()) {
-    const auto other = std::ranges::find_if_not(publications, is_small);
-    const auto small = static_cast<size_t>(other - publications.begin());
-    const Status status = small > 0 ? publish_small(identity, publications.first(small), outcomes)
-                                    : publish_alone(identity, publications.front(), outcomes.front());
-    if (!status) return status;
-    publications = publications.subspan(std::max<size_t>(1, small));
-    outcomes = outcomes.subspan(std::max<size_t>(1, small));
-  }
-  return {};
-}
-
-// An error that is its own is its outcome.
-Status RedisWriter::publish_alone(const SinkIdentity& identity, const Publication& publication,
-                                  Result<PublishOutcome>& outcome) {
-  outcome = publish_once(identity, publication);
-  if (!outcome && concerns_all(outcome.error())) return std::unexpected(outcome.error());
-  return {};
-}
-
-// Many in one call, and some calls under way. Where Redis refuses a call, each of it goes alone, to learn which one it
-// was. All answers are taken before it returns.
-Status RedisWriter::publish_small(const SinkIdentity& identity, std::span<const Publication> publications,
-                                  std::span<Result<PublishOutcome>> outcomes) {
-  std::deque<std::span<const Publication>> under_way;
-  std::vector<size_t> refused;
-  Status status;
-  for (size_t sent = 0, answered = 0; answered < sent || (status && sent < publications.size());) {
-    while (status && sent < publications.size() && under_way.size() < options_.chunks_under_way) {
-      under_way.push_back(append_call(identity, publications.subspan(sent)));
-      sent += under_way.back().size();
-    }
-    const size_t parts = under_way.front().size();
-    under_way.pop_front();
-    const Result<std::vector<long long>> codes = receive_codes(identity.job_name, parts);
-    if (!codes && !connection_.connected()) return std::unexpected(codes.error());
-    if (!codes && concerns_all(codes.error())) {
-      if (status) status = std::unexpected(codes.error());
-    } else {
-      for (size_t part = 0; part < parts; ++part) {
-        if (codes) outcomes[answered + part] = outcome_of((*codes)[part]);
-        if (!codes) refused.push_back(answered + part);
-      }
-    }
-    answered += parts;
-  }
-  for (const size_t index : refused) {
-    if (!status) break;
-    status = publish_alone(identity, publications[index], outcomes[index]);
-  }
-  return status;
-}
-
-// As many of the first ones as go into a call, of different partitions, since each sees the fence of before.
-std::span<const Publication> RedisWriter::append_call(const SinkIdentity& identity,
-                                                      std::span<const Publication> publications) {
-  std::vector<Part> parts;
-  std::set<StatePartition> partitions;
-  size_t entries = 0;
-  for (const Publication& each : publications.first(std::min(publications.size(), kPartsAtOnce))) {
-    entries += each.entries.size();
-    const bool fits = parts.empty() || entries <= options_.chunk_entries;
-    if (!fits || !partitions.insert(each.partition).second) break;
-    parts.push_back({each, each.entries, ++attempts_, 0, /*last=*/true});
-  }
-  append_parts(identity, parts);
-  return publications.first(parts.size());
-}
-
-Result<PublishOutcome> RedisWriter::publish_once(const SinkIdentity& identity, const Publication& publication) {
-  Attempt attempt{identity, publication, ++attempts_, &publication.entries};
-  if (!publication.full) return send_entries(attempt);
-
-  append_chunk(attempt, 0, 0, /*last=*/false);
-  const Result<std::vector<long long>> answer = receive_codes(identity.job_name, 1);
-  if (!answer) return std::unexpected(answer.error());
-  const long long opened = answer->front();
-  if (opened != Code::kApplied && opened != Code::kAppliedOver) return outcome_of(opened);
-  if (opened == Code::kApplied) return send_entries(attempt);
-
-  Result<std::vector<SinkEntry>> entries = find_leftovers(attempt);
-  if (!entries) return std::unexpected(entries.error());
-  entries->insert(entries->end(), publication.entries.begin(), publication.entries.end());
-  attempt.entries = &*entries;
-  return send_entries(attempt);
-}
-
-// Cuts the entries into chunks and keeps some of them under way. All answers are taken before it returns.
-Result<PublishOutcome> RedisWriter::send_entries(Attempt& attempt) {
-  const size_t total = attempt.entries->size();
-  const size_t chunks = std::max<size_t>(1, (total + options_.chunk_entries - 1) / options_.chunk_entries);
-  Result<PublishOutcome> outcome = PublishOutcome::kDone;
-  bool going_on = true;
-  size_t sent = 0;
-  for (size_t answered = 0; answered < sent || (going_on && sent < chunks); ++answered) {
-    while (going_on && sent < chunks && sent - answered < options_.chunks_under_way) {
-      const size_t begin = sent * options_.chunk_entries;
-      ++sent;
-      append_chunk(attempt, begin, std::min(total, begin + options_.chunk_entries), sent == chunks);
-    }
-    const Result<std::vector<long long>> codes = receive_codes(attempt.identity.job_name, 1);
-    if (!codes && !connection_.connected()) return std::unexpected(codes.error());
-    if (!going_on) continue;
-    if (codes && (codes->front() == Code::kApplied || codes->front() == Code::kAppliedOver)) continue;
-    going_on = false;  // the first answer that is no success decides
-    outcome = codes ? outcome_of(codes->front()) : std::unexpected(codes.error());
-  }
-  return outcome;
-}
-
-void RedisWriter::append_chunk(Attempt& attempt, size_t begin, size_t end, bool last) {
-  const Part part{attempt.publication, std::span(*attempt.entries).subspan(begin, end - begin), attempt.number,
-                  attempt.chunks++, last};
-  append_parts(attempt.identity, std::span(&part, 1));
-}
-
-void RedisWriter::append_parts(const SinkIdentity& identity, std::span<const Part> parts) {
-  std::vector<std::string> keys = RedisChunk::shared_keys(identity);
-  std::vector<RedisChunk> chunks;
-  std::vector<size_t> objects;  // of each part
-  for (const Part& part : parts) {
-    chunks.emplace_back(identity, part.entries, part.publication.full);
-    const size_t before = keys.size();
-    chunks.back().add_objects(keys);
-    objects.push_back(keys.size() - before);
-  }
-  RedisArguments arguments(connection_.script(kPublishScript));
-  arguments.keys(keys).add(to_string(identity.job)).add(identity.incarnation.value());
-  arguments.add(static_cast<int64_t>(identity.layout.size())).add(std::ssize(parts));
-  for (size_t table = 0; table < identity.layout.size(); ++table) arguments.add(size_field(identity.layout, table));
-  for (const Part& part : parts) arguments.add("p" + std::to_string(part.publication.partition.value()));
-  for (const TablePlan& table : identity.layout) {
-    arguments.add(has_rank_of_all(table) ? 1 : 0).add(static_cast<int64_t>(table.form));
-  }
-  for (size_t index = 0; index < parts.size(); ++index) {
-    const Part& part = parts[index];
-    arguments.add(part.publication.generation.value()).add(part.publication.since.value());
-    arguments.add(part.publication.batch.value()).add(part.publication.full ? 1 : 0);
-    arguments.add(static_cast<int64_t>(part.attempt)).add(part.chunk).add(part.last ? 1 : 0);
-    arguments.add(static_cast<int64_t>(objects[index]));
-    chunks[index].add_to(arguments);
-  }
-  connection_.append(arguments.views());
 }
 
 // What the sink holds of the partition and the state does not: removals for it.

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "adapters/redis_connection.h"
@@ -29,10 +30,26 @@ class RedisWriter {
   void interrupt() { connection_.interrupt(); }
 
  private:
-  struct Attempt;
-  struct Part;
+  enum Script : size_t { kPublishScript, kEndRoundScript, kClaimScript, kPurgeScript, kClearScript };
+
+  // One try of a publication.
+  struct Attempt {
+    const SinkIdentity& identity;
+    const Publication& publication;
+    uint64_t number;
+    const std::vector<SinkEntry>* entries;  // what the chunks are cut from, of whatever table
+    int64_t chunks = 0;                     // sent so far
+  };
+  // What one call of the script writes of a publication.
+  struct Part {
+    const Publication& publication;
+    std::span<const SinkEntry> entries;
+    uint64_t attempt;
+    int64_t chunk;
+    bool last;
+  };
   struct Holding;
-  using Scores = std::map<std::string, double>;
+  using Scores = std::unordered_map<std::string, double>;
   // The ranks that this process has written last, to send only what changed; no round: none.
   struct WrittenRanks {
     std::string round;

@@ -5,9 +5,14 @@
 namespace millrace {
 
 std::vector<SinkEntry> highest_entries(std::vector<SinkEntry> entries, size_t n) {
-  std::ranges::sort(entries, [](const SinkEntry& a, const SinkEntry& b) {
+  const auto before = [](const SinkEntry& a, const SinkEntry& b) {
     return a.score != b.score ? a.score > b.score : a.key < b.key;
-  });
+  };
+  // As a rule it is one or two ranks that were in order, one behind the other.
+  const auto second = std::ranges::is_sorted_until(entries, before);
+  const std::ranges::subrange rest(second, entries.end());
+  if (!std::ranges::is_sorted(rest, before)) std::ranges::sort(rest, before);
+  std::ranges::inplace_merge(entries, second, before);
   const auto repeated = std::ranges::unique(entries, {}, &SinkEntry::key);
   entries.erase(repeated.begin(), repeated.end());
   if (entries.size() > n) entries.resize(n);
