@@ -118,7 +118,10 @@ void JobController::on_trouble(ProcessId from, const wire::Trouble& trouble) {
 std::string JobController::stuck_trouble() const {
   if (!stuck_ || ledger_ == nullptr || slowest_applied() > stuck_->applied) return "";
   return stuck_->what +
-         (members_.contains(stuck_->process) ? "" : "; that executor has ended, another one tries the same again");
+         (members_.contains(stuck_->process) ? "" : "; that executor has ended, another one tries the same again") +
+         "; stop the job, mend the function that never returns and `millrace upgrade` the job, or give millrace-worker "
+         "a "
+         "longer --lane_timeout where it only takes long";
 }
 
 bool JobController::is_settled() const {

@@ -323,7 +323,10 @@ std::string JobController::describe_untidy_stop() const {
   } else {
     text = "without a last checkpoint" + because(checkpoint_trouble_);
   }
-  return "stopped " + text + "; `resume` replays from batch " +
+  const char* const remedy = stuck_trouble().empty()
+                                 ? ""
+                                 : "mend the function that never returns and `millrace upgrade` the job, or kill it; ";
+  return "stopped " + text + "; " + remedy + "`resume` replays from batch " +
          std::to_string(coordinator_.newest_batch().next().value());
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/check.h"
+#include "common/model/duration.h"
 #include "common/model/uri.h"
 #include "stream/append_output.h"
 #include "stream/job_error.h"
@@ -14,12 +15,11 @@ namespace {
 constexpr int64_t kLongest = std::chrono::milliseconds(std::chrono::years(10)).count();
 
 std::string in_words(std::chrono::milliseconds duration) {
-  return std::to_string(duration.count()) + " ms";
+  return duration_text_ms(duration.count());
 }
 
 std::string name_of(const WindowSize& window) {
-  return "a window of " + std::to_string(window.length_ms) + " ms that slides by " + std::to_string(window.slide_ms) +
-         " ms";
+  return "a window of " + duration_text_ms(window.length_ms) + " that slides by " + duration_text_ms(window.slide_ms);
 }
 
 void check_window(const WindowSize& window, int64_t interval_ms) {
@@ -27,8 +27,8 @@ void check_window(const WindowSize& window, int64_t interval_ms) {
   for (const int64_t size : {window.length_ms, window.slide_ms}) {
     if (size <= 0 || size > kLongest) throw JobError(name + " is none; both go from the batch interval to ten years");
     if (size % interval_ms != 0) {
-      throw JobError(name + " does not fit batches of " + std::to_string(interval_ms) +
-                     " ms; make both whole multiples of the batch interval, or give the job another one");
+      throw JobError(name + " does not fit batches of " + duration_text_ms(interval_ms) +
+                     "; make both whole multiples of the batch interval, or give the job another one");
     }
   }
 }
@@ -177,8 +177,8 @@ std::vector<OutputPlan> Graph::outputs() const {
 
 int64_t Graph::live_for(std::chrono::milliseconds time_to_live) {
   if (time_to_live <= std::chrono::milliseconds::zero() || time_to_live > std::chrono::years(1000)) {
-    throw JobError("a time to live of " + std::to_string(time_to_live.count()) +
-                   " ms is none; give one from a millisecond to 1000 years, or none at all");
+    throw JobError("a time to live of " + in_words(time_to_live) +
+                   " is none; give one from a millisecond to 1000 years, or none at all");
   }
   need_time();
   return time_to_live.count();

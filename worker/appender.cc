@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/model/duration.h"
 #include "worker/retry_pause.h"
 
 namespace millrace {
@@ -143,8 +144,8 @@ void Appender::look(Duration passed, Duration patience) {
     const std::string& output = outputs_[share.records[part.next].output].name;
     note_trouble(output, state,
                  "output '" + output + "' has not taken batch " + std::to_string(share.batch.value()) +
-                     " for more than " + std::to_string(to_ms(patience) / 1000) +
-                     " s, and later ones wait; see what its function, or its place, waits for");
+                     " for more than " + duration_text_ms(to_ms(patience)) +
+                     ", and later ones wait; see what its function, or its place, waits for");
   }
 }
 

@@ -1,6 +1,7 @@
 #include "worker/executor.h"
 
 #include "common/base/check.h"
+#include "common/model/duration.h"
 #include "common/model/hash.h"
 #include "common/model/source_topics.h"
 #include "worker/executor_work.h"
@@ -273,11 +274,9 @@ void Executor::look_after_lanes() {
       reports_.trouble(place, "");
       continue;
     }
-    const std::string what =
-        "the job's code does not come back: " + place + " has been at the " + work_->lanes->activity(lane)->text() +
-        " for more than " + std::to_string(to_ms(options_.lane_timeout) / 1000) +
-        " s, and all wait for it; stop the job, mend the function that never returns and `millrace upgrade` the job, "
-        "or give millrace-worker a longer --lane_timeout where it only takes long";
+    const std::string what = "the job's code does not come back: " + place + " has been at the " +
+                             work_->lanes->activity(lane)->text() + " for more than " +
+                             duration_text_ms(to_ms(options_.lane_timeout)) + ", and all wait for it";
     reports_.trouble(place, what, MasterReports::Weight::kStuck);
   }
 }

@@ -307,14 +307,16 @@ def test_a_function_that_never_returns_is_told_and_harms_no_other_job(project, m
     def problem():
         return cluster.describe("bad").summary.problem
 
-    told = r"the job's code does not come back: lane \d has been at the map of batch \d+, log partition \d+, offsets \d+ to \d+ for more than 1 s"
+    told = r"the job's code does not come back: lane \d has been at the map of batch \d+, log partition \d+, offsets \d+ to \d+ for more than 1s"
     wait_for("the problem to be told", lambda: re.match(told, problem()))
     executors = executors_of("bad")
     append(cluster, "log://text", [b"a"])
     cluster.cli("lag", "good", "--until-zero", "30s")
     assert counts(cluster, "good", "a") == "a\t3\n"
     assert re.match(told, problem()) and executors_of("bad") == executors, "nobody is ended for it"
-    assert "stopped before all its batches were applied: the job's code does not come back" in cluster.cli("stop", "bad", code=1).stderr
+    stopped = cluster.cli("stop", "bad", code=1).stderr
+    assert "stopped before all its batches were applied: the job's code does not come back" in stopped
+    assert "`millrace upgrade` the job, or kill it" in stopped and "stop the job" not in stopped
     wait_for("its executors to be ended", lambda: not executors_of("bad"))
     cluster.cli("resume", "bad")
     wait_for("its executors to be back", lambda: len(executors_of("bad")) == 2)

@@ -105,10 +105,9 @@ TEST_F(AppenderTest, tells_what_takes_long_until_it_is_done) {
   look();
   EXPECT_EQ(trouble_, "");
   look();
-  EXPECT_EQ(
-      trouble_,
-      "output 'lines' has not taken batch 7 for more than 5 s, and later ones wait; see what its function, or its "
-      "place, waits for");
+  EXPECT_EQ(trouble_,
+            "output 'lines' has not taken batch 7 for more than 5s, and later ones wait; see what its function, or its "
+            "place, waits for");
   answer();
   EXPECT_EQ(trouble_, "");
   add(8);

@@ -427,15 +427,15 @@ TEST(EventTime, what_does_not_fit_is_an_error_of_the_definition) {
          job.lines().count_by_value().changes().event_time([](const auto&) { return int64_t{1}; });
        },
        "behind a shuffle"},
-      {[](JobBuilder& job) { kTimes(job.records(), {.delay = -1ms}); }, "a delay of -1 ms"},
-      {[](JobBuilder& job) { kTimes(job.records(), {.idle = -1ms}); }, "an idle time of -1 ms"},
-      {[](JobBuilder& job) { kTimes(job.records()).tumbling(0s); }, "a window of 0 ms"},
+      {[](JobBuilder& job) { kTimes(job.records(), {.delay = -1ms}); }, "a delay of -1ms"},
+      {[](JobBuilder& job) { kTimes(job.records(), {.idle = -1ms}); }, "an idle time of -1ms"},
+      {[](JobBuilder& job) { kTimes(job.records()).tumbling(0s); }, "a window of 0ms"},
       {[](JobBuilder& job) { kTimes(job.records()).tumbling(1500ms); }, "not of whole seconds"},
       {[](JobBuilder& job) { kTimes(job.records()).sliding(1s, 2s); }, "the slide is no longer than the window"},
       {[](JobBuilder& job) { kTimes(job.records()).sliding(65s, 1s); }, "more than 64 times"},
-      {[](JobBuilder& job) { kTimes(job.records()).sessions(0s); }, "a session's gap of 0 ms"},
+      {[](JobBuilder& job) { kTimes(job.records()).sessions(0s); }, "a session's gap of 0ms"},
       {[](JobBuilder& job) { kTimes(job.records()).sessions(1s).count({.keep = 1h}); }, "sessions go from their table"},
-      {[](JobBuilder& job) { kTimes(job.records()).tumbling(1s).count({.keep = -1s}); }, "cannot be kept for -1000 ms"},
+      {[](JobBuilder& job) { kTimes(job.records()).tumbling(1s).count({.keep = -1s}); }, "cannot be kept for -1s"},
       {[](JobBuilder& job) { kTimes(job.records()).tumbling(1s).count().changes(); }, "or keep them for ever"},
       {[](JobBuilder& job) {
          kTimes(job.records()).sessions(1s).count().count_by([](const auto&, const auto&) { return int64_t{1}; });

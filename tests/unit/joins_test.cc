@@ -192,8 +192,8 @@ TEST(WindowedJoins, windows_that_differ_are_refused) {
     const auto all = words(job);
     lefts(all).window(1s, 500ms).join(rights(all).window(1s)).publish("a");
   });
-  EXPECT_THAT(message, HasSubstr("a window of 1000 ms that slides by 500 ms and a window of 1000 ms that slides by "
-                                 "1000 ms cannot be joined; make both the same"));
+  EXPECT_THAT(message, HasSubstr("a window of 1s that slides by 500ms and a window of 1s that slides by 1s "
+                                 "cannot be joined; make both the same"));
 }
 
 // --- a time to live ----------------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ TEST(Joins, a_time_to_live_that_is_none_is_refused) {
     const auto all = words(job);
     log_joined(lefts(all).join(rights(all), {}));
   });
-  EXPECT_THAT(message, HasSubstr("a time to live of 0 ms is none"));
+  EXPECT_THAT(message, HasSubstr("a time to live of 0ms is none"));
 }
 
 }  // namespace

@@ -212,7 +212,7 @@ TEST(Running, a_time_to_live_that_is_none_is_refused) {
     return refused ? "" : refused.error().message;
   };
   EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().count({.time_to_live = -5ms}).publish("a"); }),
-              HasSubstr("a time to live of -5 ms"));
+              HasSubstr("a time to live of -5ms"));
 }
 
 // --- state functions ---------------------------------------------------------------------------------------------

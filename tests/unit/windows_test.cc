@@ -214,9 +214,9 @@ TEST(Windowed, sizes_that_do_not_fit_the_batches_are_refused) {
   };
   EXPECT_EQ(error_of([](JobBuilder& job) { job.lines().window(1s, 400ms).count().publish("a"); }), "");
   EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().window(1s, 300ms).count().publish("a"); }),
-              HasSubstr("a window of 1000 ms that slides by 300 ms does not fit batches of 200 ms"));
+              HasSubstr("a window of 1s that slides by 300ms does not fit batches of 200ms"));
   EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().window(500ms).count().publish("a"); }),
-              HasSubstr("does not fit batches of 200 ms"));
+              HasSubstr("does not fit batches of 200ms"));
   EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().window(1s, 0s).count().publish("a"); }), HasSubstr("is none"));
   EXPECT_THAT(error_of([](JobBuilder& job) { job.lines().window(-1s, 1s).count().publish("a"); }),
               HasSubstr("is none"));
