@@ -8,15 +8,32 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 namespace millrace {
 namespace {
 
+// Where this process and its children write their logs, if that is a file.
+std::string log_file() {
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::read_symlink("/proc/self/fd/2", error);
+  return !error && std::filesystem::is_regular_file(path, error) ? path.string() : "";
+}
+
 std::string describe_end(int status) {
-  if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
-  return "exit status " + std::to_string(WEXITSTATUS(status));
+  std::string text;
+  if (WIFSIGNALED(status)) {
+    const char* const name = sigdescr_np(WTERMSIG(status));
+    text = "signal " + std::to_string(WTERMSIG(status)) + (name == nullptr ? "" : ", " + std::string(name));
+  } else {
+    text = "exit status " + std::to_string(WEXITSTATUS(status));
+  }
+  const std::string log = log_file();
+  return text + ", see " + (log.empty() ? "the log of that worker" : log + " there");
 }
 
 int reap(pid_t pid) {

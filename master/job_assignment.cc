@@ -399,8 +399,10 @@ void JobController::add_executor(Member member) {
   evaluate_assignment();
 }
 
-void JobController::remove_executor(ProcessId process, const std::string& reason) {
-  if (members_.erase(process) == 0) return;
+void JobController::remove_executor(ProcessId process, const std::string& reason, bool ended_by_itself) {
+  if (!members_.contains(process)) return;
+  if (ended_by_itself && ledger_ != nullptr) deaths_.lost(process, work_of(process), progress());
+  members_.erase(process);
   LOG(WARNING) << "job " << record_.spec.name << ": executor " << to_string(process) << " is lost (" << reason
                << ") at batch " << (ledger_ ? ledger_->newest() : BatchId(0)) << ", applied " << applied_;
   if (ledger_ == nullptr) return;

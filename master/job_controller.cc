@@ -126,6 +126,7 @@ void JobController::tick() {
   if (!needs_executors()) return;
   cut_missed_ = !may_cut();
   tick_due_ = needs_time();
+  if (deaths_.any()) deaths_.tell(progress());
   try_cut();
   check_stopped();
   schedule_tick();

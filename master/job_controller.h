@@ -35,6 +35,7 @@
 #include "master/batch_profiles.h"
 #include "master/checkpoint_coordinator.h"
 #include "master/cutter.h"
+#include "master/executor_deaths.h"
 #include "master/job_store.h"
 #include "master/ledger.h"
 #include "master/log_offsets.h"
@@ -88,6 +89,7 @@ struct JobOptions {
   Duration fence_pause_most = std::chrono::seconds(30);   // doubles up to this, until a round is complete
   int64_t replay_window = 8;     // batches ahead of the slowest partition that are asked for again
   size_t max_letters = 100'000;  // stored dead letters
+  int max_deaths = 10;           // of executors, in a row and with no batch applied meanwhile; then the job fails
   CheckpointCoordinator::Options checkpoints;
 };
 
@@ -124,7 +126,9 @@ class JobController {
   void show_at_first(const api::JobSummary& before);
 
   void add_executor(Member member);
-  void remove_executor(ProcessId process, const std::string& reason);
+  // `ended_by_itself`: nobody told it to; its agent, on `worker`, will say by executor_ended() how that was.
+  void remove_executor(ProcessId process, const std::string& reason, bool ended_by_itself);
+  void executor_ended(ProcessId process, const std::string& worker, const std::string& how);
   // The executor's worker leaves: hand over what it holds; release_executor() follows.
   void drain_executor(ProcessId process);
   // Something that expects_executors() tells may have changed.
@@ -220,6 +224,8 @@ class JobController {
   void overrule_fences();
   void on_trouble(ProcessId from, const wire::Trouble& trouble);
   [[nodiscard]] std::string stuck_trouble() const;
+  [[nodiscard]] std::string work_of(ProcessId process) const;
+  [[nodiscard]] ExecutorDeaths::Progress progress() const;
   void on_restore_failed(ProcessId from, Generation told, const wire::RestoreFailed& failure);
   void load_again(ProcessId owner, Generation told);
   void store_totals(const std::vector<wire::BatchTotals>& advanced);
@@ -348,6 +354,7 @@ class JobController {
     BatchId applied;  // by all of the job then
   };
   std::optional<Stuck> stuck_;  // the job's code does not come back, as an executor has said that may be gone
+  ExecutorDeaths deaths_{options_.max_deaths};
   std::string log_trouble_;
   std::string store_trouble_;
   std::string checkpoint_trouble_;

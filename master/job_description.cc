@@ -73,9 +73,8 @@ api::JobSummary JobController::summary() const {
     summary.lag_records += std::max<int64_t>(0, end->second.value() - applied.value());
   }
   if (!summary.problem.empty()) return summary;
-  if (std::string trouble = needs_executors() ? host_.start_trouble(job_) : ""; !trouble.empty()) {
-    summary.problem = std::move(trouble);
-  }
+  const std::string starts = needs_executors() ? host_.start_trouble(job_) : "";
+  if (!starts.empty()) summary.problem = starts;
   for (const auto& [process, member] : members_) {
     if (!member.trouble.empty()) summary.problem = member.trouble;
   }
@@ -84,6 +83,9 @@ api::JobSummary JobController::summary() const {
     if (!trouble->empty()) summary.problem = *trouble;
   }
   // Of which the others are consequences.
+  if (std::string trouble = needs_executors() && starts.empty() ? deaths_.text() : ""; !trouble.empty()) {
+    summary.problem = std::move(trouble);
+  }
   if (std::string trouble = needs_executors() ? stuck_trouble() : ""; !trouble.empty()) {
     summary.problem = std::move(trouble);
   }
@@ -122,6 +124,66 @@ std::string JobController::stuck_trouble() const {
          "; stop the job, mend the function that never returns and `millrace upgrade` the job, or give millrace-worker "
          "a "
          "longer --lane_timeout where it only takes long";
+}
+
+// What the executor was given and has not told to be done, for people, with the records that it is made of: all of it,
+// since nobody knows at which part it was.
+std::string JobController::work_of(ProcessId process) const {
+  const auto joined = [](const std::vector<std::string>& all, const char* between) {
+    constexpr size_t kMost = 4;
+    std::string text;
+    for (size_t i = 0; i < all.size() && i < kMost; ++i) text += (i == 0 ? "" : between) + all[i];
+    return all.size() > kMost ? text + " and " + std::to_string(all.size() - kMost) + " more" : text;
+  };
+  std::vector<std::string> parts;
+  const auto add = [&](const char* what, BatchId from, BatchId to, const std::map<LogPartition, OffsetRange>& records) {
+    std::vector<std::string> places;
+    for (const auto& [partition, range] : records) {
+      places.push_back(topics_.place(partition) + " offsets " + std::to_string(range.from.value()) + " to " +
+                       std::to_string(range.to.value()));
+    }
+    parts.push_back(std::string(what) + (from == to ? " batch " : " batches " + std::to_string(from.value()) + " to ") +
+                    std::to_string(to.value()) + (places.empty() ? "" : " (" + joined(places, ", ") + ")"));
+  };
+  const auto merge = [](std::map<LogPartition, OffsetRange>& records, const RangeFacts& facts) {
+    OffsetRange& range = records.try_emplace(facts.partition, facts.range).first->second;
+    range = {std::min(range.from, facts.range.from), std::max(range.to, facts.range.to)};
+  };
+  for (const Ledger::Batch& batch : ledger_->batches()) {
+    std::map<LogPartition, OffsetRange> records;
+    for (const Ledger::Range& range : batch.ranges) {
+      if (range.facts.mapper == process && !range.result) merge(records, range.facts);
+    }
+    if (!records.empty()) add("map", BatchId(batch.record.batch), BatchId(batch.record.batch), records);
+  }
+  std::map<BatchId, std::vector<std::string>> to_apply;  // state partitions by the first batch
+  for (size_t i = 0; i < states_.size(); ++i) {
+    if (assignment_.states[i].process != process || states_[i].applied >= ledger_->newest_durable()) continue;
+    to_apply[states_[i].applied.next()].push_back(std::to_string(i));
+  }
+  for (const auto& [first, partitions] : to_apply) {
+    std::map<LogPartition, OffsetRange> records;
+    for (const Ledger::Batch& batch : ledger_->batches()) {
+      const BatchId id(batch.record.batch);
+      if (id < first || id > ledger_->newest_durable()) continue;
+      for (const Ledger::Range& range : batch.ranges) merge(records, range.facts);
+    }
+    add("apply", first, ledger_->newest_durable(), records);
+    parts.back() += " in state partition " + joined(partitions, ", ");
+  }
+  return joined(parts, "; ");
+}
+
+ExecutorDeaths::Progress JobController::progress() const {
+  const bool at_work = assigned_once_ && !assigning_ && !has_orphans() && !restoring() &&
+                       std::ranges::all_of(states_, &StatePartitionStatus::loaded);
+  return {applied_, ledger_->newest(), at_work && slowest_applied() == ledger_->newest()};
+}
+
+void JobController::executor_ended(ProcessId process, const std::string& worker, const std::string& how) {
+  if (!deaths_.ended(process, worker, how) || !needs_executors()) return;
+  LOG(ERROR) << "job " << record_.spec.name << ": " << deaths_.text();
+  if (deaths_.too_many()) fail_job(deaths_.text());
 }
 
 bool JobController::is_settled() const {

@@ -186,7 +186,7 @@ void Master::on_peer_up(const PeerInfo& peer) {
 
 void Master::on_peer_unreachable(const PeerInfo& peer, const std::string& reason) {
   if (workers_.contains(peer.process)) lose_worker(peer.process, reason);
-  if (executors_.contains(peer.process)) lose_executor(peer.process, reason);
+  if (executors_.contains(peer.process)) lose_executor(peer.process, reason, Witness::kItsConnection);
 }
 
 void Master::on_refused(const Endpoint& endpoint, const std::string& reason) {
@@ -212,7 +212,7 @@ void Master::on_message(const PeerInfo& from, wire::Envelope envelope, SharedBuf
   if (body.__isset.register_worker) return register_worker(from, body.register_worker);
   if (body.__isset.drain_worker) return drain_worker(from.process);
   if (body.__isset.executor_ended) {
-    return lose_executor(process_of(body.executor_ended.process), body.executor_ended.reason, Witness::kItsAgent);
+    return executor_ended(from.process, body.executor_ended);
   }
   if (body.__isset.register_executor) return register_executor(from, envelope);
 

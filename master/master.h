@@ -161,8 +161,10 @@ class Master : public MessengerHandler, public JobHost {
   void lose_worker(ProcessId process, const std::string& reason);
   void register_executor(const PeerInfo& from, const wire::Envelope& envelope);
   void executor_ready(const PeerInfo& from, const wire::ExecutorReady& ready);
-  enum class Witness { kItsAgent, kOthers };  // the agent has seen how it ended
+  // Who says that an executor is gone: its agent has seen how it ended; its connection, as it ended by itself.
+  enum class Witness { kItsAgent, kItsConnection, kOthers };
   void lose_executor(ProcessId process, const std::string& reason, Witness witness = Witness::kOthers);
+  void executor_ended(ProcessId agent, const wire::ExecutorEnded& ended);
   void start_executor(const Worker& worker, const JobController& job);
   void stop_executor(ProcessId process, const std::string& reason);
   void note_unreachable(ExecutorEntry& executor, const wire::Heartbeat& heartbeat);

@@ -147,18 +147,27 @@ void Master::lose_executor(ProcessId process, const std::string& reason, Witness
       std::string trouble =
           "the executor on worker " + workers_.at(entry.worker).name + " ended before it was ready (" + reason + ")" +
           (was_loading ? ", most likely because of what the job's library does when it is loaded" : "") +
-          "; see the log of that worker";
+          (witness == Witness::kItsAgent ? "" : "; see the log of that worker");
       std::string& told = start_troubles_[{entry.worker, entry.job}];
       if (told.empty() || witness == Witness::kItsAgent) told = std::move(trouble);
     }
   }
   if (JobController* job = find_job(entry.job); job != nullptr) {
-    job->remove_executor(process, reason);
+    job->remove_executor(process, reason, witness != Witness::kOthers);
     deps_.loop.post(lifetime_.guard([this, id = entry.job] {
       if (JobController* left = find_job(id); left != nullptr) left->reconsider();
     }));
   }
   finish_drain(entry.worker);
+}
+
+// As a rule its connection has told before that it is gone.
+void Master::executor_ended(ProcessId agent, const wire::ExecutorEnded& ended) {
+  const ProcessId process = process_of(ended.process);
+  lose_executor(process, ended.reason, Witness::kItsAgent);
+  const auto worker = workers_.find(agent);
+  if (worker == workers_.end()) return;
+  for (const auto& [name, job] : jobs_) job->executor_ended(process, worker->second.name, ended.reason);
 }
 
 void Master::stop_executor(ProcessId process, const std::string& reason) {
@@ -223,15 +232,6 @@ void Master::give_up_executor(ProcessId process) {
 std::string Master::start_trouble(JobId job) const {
   for (const auto& [where, trouble] : start_troubles_) {
     if (where.second == job) return trouble;
-  }
-  // One that ends now and then is soon replaced; the pauses grow where one after the other ends when it has just begun.
-  const bool one_is_ready = std::ranges::any_of(executors_, [&](const auto& entry) {
-    return entry.second.job == job && entry.second.state == ExecutorEntry::State::kReady;
-  });
-  const bool pauses = std::ranges::any_of(
-      backoffs_, [&](const auto& entry) { return entry.first.second == job && entry.second.failures > 1; });
-  if (pauses && !one_is_ready) {
-    return "its executors ended and are started again after a pause; see the workers' logs";
   }
   const bool one_stays = std::ranges::any_of(workers_, [](const auto& entry) { return !entry.second.draining; });
   const bool has_one = std::ranges::any_of(executors_, [&](const auto& entry) { return entry.second.job == job; });

@@ -35,6 +35,20 @@ static const bool crashed = [] {
 }();
 """
 
+# Dies of one word.
+DIES = """
+#include <csignal>
+#include <millrace/job.h>
+
+MILLRACE_JOB(dying, "a job whose executors die of a word") {
+  job.lines()
+      .flat_map(millrace::split_words)
+      .filter([](std::string_view word) { return word != "die" || std::raise(SIGSEGV) == 0; })
+      .count_by_value()
+      .publish("counts");
+}
+"""
+
 # Waits for ever at one word.
 HANGS = """
 #include <chrono>
@@ -119,7 +133,8 @@ def project(installed, tmp_path_factory):
     shutil.copytree(installed / "share/millrace/template", source)
     (source / "crashing.cc").write_text(CRASHES_IN_WORKERS)
     with open(source / "CMakeLists.txt", "a", encoding="utf-8") as lists:
-        lists.write("millrace_jobs(crashing crashing.cc)\nmillrace_jobs(changed changed.cc)\nmillrace_jobs(hanging hanging.cc)\nadd_library(no_jobs MODULE no_jobs.cc)\n")
+        lists.write("millrace_jobs(crashing crashing.cc)\nmillrace_jobs(dying dying.cc)\nmillrace_jobs(changed changed.cc)\nmillrace_jobs(hanging hanging.cc)\nadd_library(no_jobs MODULE no_jobs.cc)\n")
+    (source / "dying.cc").write_text(DIES)
     (source / "changed.cc").write_text(CHANGED)
     (source / "hanging.cc").write_text(HANGS)
     (source / "no_jobs.cc").write_text("int main_of_nothing() { return 0; }\n")
@@ -276,12 +291,31 @@ def test_a_library_that_crashes_in_workers_harms_no_other_job(project, open_clus
     open_cluster.submit("word_count", "good", "log://text", "none:")
     open_cluster.submit(str(project / "build/libcrashing.so"), "bad", "log://text", "none:")
     # Its link may break before the agent has told of its end; then the next one's end is told rightly.
-    told = "ended before it was ready (signal 11), most likely because of what the job's library does when it is loaded"
-    wait_for("the problem to be told", lambda: told in open_cluster.describe("bad").summary.problem)
+    told = r"the executor on worker \S+ ended before it was ready \(signal 11, Segmentation fault, see \S+ there\), most likely because of what the job's library does when it is loaded$"
+    wait_for("the problem to be told", lambda: re.match(told, open_cluster.describe("bad").summary.problem))
     append(open_cluster, "log://text", [b"a"] * 10)
     open_cluster.cli("lag", "good", "--until-zero", "30s")
     assert counts(open_cluster, "good", "a") == "a\t12\n"
     open_cluster.cli("kill", "bad")
+
+
+def test_a_job_whose_executors_die_of_a_record_is_failed_and_says_of_what_and_goes_on_by_other_code(project, open_cluster):
+    append(open_cluster, "log://text", [b"a b a"])
+    open_cluster.submit(str(project / "build/libdying.so"), "bad", "log://text", "none:")
+    open_cluster.cli("lag", "bad", "--until-zero", "30s")
+    append(open_cluster, "log://text", [b"die"])
+
+    def problem():
+        return open_cluster.describe("bad").summary.problem
+
+    place = r"on worker \S+: signal 11, Segmentation fault, see /\S+ there, while it had to do: .*batch \d+ \(log partition \d+ offsets \d+ to \d+\)"
+    wait_for("a death to be told", lambda: re.search(rf"died .*{place}.*; after 10 in a row the job fails$", problem()))
+    wait_for("the job to be failed", lambda: open_cluster.describe("bad").summary.state == "failed", seconds=90)
+    assert re.match(rf"10 executors died, one after the other and no batch further, the last {place}", problem()), problem()
+    assert executors_of("bad") == []
+    open_cluster.cli("upgrade", "bad", "word_count")
+    open_cluster.cli("lag", "bad", "--until-zero", "30s")
+    assert counts(open_cluster, "bad", "a", "b", "die") == "a\t2\nb\t1\ndie\t1\n"
 
 
 def executors_of(job):

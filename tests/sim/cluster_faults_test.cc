@@ -145,7 +145,9 @@ TEST(Stop, of_a_job_without_workers_does_not_wait_for_them) {
   SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
   cluster.start();
   cluster.submit("job", "word_count");
-  cluster.checkpoint_disk().timing.latency = [] { return Duration(seconds(5)); };  // of what it has applied there is none
+  cluster.checkpoint_disk().timing.latency = [] {
+    return Duration(seconds(5));
+  };  // of what it has applied there is none
   cluster.append_lines(20);
   ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
   cluster.crash_worker(0);
@@ -209,14 +211,15 @@ TEST(ExecutorsThatCrashOneAfterTheOther, are_named_as_what_the_job_waits_for) {
   cluster.start();
   cluster.submit("job", "word_count");
   cluster.append_lines(20);
-  const std::string words = "its executors ended and are started again after a pause";
   const auto at_work = [&] {
-    EXPECT_FALSE(says(cluster, words)) << cluster.state();
     return !cluster.master()->find_job("job")->describe().executors.empty() && cluster.all_caught_up();
   };
   ASSERT_TRUE(cluster.world().run_until(at_work, seconds(10))) << cluster.state();
   cluster.crash_executor_of(0);
-  // One crash is no reason to say it: the next executor comes at once.
+  cluster.world().run_for(milliseconds(100));
+  EXPECT_TRUE(says(cluster, "an executor died on worker ")) << cluster.state();
+  EXPECT_TRUE(says(cluster, ": signal 9; where")) << cluster.state();  // It had nothing to do.
+  // The next executor comes at once.
   ASSERT_TRUE(cluster.world().run_until([&] { return at_work() && cluster.executors() > 0; }, seconds(5)))
       << cluster.state();
   for (int i = 0; i < 5; ++i) {
@@ -225,11 +228,41 @@ TEST(ExecutorsThatCrashOneAfterTheOther, are_named_as_what_the_job_waits_for) {
     ASSERT_FALSE(cluster.master()->find_job("job")->describe().executors.empty()) << cluster.state();
     cluster.crash_executor_of(0);
     cluster.world().run_for(milliseconds(100));
-    EXPECT_TRUE(says(cluster, words)) << cluster.state();
+    EXPECT_TRUE(says(cluster, " died")) << cluster.state();
   }
   cluster.append_lines(20);
   EXPECT_TRUE(cluster.finish()) << cluster.state();
   EXPECT_EQ(summary_of(cluster).problem, "");
+}
+
+TEST(ExecutorsThatCrashOneAfterTheOther, at_the_same_batch_fail_the_job_which_can_go_on) {
+  FLAGS_minloglevel = 3;
+  SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
+  cluster.start();
+  cluster.submit("job", "word_count");
+  const auto failed = [&] { return summary_of(cluster).state == "failed"; };
+  cluster.append_lines(20);
+  ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(10))) << cluster.state();
+  const auto newest = [&] { return std::stoll(cluster.master()->find_job("job")->internals().substr(7)); };
+  const int64_t before = newest();
+  const auto has_a_batch_to_do = [&] {
+    const auto executors = cluster.master()->find_job("job")->describe().executors;
+    return !executors.empty() && executors.front().state_partitions > 0 && newest() > before;
+  };
+  cluster.append_lines(20);
+  int deaths = 0;
+  for (; deaths < 20; ++deaths) {
+    const auto either = [&] { return failed() || has_a_batch_to_do(); };
+    ASSERT_TRUE(cluster.world().run_until(either, seconds(30))) << cluster.state();
+    if (failed()) break;
+    cluster.crash_executor_of(0);
+    ASSERT_TRUE(cluster.world().run_until([&] { return !has_a_batch_to_do(); }, seconds(10))) << cluster.state();
+  }
+  EXPECT_EQ(deaths, 10);
+  EXPECT_TRUE(says(cluster, "10 executors died, one after the other and no batch further, the last on worker "));
+  EXPECT_TRUE(says(cluster, ": signal 9, while it had to do: ")) << summary_of(cluster).problem;
+  EXPECT_TRUE(says(cluster, " offsets ")) << summary_of(cluster).problem;
+  EXPECT_TRUE(says(cluster, "batch " + std::to_string(before + 1) + " (")) << summary_of(cluster).problem;
 }
 
 TEST(ProbeThatWasRemoved, is_named_as_what_keeps_workers_out) {
