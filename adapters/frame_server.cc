@@ -1,7 +1,6 @@
 #include "adapters/frame_server.h"
 
 #include <glog/logging.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
@@ -11,7 +10,7 @@
 #include <thread>
 #include <unordered_set>
 
-#include "common/model/address.h"
+#include "adapters/listen.h"
 
 namespace millrace {
 namespace {
@@ -62,12 +61,6 @@ std::array<uint8_t, 4> store_big_endian(size_t value) {
           static_cast<uint8_t>(value)};
 }
 
-size_t bounded_connections(size_t wanted) {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return wanted;
-  return std::clamp<size_t>(limit.rlim_cur / 2, 1, wanted);
-}
-
 }  // namespace
 
 class FrameServer::Server {
@@ -93,26 +86,7 @@ class FrameServer::Server {
   }
 
   Status listen() {
-    const auto address = parse_address(options_.flag, options_.address);
-    if (!address) return std::unexpected(address.error());
-    error_code error;
-    tcp::resolver resolver(io_);
-    const auto found = resolver.resolve(address->host, std::to_string(address->port),
-                                        tcp::resolver::passive | tcp::resolver::numeric_service, error);
-    if (error || found.empty()) {
-      return fail(ErrorCode::kInvalid, options_.flag + " " + options_.address + ": the host cannot be resolved (" +
-                                           error.message() + "); give an address of this machine");
-    }
-    const tcp::endpoint endpoint = *found.begin();
-    acceptor_.open(endpoint.protocol(), error);
-    if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error) acceptor_.bind(endpoint, error);
-    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
-    if (error) {
-      return fail(ErrorCode::kUnavailable, options_.flag + " " + options_.address + ": cannot listen (" +
-                                               error.message() +
-                                               "); end the process that holds the port, or choose another");
-    }
+    if (const Status open = listen_on(acceptor_, options_.flag, options_.address); !open) return open;
     port_ = acceptor_.local_endpoint().port();
     return {};
   }

@@ -1,8 +1,7 @@
 // HttpStatus: a small HTTP port for probes, people and Prometheus: GET /health, /status (JSON) and /metrics (text).
 //
 // Threads of its own call the callbacks, which must be thread-safe and quick (usually they hand out a text that the
-// loop renews). A connection serves one request, which has 3 seconds; a few are served at a time, 64 wait, and further
-// ones are closed.
+// loop renews). A few requests are answered at a time, 64 wait, and further ones are answered 503.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +21,9 @@ struct HttpPage {
     int code = 200;
     std::string json;
   };
-  std::string path;  // a regular expression; its groups, and the query of a request by name, are what is asked
-  std::function<Answer(const std::vector<std::string>& groups, const std::map<std::string, std::string>& query)> answer;
-  std::string shown;  // for people
+  std::string path;  // segments in capitals are what is asked, as is the query of a request by name
+  std::function<Answer(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& query)>
+      answer;
 };
 
 struct HttpStatusOptions {
@@ -40,7 +39,7 @@ class HttpStatus {
  public:
   // kInvalid: the address is malformed. kUnavailable: the port cannot be listened on.
   static Result<std::unique_ptr<HttpStatus>> start(HttpStatusOptions options);
-  // Ends the requests that are under way.
+  // Waits for the callbacks that are under way.
   ~HttpStatus();
   HttpStatus(const HttpStatus&) = delete;
   HttpStatus& operator=(const HttpStatus&) = delete;

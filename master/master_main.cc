@@ -213,12 +213,11 @@ int run(const Options& options) {
                                      .status_json = [&] { return page->json(); },
                                      .metrics_text = [&] { return page->metrics(); },
                                      .problem = [&] { return page->problem(); },
-                                     .pages = {{"/jobs/([^/]+)/batches",
-                                                [&](const auto& groups, const auto& query) {
-                                                  auto [code, json] = page->batches(groups.at(0), query);
+                                     .pages = {{"/jobs/NAME/batches",
+                                                [&](const auto& arguments, const auto& query) {
+                                                  auto [code, json] = page->batches(arguments.at(0), query);
                                                   return HttpPage::Answer{code, std::move(json)};
-                                                },
-                                                "/jobs/NAME/batches"}}}),
+                                                }}}}),
                   http);
   }
   if (opened.has_value()) opened = start_master(loop, server);

@@ -33,7 +33,7 @@ RESTRICTED = {
     r"hiredis/.*": ["adapters"],
     r"(zlib|zstd|lz4frame|snappy-c)\.h": ["adapters"],
     r"librdkafka/.*": ["adapters", "bench"],
-    r"httplib\.h": ["adapters"],
+    r"boost/beast/.*": ["adapters"],
     r"thrift/(server|concurrency|async)/.*": ["adapters"],
     r"thrift/(transport|protocol|processor)/.*": ["adapters", "common/wire", "client"],
     r"(thread|mutex|condition_variable|shared_mutex|future)": ["adapters", "common/runtime", "common/base", "local", "bench", "client"],

@@ -1,0 +1,439 @@
+#include "adapters/http_server.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <boost/asio.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <chrono>
+#include <list>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+
+#include "adapters/listen.h"
+#include "common/base/text.h"
+#include "common/model/address.h"
+
+namespace millrace {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+using boost::system::error_code;
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr size_t kReadAtOnce = 16u << 10;
+// A client that is refused before its body was read may still be sending: what comes in this time is thrown away, since
+// closing at once would reset the connection, and the client would not read why.
+constexpr auto kLinger = std::chrono::seconds(2);
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// Percent-encoding undone; none where it is malformed. In a query '+' is a blank.
+std::optional<std::string> decode(std::string_view text, bool query) {
+  std::string decoded;
+  decoded.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      decoded.push_back(query && text[i] == '+' ? ' ' : text[i]);
+      continue;
+    }
+    if (i + 2 >= text.size()) return std::nullopt;
+    const int high = hex_digit(text[i + 1]);
+    const int low = hex_digit(text[i + 2]);
+    if (high < 0 || low < 0) return std::nullopt;
+    decoded.push_back(static_cast<char>(high << 4 | low));
+    i += 2;
+  }
+  return decoded;
+}
+
+// Calls use(part) for the parts between the separators; false as soon as that is.
+template <typename Use>
+bool for_each_part(std::string_view text, char separator, Use use) {
+  while (true) {
+    const size_t end = text.find(separator);
+    if (!use(text.substr(0, end))) return false;
+    if (end == std::string_view::npos) return true;
+    text.remove_prefix(end + 1);
+  }
+}
+
+// False: the target is malformed.
+bool parse_target(HttpRequest& request) {
+  const std::string_view target = request.target;
+  if (!target.starts_with('/')) return false;
+  const size_t mark = target.find('?');
+  const bool path_parsed = for_each_part(target.substr(1, mark - 1), '/', [&](std::string_view part) {
+    auto segment = decode(part, false);
+    if (!segment) return false;
+    request.path.push_back(std::move(*segment));
+    return true;
+  });
+  if (!path_parsed || mark == std::string_view::npos) return path_parsed;
+  return for_each_part(target.substr(mark + 1), '&', [&](std::string_view part) {
+    if (part.empty()) return true;
+    const size_t equals = std::min(part.find('='), part.size());
+    auto name = decode(part.substr(0, equals), true);
+    auto value = decode(part.substr(std::min(equals + 1, part.size())), true);
+    if (!name || !value) return false;
+    request.query[std::move(*name)] = std::move(*value);
+    return true;
+  });
+}
+
+}  // namespace
+
+std::string_view HttpRequest::header(std::string_view name) const {
+  const auto found = std::ranges::find_if(headers, [&](const auto& field) {
+    return beast::iequals({field.first.data(), field.first.size()}, {name.data(), name.size()});
+  });
+  return found == headers.end() ? std::string_view() : found->second;
+}
+
+HttpResponse http_problem(int status, std::string_view detail) {
+  const auto title = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)));
+  const nlohmann::json problem = {{"title", std::string(title)}, {"status", status}, {"detail", std::string(detail)}};
+  return {.status = status,
+          .type = "application/problem+json",
+          .body = problem.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
+}
+
+int http_status_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalid: return 400;
+    case ErrorCode::kNotFound: return 404;
+    case ErrorCode::kExists: return 409;
+    case ErrorCode::kUnavailable: return 503;
+    case ErrorCode::kTimeout: return 504;
+    default: return 500;
+  }
+}
+
+HttpReply::~HttpReply() {
+  if (send_) (*this)(http_problem(500, "the request was given up; its effect is not known"));
+}
+
+void HttpReply::operator()(HttpResponse response) {
+  std::exchange(send_, nullptr)(std::move(response));
+}
+
+class HttpServer::Server {
+ public:
+  Server(HttpServerOptions options, Handler handler)
+      : options_(std::move(options)),
+        handler_(std::move(handler)),
+        max_connections_(bounded_connections(options_.max_connections)) {}
+
+  ~Server() {
+    if (!thread_.joinable()) return;
+    asio::post(*io_, [this] { close_all(); });
+    thread_.join();
+  }
+
+  Status listen() {
+    if (const Status open = listen_on(acceptor_, options_.flag, options_.address); !open) return open;
+    address_ = *parse_address(options_.flag, options_.address);
+    address_.port = acceptor_.local_endpoint().port();
+    return {};
+  }
+
+  void run() {
+    accept();
+    sweep_later();
+    thread_ = std::thread([this] { io_->run(); });
+  }
+
+  [[nodiscard]] const HostPort& address() const { return address_; }
+
+ private:
+  class Connection;
+
+  void accept() {
+    acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+      if (stopping_) return;
+      if (!error) {
+        admit(std::move(socket));
+        accept();
+        return;
+      }
+      // Most likely no descriptor is left: go on when some may have been closed.
+      LOG_EVERY_N(WARNING, 100) << options_.flag << " " << options_.address << ": cannot accept: " << error.message();
+      accept_again_.expires_after(std::chrono::milliseconds(100));
+      accept_again_.async_wait([this](error_code cancelled) {
+        if (!cancelled && !stopping_) accept();
+      });
+    });
+  }
+
+  void admit(tcp::socket socket);
+  void sweep_later();
+  void close_all();
+
+  // Constant after listen().
+  const HttpServerOptions options_;
+  const Handler handler_;
+  const size_t max_connections_;
+  HostPort address_;
+
+  // Owned by the server's thread; what posts to it from others looks first whether it is still there.
+  std::shared_ptr<asio::io_context> io_ = std::make_shared<asio::io_context>(1);
+  tcp::acceptor acceptor_{*io_};
+  asio::steady_timer accept_again_{*io_};
+  asio::steady_timer sweep_{*io_};
+  bool stopping_ = false;
+  uint64_t last_id_ = 0;
+  std::unordered_map<uint64_t, std::shared_ptr<Connection>> connections_;
+  std::list<uint64_t> idle_;  // those that wait for a request, the longest first
+  size_t bodies_bytes_ = 0;   // of requests that are not answered yet
+
+  std::thread thread_;
+};
+
+// One connection: waits for a request, reads it, hands it to the handler, writes the answer, and so on.
+class HttpServer::Server::Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(Server& server, uint64_t id, tcp::socket socket) : server_(server), id_(id), socket_(std::move(socket)) {}
+
+  void wait() {
+    if (buffer_.size() > 0) return read_head();  // the next request is here already
+    idle_ = server_.idle_.insert(server_.idle_.end(), id_);
+    expire_after(server_.options_.idle_timeout);
+    socket_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_first_bytes));
+  }
+
+  void close() {
+    end_idle();
+    release_body();
+    error_code ignored;
+    socket_.close(ignored);
+    server_.connections_.erase(id_);
+  }
+
+  void answer(HttpResponse response) {
+    release_body();
+    const bool keep_alive = parser_->get().keep_alive() && !server_.stopping_;
+    write(std::move(response), keep_alive);
+  }
+
+  // Ends what is under way if it is late.
+  void expire_if_before(SteadyClock::time_point now) {
+    if (deadline_ >= now) return;
+    expired_ = true;
+    error_code ignored;
+    socket_.cancel(ignored);
+  }
+
+ private:
+  // What is called when something asynchronous has ended; it keeps this connection.
+  struct Completion {
+    std::shared_ptr<Connection> connection;
+    void (Connection::*method)(error_code error, size_t bytes);
+    void operator()(error_code error, size_t bytes) const { ((*connection).*method)(error, bytes); }
+  };
+  Completion bound(void (Connection::*method)(error_code error, size_t bytes)) { return {shared_from_this(), method}; }
+
+  void expire_after(Duration duration) {
+    expired_ = false;
+    deadline_ = SteadyClock::now() + duration;
+  }
+
+  void end_idle() {
+    if (idle_) server_.idle_.erase(*idle_);
+    idle_.reset();
+  }
+
+  void release_body() { server_.bodies_bytes_ -= std::exchange(body_bytes_, 0); }
+
+  void on_first_bytes(error_code error, size_t bytes) {
+    end_idle();
+    if (error) return close();
+    buffer_.commit(bytes);
+    read_head();
+  }
+
+  void read_head() {
+    parser_.emplace();
+    parser_->header_limit(static_cast<uint32_t>(server_.options_.max_head_bytes));
+    parser_->body_limit(server_.options_.max_body_bytes);
+    expire_after(server_.options_.request_timeout);
+    http::async_read_header(socket_, buffer_, *parser_, bound(&Connection::on_head));
+  }
+
+  void on_head(error_code error, size_t /*bytes*/) {
+    if (error) return on_broken(error);
+    const uint64_t body = parser_->content_length().value_or(parser_->chunked() ? server_.options_.max_body_bytes : 0);
+    if (server_.bodies_bytes_ + body > server_.options_.max_bodies_bytes) {
+      HttpResponse busy = http_problem(503, "too many requests are under way; send it again later");
+      busy.headers.emplace_back("Retry-After", "1");
+      return write(std::move(busy), false);
+    }
+    body_bytes_ = body;
+    server_.bodies_bytes_ += body;
+    if (!beast::iequals(parser_->get()[http::field::expect], "100-continue")) return read_body();
+    static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    asio::async_write(socket_, asio::buffer(kContinue), bound(&Connection::on_continued));
+  }
+
+  void on_continued(error_code error, size_t /*bytes*/) {
+    if (error) return close();
+    read_body();
+  }
+
+  void read_body() { http::async_read(socket_, buffer_, *parser_, bound(&Connection::on_request)); }
+
+  void on_request(error_code error, size_t /*bytes*/) {
+    if (error) return on_broken(error);
+    auto& message = parser_->get();
+    HttpRequest request{.method = std::string(message.method_string()), .target = std::string(message.target())};
+    if (!parse_target(request)) {
+      return answer(http_problem(400, "'" + request.target.substr(0, 200) +
+                                          "' is no path: it begins with / and has %XX for what is not in it as it is"));
+    }
+    for (const auto& field : message) {
+      request.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
+    }
+    request.body = std::move(message.body());
+    deadline_ = SteadyClock::time_point::max();
+    // The answer finds this connection by its number, if both are still there.
+    server_.handler_(std::move(request), HttpReply([io = std::weak_ptr(server_.io_), &server = server_,
+                                                    id = id_](HttpResponse response) mutable {
+                       const auto context = io.lock();
+                       if (!context) return;
+                       asio::post(*context, [&server, id, response = std::move(response)]() mutable {
+                         const auto found = server.connections_.find(id);
+                         if (found == server.connections_.end()) return;
+                         std::shared_ptr<Connection>(found->second)->answer(std::move(response));
+                       });
+                     }));
+  }
+
+  // The request did not come as it should.
+  void on_broken(error_code error) {
+    const HttpServerOptions& options = server_.options_;
+    if (expired_) {
+      return write(
+          http_problem(408, "the request had not come after " + std::to_string(to_ms(options.request_timeout)) + " ms"),
+          false);
+    }
+    if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+      return write(http_problem(431, "the head of the request is larger than " +
+                                         std::to_string(options.max_head_bytes) + " bytes"),
+                   false);
+    }
+    if (error == http::error::body_limit) {
+      return write(http_problem(413, "the body of the request is larger than " +
+                                         std::to_string(options.max_body_bytes) + " bytes; send it in parts"),
+                   false);
+    }
+    if (error.category() != http::make_error_code(http::error::bad_method).category() ||
+        error == http::error::end_of_stream || error == http::error::partial_message) {
+      return close();  // the client has gone
+    }
+    write(http_problem(400, "this is no HTTP request: " + error.message()), false);
+  }
+
+  void write(HttpResponse response, bool keep_alive) {
+    const bool body_wanted = parser_->get().method() != http::verb::head;
+    response_.emplace(http::int_to_status(static_cast<unsigned>(response.status)), parser_->get().version());
+    response_->set(http::field::content_type, response.type);
+    for (const auto& [name, value] : response.headers) response_->insert(name, value);
+    response_->keep_alive(keep_alive);
+    response_->content_length(response.body.size());
+    if (body_wanted) response_->body() = std::move(response.body);
+    expire_after(server_.options_.response_timeout);
+    http::async_write(socket_, *response_, bound(&Connection::on_written));
+  }
+
+  void on_written(error_code error, size_t /*bytes*/) {
+    if (error || server_.stopping_) return close();
+    if (response_->keep_alive()) return wait();
+    release_body();
+    error_code ignored;
+    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    expire_after(kLinger);
+    buffer_.clear();
+    linger();
+  }
+
+  void linger() { socket_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_lingering)); }
+
+  void on_lingering(error_code error, size_t /*bytes*/) {
+    if (error) return close();
+    linger();
+  }
+
+  Server& server_;
+  const uint64_t id_;
+  tcp::socket socket_;
+  SteadyClock::time_point deadline_ = SteadyClock::time_point::max();
+  bool expired_ = false;  // what was under way at the deadline
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::string_body>> parser_;  // of the request under way
+  std::optional<http::response<http::string_body>> response_;      // under way
+  std::optional<std::list<uint64_t>::iterator> idle_;              // its place among those that are
+  size_t body_bytes_ = 0;                                          // that it has of the server's
+};
+
+void HttpServer::Server::admit(tcp::socket socket) {
+  if (connections_.size() >= max_connections_ && !idle_.empty()) {
+    std::shared_ptr<Connection>(connections_.at(idle_.front()))->close();
+  }
+  if (connections_.size() >= max_connections_) return;  // all are at work: the new one is closed
+  error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  socket.set_option(asio::socket_base::keep_alive(true), ignored);
+  const uint64_t id = ++last_id_;
+  const auto connection = std::make_shared<Connection>(*this, id, std::move(socket));
+  connections_.emplace(id, connection);
+  connection->wait();
+}
+
+void HttpServer::Server::sweep_later() {
+  const auto often = std::min<Duration>({std::chrono::seconds(1), options_.idle_timeout / 4,
+                                         options_.request_timeout / 4, options_.response_timeout / 4});
+  sweep_.expires_after(often);
+  sweep_.async_wait([this](error_code error) {
+    if (error || stopping_) return;
+    const auto now = SteadyClock::now();
+    for (const auto& [id, connection] : connections_) connection->expire_if_before(now);
+    sweep_later();
+  });
+}
+
+void HttpServer::Server::close_all() {
+  stopping_ = true;
+  acceptor_.close();
+  accept_again_.cancel();
+  sweep_.cancel();
+  while (!connections_.empty()) std::shared_ptr<Connection>(connections_.begin()->second)->close();
+}
+
+HttpServer::HttpServer(std::unique_ptr<Server> server) : server_(std::move(server)) {}
+HttpServer::~HttpServer() = default;
+
+Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options, Handler handler) {
+  auto server = std::make_unique<Server>(std::move(options), std::move(handler));
+  if (const Status listening = server->listen(); !listening) return std::unexpected(listening.error());
+  server->run();
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(server)));
+}
+
+std::string HttpServer::address() const {
+  return server_->address().text();
+}
+uint16_t HttpServer::port() const {
+  return server_->address().port;
+}
+
+}  // namespace millrace
