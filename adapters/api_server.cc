@@ -199,10 +199,11 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
     return *opened;
   }
   void append(api::AppendResult& answer, const std::string& log, const int32_t partition,
-              const std::vector<std::string>& records, const int64_t producer_id, const int64_t sequence) override {
+              const std::vector<std::string>& records, const int64_t producer_id, const int64_t sequence,
+              const std::vector<std::string>& keys) override {
     require(check_append(log, partition, records, producer_id, sequence));
-    const Result<OffsetRange> stored =
-        store().append(log, LogPartition(partition), records, {.producer_id = producer_id, .sequence = sequence});
+    const Result<OffsetRange> stored = store().append(log, LogPartition(partition), {records, keys},
+                                                      {.producer_id = producer_id, .sequence = sequence});
     if (!stored) throw_failure(stored.error());
     answer.partition = partition;
     answer.first_offset = stored->from.value();

@@ -114,8 +114,8 @@ Result<EmbeddedLogPartition*> EmbeddedLogStore::find(const std::string& log, Log
   return (*found->second)[index].get();
 }
 
-Result<OffsetRange> EmbeddedLogStore::append(const std::string& log, LogPartition partition,
-                                             std::span<const std::string> records, AppendIdentity identity) {
+Result<OffsetRange> EmbeddedLogStore::append(const std::string& log, LogPartition partition, NewRecords records,
+                                             AppendIdentity identity) {
   const auto writer = find(log, partition);
   if (!writer) return std::unexpected(writer.error());
   const bool numbered =
@@ -125,21 +125,28 @@ Result<OffsetRange> EmbeddedLogStore::append(const std::string& log, LogPartitio
                                          std::to_string(identity.sequence) +
                                          ": producers have positive ids and number their appends from 1 to 2^46 - 1");
   }
+  const size_t count = records.values.size();
+  if (!records.keys.empty() && records.keys.size() != count) {
+    return fail(ErrorCode::kInvalid, std::to_string(records.keys.size()) + " keys for " + std::to_string(count) +
+                                         " records; give each record one, or none");
+  }
   size_t bytes = 0;
-  for (const std::string& record : records) bytes += record.size() + 32;
-  if (records.empty() || bytes > kMostAppendBytes) {
+  for (const std::string& value : records.values) bytes += value.size() + 32;
+  for (const std::string& key : records.keys) bytes += key.size();
+  if (count == 0 || bytes > kMostAppendBytes) {
     return fail(ErrorCode::kInvalid, "an append holds at least one record and at most " +
-                                         std::to_string(kMostAppendBytes >> 20) + " MiB, not " +
-                                         std::to_string(records.size()) + " records of " + std::to_string(bytes) +
-                                         " bytes; split it");
+                                         std::to_string(kMostAppendBytes >> 20) + " MiB, not " + std::to_string(count) +
+                                         " records of " + std::to_string(bytes) + " bytes; split it");
   }
   RecordBatchBuilder builder(bytes + 128);
   builder.set_producer(ProducerTable::stamp(identity));
   const int64_t now_ms = clock_.wall_now().unix_ms;
-  for (size_t index = 0; index < records.size(); ++index) {
-    builder.add(Offset(static_cast<int64_t>(index)), now_ms, std::nullopt, records[index]);
+  for (size_t index = 0; index < count; ++index) {
+    std::optional<std::string_view> key;
+    if (!records.keys.empty()) key = records.keys[index];
+    builder.add(Offset(static_cast<int64_t>(index)), now_ms, key, records.values[index]);
   }
-  return (*writer)->append(builder.finish(), static_cast<int32_t>(records.size()), identity);
+  return (*writer)->append(builder.finish(), static_cast<int32_t>(count), identity);
 }
 
 }  // namespace millrace

@@ -32,7 +32,7 @@ class EmbeddedLogStore final : public IngestStore {
 
   // IngestStore. The records of one append become one record batch, with the wall time as their timestamp.
   Result<int32_t> open_log(const std::string& log, int32_t partitions) override;
-  Result<OffsetRange> append(const std::string& log, LogPartition partition, std::span<const std::string> records,
+  Result<OffsetRange> append(const std::string& log, LogPartition partition, NewRecords records,
                              AppendIdentity identity) override;
 
  private:

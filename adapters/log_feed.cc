@@ -108,7 +108,7 @@ class IngestFeed final : public LogFeed {
     }
     api::AppendResult stored;
     connection_->ingest.append(stored, log_, static_cast<int32_t>(partition), {records.begin(), records.end()},
-                               producer, sequence);
+                               producer, sequence, {});
     if (key != 0) return;
     ++sequences_[next_];
     next_ = (next_ + 1) % sequences_.size();

@@ -66,7 +66,7 @@ class LogAppender : public Appender {
     const auto begin = std::chrono::steady_clock::now();
     for (int pause_ms = 20;; pause_ms = std::min(2 * pause_ms, 500)) {
       const auto stored = connection_.call<api::AppendResult>([&](auto& services, auto& answer) {
-        services.ingest.append(answer, log_, partition, records, producer_id_, sequence);
+        services.ingest.append(answer, log_, partition, records, producer_id_, sequence, {});
       });
       if (stored) {
         durable_ += static_cast<int64_t>(records.size());

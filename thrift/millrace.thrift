@@ -307,6 +307,7 @@ struct AppendResult { 1: i32 partition, 2: i64 first_offset, 3: i64 next_offset 
 service Ingest {
   // Makes the log if it is not there. Returns its number of partitions.
   i32 open_log(1: string log, 2: i32 partitions) throws (1: Failure failure)
-  AppendResult append(1: string log, 2: i32 partition, 3: list<binary> records, 4: i64 producer_id, 5: i64 sequence)
-    throws (1: Failure failure)
+  // `keys`: one for each record, or none.
+  AppendResult append(1: string log, 2: i32 partition, 3: list<binary> records, 4: i64 producer_id, 5: i64 sequence,
+    6: list<binary> keys) throws (1: Failure failure)
 }

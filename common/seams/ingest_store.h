@@ -18,6 +18,12 @@ struct AppendIdentity {
   int64_t sequence = 0;     // of the producer in one log partition, ascending, 1 to 2^46 - 1
 };
 
+// Records to append, in their order.
+struct NewRecords {
+  std::span<const std::string> values;
+  std::span<const std::string> keys = {};  // as many, or empty: none has one
+};
+
 // Called on the threads of the API server. Thread-safe; calls block until their work is durable.
 class IngestStore {
  public:
@@ -29,9 +35,10 @@ class IngestStore {
 
   // Appends the records in their order and returns the range of their offsets once they are durable. An identity
   // seen before is answered as the first time and not stored again. kNotFound: no such log or partition.
-  // kInvalid: a sequence older than those remembered. kIo: the disk refused; nothing of it will be read.
-  virtual Result<OffsetRange> append(const std::string& log, LogPartition partition,
-                                     std::span<const std::string> records, AppendIdentity identity) = 0;
+  // kInvalid: a sequence older than those remembered, another number of keys than of values. kIo: the disk refused;
+  // nothing of it will be read.
+  virtual Result<OffsetRange> append(const std::string& log, LogPartition partition, NewRecords records,
+                                     AppendIdentity identity) = 0;
 };
 
 }  // namespace millrace

@@ -223,7 +223,7 @@ TEST_F(ApiServerTest, EveryMethodOfQueryAndIngestArrivesAndIsAnswered) {
   EXPECT_EQ(letters.total, 129);
   EXPECT_EQ(client.ingest.open_log("lines", 4), 4);
   api::AppendResult result;
-  client.ingest.append(result, "lines", 3, {"one", "two"}, 77, 5);
+  client.ingest.append(result, "lines", 3, {"one", "two"}, 77, 5, {});
   EXPECT_EQ(result.partition, 3);
   EXPECT_EQ(result.first_offset, 5);
   EXPECT_EQ(result.next_offset, 7);
@@ -241,7 +241,8 @@ TEST_F(ApiServerTest, ErrorsOfTheMasterComeAsFailuresOfTheirKind) {
   EXPECT_EQ(failure_of([&] { client.control.stop(summary, "dropped"); }).kind, api::ErrorKind::UNAVAILABLE);
   EXPECT_EQ(failure_of([&] { client.ingest.open_log("full", 1); }).kind, api::ErrorKind::INTERNAL);
   api::AppendResult result;
-  EXPECT_EQ(failure_of([&] { client.ingest.append(result, "lines", 9, {"x"}, 0, 0); }).kind, api::ErrorKind::NOT_FOUND);
+  EXPECT_EQ(failure_of([&] { client.ingest.append(result, "lines", 9, {"x"}, 0, 0, {}); }).kind,
+            api::ErrorKind::NOT_FOUND);
   client.control.stop(summary, "a");  // the connection is as good as before
 }
 
@@ -266,9 +267,9 @@ TEST_F(ApiServerTest, RequestsThatCannotBeRightNeverReachTheMaster) {
       [&] { client.query.docs(docs, {}); },
       [&] { client.ingest.open_log("a/b", 1); },
       [&] { client.ingest.open_log("a", 0); },
-      [&] { client.ingest.append(result, "a", -1, {"x"}, 0, 0); },
-      [&] { client.ingest.append(result, "a", 0, {}, 0, 0); },
-      [&] { client.ingest.append(result, "a", 0, {"x"}, 5, 0); },
+      [&] { client.ingest.append(result, "a", -1, {"x"}, 0, 0, {}); },
+      [&] { client.ingest.append(result, "a", 0, {}, 0, 0, {}); },
+      [&] { client.ingest.append(result, "a", 0, {"x"}, 5, 0, {}); },
   };
   for (const auto& call : calls) {
     const auto failure = failure_of(call);
@@ -303,7 +304,7 @@ TEST_F(ApiServerTest, AMessageOfAlmostTheLimitIsTaken) {
   start();
   Client client(server_->port(), true);
   api::AppendResult result;
-  client.ingest.append(result, "lines", 0, std::vector<std::string>(15, std::string(1 << 20, 'x')), 0, 0);
+  client.ingest.append(result, "lines", 0, std::vector<std::string>(15, std::string(1 << 20, 'x')), 0, 0, {});
   EXPECT_EQ(ingest_.bytes(), 15u << 20);
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,7 @@ class ChunkCollector final : public LogReaderHandler {
         ++found;
         offsets_.push_back(record.offset.value());
         values_.emplace_back(record.value);
+        keys_.push_back(record.has_key ? std::optional<std::string>(record.key) : std::nullopt);
       }
       if (!records.status()) broken_ = records.status().error().message;
     }
@@ -91,6 +93,10 @@ class ChunkCollector final : public LogReaderHandler {
     EXPECT_EQ(broken_, "");
     return values_;
   }
+  std::vector<std::optional<std::string>> keys() {
+    const std::scoped_lock lock(mutex_);
+    return keys_;
+  }
   std::vector<int64_t> offsets() {
     const std::scoped_lock lock(mutex_);
     return offsets_;
@@ -129,6 +135,7 @@ class ChunkCollector final : public LogReaderHandler {
   std::vector<OffsetRange> ranges_;
   std::vector<int64_t> offsets_;
   std::vector<std::string> values_;
+  std::vector<std::optional<std::string>> keys_;
   std::vector<ErrorCode> errors_;
   std::string last_error_;
   std::vector<LogChunk> held_;

@@ -81,15 +81,15 @@ class LossyIngest : public IngestStore {
     ++opened;
     return partitions;
   }
-  Result<OffsetRange> append(const std::string&, LogPartition partition, std::span<const std::string> records,
+  Result<OffsetRange> append(const std::string&, LogPartition partition, NewRecords records,
                              AppendIdentity identity) override {
     const std::lock_guard lock(mutex_);
     EXPECT_NE(identity.producer_id, 0);
     if (seen_.emplace(identity.producer_id, partition.value(), identity.sequence).second) {
-      for (const std::string& record : records) stored_[partition.value()].push_back(record);
+      for (const std::string& record : records.values) stored_[partition.value()].push_back(record);
     }
     if (++calls_ % 3 == 0) return fail(ErrorCode::kUnavailable, "the answer was lost");
-    return OffsetRange{Offset(0), Offset(static_cast<int64_t>(records.size()))};
+    return OffsetRange{Offset(0), Offset(static_cast<int64_t>(records.values.size()))};
   }
   std::map<int32_t, std::vector<std::string>> stored() {
     const std::lock_guard lock(mutex_);

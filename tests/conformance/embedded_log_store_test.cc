@@ -48,11 +48,16 @@ class EmbeddedLogStoreTest : public testing::Test {
   }
 
   Result<OffsetRange> append(const std::vector<std::string>& values, AppendIdentity identity = {}) {
-    return store_->append("lines", kPartition, values, identity);
+    return store_->append("lines", kPartition, {values}, identity);
   }
 
   std::vector<std::string> read(int64_t from, int64_t until) {
     ChunkCollector collector;
+    collect(collector, from, until);
+    return collector.values();
+  }
+
+  void collect(ChunkCollector& collector, int64_t from, int64_t until) {
     std::unique_ptr<Log> log;
     std::unique_ptr<LogReader> reader;
     loop_.run_and_wait([&] {
@@ -64,7 +69,6 @@ class EmbeddedLogStoreTest : public testing::Test {
       reader = nullptr;
       log = nullptr;
     });
-    return collector.values();
   }
 
   // What an earlier boot of the machine announced is told by the id in the page.
@@ -127,7 +131,7 @@ TEST_F(EmbeddedLogStoreTest, refuses_a_log_whose_durable_bytes_were_damaged) {
   }
   auto opened = EmbeddedLogStore::open(root_, {}, clock_, random_);
   ASSERT_TRUE(opened) << opened.error();  // other logs are served
-  const auto refused = (*opened)->append("lines", kPartition, std::vector<std::string>{"x"}, {});
+  const auto refused = (*opened)->append("lines", kPartition, {std::vector<std::string>{"x"}}, {});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kCorrupt) << refused.error();
   EXPECT_THAT(refused.error().message, testing::HasSubstr(segment.string()));
@@ -147,7 +151,7 @@ TEST_F(EmbeddedLogStoreTest, refuses_a_log_that_lost_durable_bytes_by_a_reboot_h
     for (int time = 0; time < 2; ++time) {
       auto opened = EmbeddedLogStore::open(root_, {}, clock_, random_);
       ASSERT_TRUE(opened) << opened.error();
-      const auto refused = (*opened)->append("lines", kPartition, std::vector<std::string>{"x"}, {});
+      const auto refused = (*opened)->append("lines", kPartition, {std::vector<std::string>{"x"}}, {});
       ASSERT_FALSE(refused);
       EXPECT_EQ(refused.error().code, ErrorCode::kCorrupt) << refused.error();
       EXPECT_THAT(refused.error().message, testing::HasSubstr("before offset 30 was durable"));
@@ -245,6 +249,22 @@ TEST_F(EmbeddedLogStoreTest, refuses_an_append_older_than_those_remembered) {
   EXPECT_EQ(old.error().code, ErrorCode::kInvalid);
 }
 
+TEST_F(EmbeddedLogStoreTest, keeps_the_keys_of_records_that_have_some) {
+  const std::vector<std::string> values = {"a", "b"};
+  const std::vector<std::string> keys = {"user", ""};
+  ASSERT_TRUE(store_->append("lines", kPartition, {values, keys}, {}));
+  ASSERT_TRUE(append({"c"}));
+  ChunkCollector collector;
+  collect(collector, 0, 3);
+  EXPECT_EQ(collector.values(), (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(collector.keys(), (std::vector<std::optional<std::string>>{"user", "", std::nullopt}));
+  const std::vector<std::string> one = {"user"};
+  const auto refused = store_->append("lines", kPartition, {values, one}, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
+  EXPECT_EQ(refused.error().message, "1 keys for 2 records; give each record one, or none");
+}
+
 TEST_F(EmbeddedLogStoreTest, refuses_what_makes_no_sense_and_says_why) {
   EXPECT_EQ(append({}).error().code, ErrorCode::kInvalid);
   EXPECT_EQ(append({"v"}, {-1, 1}).error().code, ErrorCode::kInvalid);
@@ -253,9 +273,9 @@ TEST_F(EmbeddedLogStoreTest, refuses_what_makes_no_sense_and_says_why) {
   EXPECT_EQ(store_->open_log("../lines", 1).error().code, ErrorCode::kInvalid);
   EXPECT_EQ(store_->open_log("new", 0).error().code, ErrorCode::kInvalid);
   const std::vector<std::string> one = {"v"};
-  EXPECT_EQ(store_->append("new", kPartition, one, {}).error().code, ErrorCode::kNotFound);
-  EXPECT_EQ(store_->append("lines", LogPartition(1), one, {}).error().code, ErrorCode::kNotFound);
-  EXPECT_EQ(store_->append("lines", LogPartition(-1), one, {}).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(store_->append("new", kPartition, {one}, {}).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(store_->append("lines", LogPartition(1), {one}, {}).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(store_->append("lines", LogPartition(-1), {one}, {}).error().code, ErrorCode::kNotFound);
 }
 
 TEST_F(EmbeddedLogStoreTest, has_a_bound_on_the_partitions_of_all_logs_together) {
@@ -337,7 +357,7 @@ TEST_F(EmbeddedLogStoreTest, wakes_readers_in_other_processes) {
   if (child == 0) {
     auto store = EmbeddedLogStore::open(root_, {}, clock_, random_);
     for (int number = 0; store && number < 20; ++number) {
-      (void)(*store)->append("lines", kPartition, numbered("v", number, number + 1), {});
+      (void)(*store)->append("lines", kPartition, {numbered("v", number, number + 1)}, {});
     }
     _exit(0);
   }
@@ -358,8 +378,8 @@ TEST_F(EmbeddedLogStoreTest, keeps_what_it_answered_when_its_process_is_killed) 
   if (child == 0) {
     auto store = EmbeddedLogStore::open(root_, {}, clock_, random_);
     for (int64_t number = 0; store; ++number) {
-      if (!(*store)->append("lines", kPartition, numbered("v", static_cast<int>(number), static_cast<int>(number) + 1),
-                            {7, number + 1}))
+      if (!(*store)->append("lines", kPartition,
+                            {numbered("v", static_cast<int>(number), static_cast<int>(number) + 1)}, {7, number + 1}))
         break;
       if (write(answers[1], "x", 1) != 1) break;
     }

@@ -49,7 +49,7 @@ class EmbeddedLogBed {
   std::unique_ptr<Log> open(TaskLoop& loop) { return std::make_unique<EmbeddedLog>(root_, "lines", loop); }
   std::unique_ptr<Log> open_unknown(TaskLoop& loop) { return std::make_unique<EmbeddedLog>(root_, "other", loop); }
   void append(EventLoop&, LogPartition partition, const std::vector<std::string>& values) {
-    const auto appended = store_->append("lines", partition, values, {});
+    const auto appended = store_->append("lines", partition, {values}, {});
     EXPECT_TRUE(appended) << appended.error();
   }
   void drop_oldest(EventLoop& loop, LogPartition partition, Offset begin) {

@@ -36,12 +36,12 @@ using testing::IsEmpty;
 class ForgetfulAnswers final : public IngestStore {
  public:
   Result<int32_t> open_log(const std::string&, int32_t) override { return 3; }
-  Result<OffsetRange> append(const std::string& log, LogPartition partition, std::span<const std::string> records,
+  Result<OffsetRange> append(const std::string& log, LogPartition partition, NewRecords records,
                              AppendIdentity identity) override {
     const std::scoped_lock lock(mutex_);
     if (log != "lines" || identity.producer_id <= 0) return fail(ErrorCode::kInvalid, "not numbered");
     if (known_.emplace(partition, identity.producer_id, identity.sequence).second) {
-      stored_.insert(stored_.end(), records.begin(), records.end());
+      stored_.insert(stored_.end(), records.values.begin(), records.values.end());
       changed_.notify_all();
       if (known_.size() % 2 == 1) return fail(ErrorCode::kUnavailable, "the answer is lost");
     }

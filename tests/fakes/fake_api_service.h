@@ -181,12 +181,13 @@ class FakeIngestStore : public IngestStore {
     if (log == "full") return fail(ErrorCode::kIo, "no space left");
     return partitions;
   }
-  Result<OffsetRange> append(const std::string&, LogPartition partition, std::span<const std::string> records,
+  Result<OffsetRange> append(const std::string&, LogPartition partition, NewRecords records,
                              AppendIdentity identity) override {
     if (partition.value() > 3) return fail(ErrorCode::kNotFound, "no such partition");
     const std::lock_guard lock(mutex_);
-    for (const std::string& record : records) bytes_ += record.size();
-    return OffsetRange{Offset(identity.sequence), Offset(identity.sequence + static_cast<int64_t>(records.size()))};
+    for (const std::string& record : records.values) bytes_ += record.size();
+    return OffsetRange{Offset(identity.sequence),
+                       Offset(identity.sequence + static_cast<int64_t>(records.values.size()))};
   }
   size_t bytes() {
     const std::lock_guard lock(mutex_);
