@@ -7,6 +7,7 @@
 provided_elsewhere() {
   case $1 in
     default-jre-headless) command -v java >/dev/null && java -version >/dev/null 2>&1 ;;
+    default-jdk-headless) command -v javac >/dev/null ;;
     maven) command -v mvn >/dev/null ;;
     fortunes) compgen -G '/usr/share/games/fortunes/*.dat' >/dev/null ;;
     *) return 1 ;;

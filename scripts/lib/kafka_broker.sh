@@ -1,46 +1,12 @@
-# The Kafka broker behind scripts/kafka: its jars, its settings, its process. To be sourced after install.sh.
+# The Kafka broker behind scripts/kafka: its jars, its settings, its process. To be sourced after maven.sh.
 #
 # DIR/ holds server.properties, port, pid, broker.log and data/. The jars are shared by all directories.
 
 KAFKA_VERSION=3.9.1
 KAFKA_JARS=$MILLRACE_CACHE/kafka-$KAFKA_VERSION
 
-kafka_write_pom() {
-  cat >"$1" <<XML
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>millrace</groupId>
-  <artifactId>kafka-broker</artifactId>
-  <version>1</version>
-  <packaging>pom</packaging>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$KAFKA_VERSION</version></dependency>
-    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-reload4j</artifactId><version>1.7.36</version></dependency>
-  </dependencies>
-</project>
-XML
-}
-
-# Makes KAFKA_JARS, whole or not at all.
 kafka_fetch() {
-  install_packages packages-kafka
-  if [[ -f $KAFKA_JARS/complete ]]; then return 0; fi
-  mkdir -p "$MILLRACE_CACHE"
-  local work log
-  work=$(mktemp -d "$MILLRACE_CACHE/kafka-fetch.XXXXXX")
-  log=$work/maven.log
-  kafka_write_pom "$work/pom.xml"
-  say "fetching Kafka $KAFKA_VERSION from Maven Central (46 MB)"
-  if ! retry 3 5 mvn -B -q -f "$work/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
-      -DoutputDirectory="$work/jars" -DincludeScope=runtime >"$log" 2>&1; then
-    grep -m 5 ERROR "$log" >&2 || tail -n 5 "$log" >&2
-    rm -rf "$work"
-    fail "Kafka's jars could not be fetched from https://repo.maven.apache.org; check the network (and the proxy in ~/.m2/settings.xml), then call again"
-  fi
-  touch "$work/jars/complete"
-  # Somebody else may have been faster.
-  mv -T "$work/jars" "$KAFKA_JARS" 2>/dev/null || [[ -f $KAFKA_JARS/complete ]] || fail "cannot move the jars to $KAFKA_JARS"
-  rm -rf "$work"
+  maven_fetch "kafka-$KAFKA_VERSION" "46 MB" "org.apache.kafka:kafka_2.13:$KAFKA_VERSION" org.slf4j:slf4j-reload4j:1.7.36
 }
 
 # The process of DIR's broker, if it runs: a pid alone may be somebody else's by now.
