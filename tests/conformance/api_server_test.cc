@@ -241,8 +241,7 @@ TEST_F(ApiServerTest, ErrorsOfTheMasterComeAsFailuresOfTheirKind) {
   EXPECT_EQ(failure_of([&] { client.control.stop(summary, "dropped"); }).kind, api::ErrorKind::UNAVAILABLE);
   EXPECT_EQ(failure_of([&] { client.ingest.open_log("full", 1); }).kind, api::ErrorKind::INTERNAL);
   api::AppendResult result;
-  EXPECT_EQ(failure_of([&] { client.ingest.append(result, "lines", 9, {"x"}, 0, 0, {}); }).kind,
-            api::ErrorKind::NOT_FOUND);
+  EXPECT_EQ(failure_of([&] { client.ingest.append(result, "a", 9, {"x"}, 0, 0, {}); }).kind, api::ErrorKind::NOT_FOUND);
   client.control.stop(summary, "a");  // the connection is as good as before
 }
 
