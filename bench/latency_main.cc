@@ -34,6 +34,7 @@ DEFINE_int64(probes, 1000, "Probes a second, at most");
 DEFINE_int64(seconds, 20, "How long lines are appended");
 DEFINE_int64(warm_up, 20, "So many seconds before that, without probes: a broker compiles its code at first");
 DEFINE_int32(linger_ms, 2, "How long the producer waits for more lines to send; it is a part of the latency");
+DEFINE_string(samples, "", "A file for each probe's times, DUE SEEN in seconds of the monotonic clock; empty: none");
 DEFINE_int64(patience_s, 30, "How long the last probes are waited for");
 
 namespace {
@@ -51,6 +52,11 @@ constexpr std::chrono::microseconds kPauseOfLooks{500};
 struct Probe {
   std::string word;
   Clock::time_point due;
+};
+
+struct Sample {
+  Clock::time_point due;
+  Clock::time_point seen;
 };
 
 // From the thread that appends to the one that looks.
@@ -174,24 +180,23 @@ class Watcher {
     if (redis_ == nullptr || redis_->err != 0) give_up("no Redis at port " + std::to_string(FLAGS_redis_port));
   }
 
-  // The latencies in milliseconds.
-  std::vector<double> watch(Probes& probes, const std::atomic<bool>& appended) {
-    std::vector<double> latencies;
+  std::vector<Sample> watch(Probes& probes, const std::atomic<bool>& appended) {
+    std::vector<Sample> seen;
     std::vector<Probe> waiting;
     std::optional<Clock::time_point> deadline;
     while (true) {
       const bool all = appended;
       probes.take(waiting);
-      if (all && waiting.empty()) return latencies;
+      if (all && waiting.empty()) return seen;
       if (all && !deadline) deadline = Clock::now() + std::chrono::seconds(FLAGS_patience_s);
       if (deadline && Clock::now() > *deadline) give_up(std::to_string(waiting.size()) + " probes were never counted");
-      if (!look(waiting, latencies)) std::this_thread::sleep_for(kPauseOfLooks);
+      if (!look(waiting, seen)) std::this_thread::sleep_for(kPauseOfLooks);
     }
   }
 
  private:
   // Whether any of the oldest ones was there.
-  bool look(std::vector<Probe>& waiting, std::vector<double>& latencies) {
+  bool look(std::vector<Probe>& waiting, std::vector<Sample>& seen) {
     if (waiting.empty()) return false;
     const size_t looked_at = std::min(waiting.size(), kProbesAtOnce);
     std::vector<const char*> arguments{"HMGET", FLAGS_hash.c_str()};
@@ -203,7 +208,7 @@ class Watcher {
     const size_t before = waiting.size();
     for (size_t i = looked_at; i-- > 0;) {
       if (reply->element[i]->type != REDIS_REPLY_STRING) continue;
-      latencies.push_back(std::chrono::duration<double, std::milli>(now - waiting[i].due).count());
+      seen.push_back({waiting[i].due, now});
       waiting.erase(waiting.begin() + static_cast<ptrdiff_t>(i));
     }
     return waiting.size() < before;
@@ -215,6 +220,16 @@ class Watcher {
 double percentile(const std::vector<double>& ascending, double share) {
   const auto rank = static_cast<size_t>(std::ceil(share * static_cast<double>(ascending.size())));
   return ascending[std::clamp<size_t>(rank, 1, ascending.size()) - 1];
+}
+
+void write_samples(const std::vector<Sample>& samples) {
+  std::ofstream file(FLAGS_samples);
+  file << std::fixed;
+  const auto seconds = [](Clock::time_point time) {
+    return std::chrono::duration<double>(time.time_since_epoch()).count();
+  };
+  for (const Sample& sample : samples) file << seconds(sample.due) << ' ' << seconds(sample.seen) << '\n';
+  if (!file.flush()) give_up("cannot write " + FLAGS_samples);
 }
 
 }  // namespace
@@ -239,8 +254,13 @@ int main(int argc, char** argv) {
     latest_ms = append_lines(producer, lines, first_probe, first_probe + FLAGS_rate * FLAGS_seconds, &probes);
     appended = true;
   });
-  std::vector<double> latencies = watcher.watch(probes, appended);
+  const std::vector<Sample> samples = watcher.watch(probes, appended);
   appender.join();
+  if (!FLAGS_samples.empty()) write_samples(samples);
+  std::vector<double> latencies;
+  for (const Sample& sample : samples) {
+    latencies.push_back(std::chrono::duration<double, std::milli>(sample.seen - sample.due).count());
+  }
   std::ranges::sort(latencies);
   std::vector<double> acknowledged = producer.take_acknowledged();
   std::ranges::sort(acknowledged);
