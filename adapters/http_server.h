@@ -36,8 +36,8 @@ struct HttpRequest {
 struct HttpResponse {
   int status = 200;
   std::string type = "application/json";  // Content-Type
-  std::string body = {};
-  std::vector<std::pair<std::string, std::string>> headers = {};
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
 };
 
 // A problem document: `detail` says what is wrong and where, and what to do about it.

@@ -21,7 +21,7 @@ struct AppendIdentity {
 // Records to append, in their order.
 struct NewRecords {
   std::span<const std::string> values;
-  std::span<const std::string> keys = {};  // as many, or empty: none has one
+  std::span<const std::string> keys;  // as many, or empty: none has one
 };
 
 // Called on the threads of the API server. Thread-safe; calls block until their work is durable.
