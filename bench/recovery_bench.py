@@ -2,8 +2,9 @@
 
 The state is loaded and in a checkpoint first. Then lines are appended as by `scripts/bench latency`, and one worker after
 the other is killed and started again, with all that it keeps on its disk gone. For each kill: the longest time in which no
-new count came to Redis, and after which time every line was counted as fast as before. In the end every count in Redis
-is compared with one by Python."""
+new count came to Redis, and after which time every line was counted as fast as before, for a second at least; and the
+longest time without a new count after a worker has come again and gets its share of the state. In the end every count in
+Redis is compared with one by Python."""
 
 import argparse
 import bisect
@@ -78,15 +79,16 @@ def load(cluster, connection, options, state):
 
 
 def kill_one_after_the_other(cluster, options):
-    """When each kill was. The appending program has begun just now."""
+    """(when a worker was killed, when it was started again) of each kill. The appending program has begun just now."""
     time.sleep(options.warm_up + SETTLE_S)
     kills = []
     for number in range(options.kills):
         worker = cluster.workers[number % 2]
-        kills.append(time.monotonic())
+        killed = time.monotonic()
         worker.kill()
         time.sleep(AWAY_S)
         shutil.rmtree(f"{DIRECTORY}/{worker.name}", ignore_errors=True)
+        kills.append((killed, time.monotonic()))
         worker.start()
         if options.prefer:
             prefer([worker.pid])
@@ -94,18 +96,28 @@ def kill_one_after_the_other(cluster, options):
     return kills
 
 
+def longest_gap(seen, begin, end):
+    """Of `seen`, which ascend: the longest time without one, from the last one before `begin` to the first one from `end`."""
+    these = seen[max(bisect.bisect_left(seen, begin) - 1, 0):bisect.bisect_left(seen, end) + 1]
+    return max(after - before for before, after in zip(these, these[1:]))
+
+
+def caught_up_after(samples, kill, usual_s):
+    """Seconds from the kill to the last line that was counted later than is usual, before a second without one."""
+    caught_up = kill
+    for came in sorted(came for due, came in samples if came >= kill and came - due > usual_s):
+        if came - caught_up > 1:
+            break
+        caught_up = came
+    return caught_up - kill
+
+
 def judge(samples, kills, usual_s):
-    """`samples`: (due, seen) of each probe. Of each kill the longest gap between new counts, and until when lines were
-    counted later than is usual."""
-    seen = sorted(sample[1] for sample in samples)
-    answers = []
-    for kill, until in zip(kills, [*kills[1:], float("inf")]):
-        begin = max(bisect.bisect_left(seen, kill) - 1, 0)
-        these = seen[begin:bisect.bisect_left(seen, until)]
-        late = [came for due, came in samples if kill <= came < until and came - due > usual_s]
-        answers.append({"gap_s": max(after - before for before, after in zip(these, these[1:])),
-                        "caught_up_s": max(late, default=kill) - kill})
-    return answers
+    """`samples`: (due, seen) of each probe."""
+    seen = sorted(came for _, came in samples)
+    ends = [*(killed for killed, _ in kills[1:]), seen[-1]]
+    return [{"gap_s": longest_gap(seen, killed, started), "caught_up_s": caught_up_after(samples, killed, usual_s),
+             "gap_of_return_s": longest_gap(seen, started, end)} for (killed, started), end in zip(kills, ends)]
 
 
 def measure(cluster, options, state, text):
@@ -135,7 +147,7 @@ def measure(cluster, options, state, text):
         executors = {executor.worker: executor.keys for executor in connection.control.describe(NAME).executors}
     with open(samples_path, encoding="utf-8") as file:
         samples = [tuple(map(float, line.split())) for line in file]
-    before = sorted(came - due for due, came in samples if came < kills[0])
+    before = sorted(came - due for due, came in samples if came < kills[0][0])
     usual_s = max(2 * before[int(0.99 * len(before))], 0.1)
     return {"kills": judge(samples, kills, usual_s), "usual_s": usual_s, "before_p50_s": before[len(before) // 2],
             "before_p99_s": before[int(0.99 * len(before))], "appended": json.loads(said), "keys_by_worker": executors,
@@ -169,9 +181,9 @@ def main():
         f"{options.batch_interval}, checkpoints each {options.checkpoint_interval}, 2 workers of 1 lane, {os.cpu_count()} cores")
     say(f"before: p50 {1000 * result['before_p50_s']:.0f} ms, p99 {1000 * result['before_p99_s']:.0f} ms; caught up is "
         f"who counts each line within {1000 * result['usual_s']:.0f} ms again")
-    say(f"{'kill':<6}{'longest gap':>14}{'caught up after':>18}")
+    say(f"{'kill':<6}{'longest gap':>14}{'caught up after':>18}{'gap when a worker comes again':>32}")
     for number, kill in enumerate(result["kills"], 1):
-        say(f"{number:<6}{kill['gap_s']:>12.2f} s{kill['caught_up_s']:>16.2f} s")
+        say(f"{number:<6}{kill['gap_s']:>12.2f} s{kill['caught_up_s']:>16.2f} s{kill['gap_of_return_s']:>30.2f} s")
     say(f"exact: {'yes' if result['exact'] else 'NO'}")
     with open(options.json, "w", encoding="utf-8") as file:
         json.dump({"rate": options.rate, "keys": options.keys, "batch_interval": options.batch_interval,
