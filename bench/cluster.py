@@ -125,8 +125,11 @@ class Cluster:
         pids = []
         for worker in self.workers:
             for path in glob.glob(f"/proc/{worker.pid}/task/*/children"):
-                with open(path, encoding="utf-8") as file:
-                    pids += [int(child) for child in file.read().split()]
+                try:
+                    with open(path, encoding="utf-8") as file:
+                        pids += [int(child) for child in file.read().split()]
+                except FileNotFoundError:
+                    pass  # that thread has ended
         return pids
 
     def kafka_pids(self):
