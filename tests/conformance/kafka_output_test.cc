@@ -241,14 +241,17 @@ TEST_F(KafkaOutputTest, a_line_that_no_broker_takes_is_final) {
 }
 
 TEST_F(KafkaOutputTest, what_is_wrong_is_said_at_the_claim_and_no_value_of_a_setting_is_shown) {
-  Status refused = open("none-" + topic_)->claim();
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::kNotFound);
-  EXPECT_NE(refused.error().message.find("does not exist; create it or correct --output"), std::string::npos)
-      << refused.error();
-  refused = open(topic_, {{"transaction.timeout.ms", "7200000"}})->claim();
-  ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().message.find("transaction.max.timeout.ms"), std::string::npos) << refused.error();
+  // A broker that has more to do than it can is asked again.
+  const auto refusal_of = [](KafkaOutput output) {
+    Status claimed = output.claim();
+    while (!claimed && claimed.error().code == ErrorCode::kTimeout) claimed = output.claim();
+    return claimed ? Error{} : claimed.error();
+  };
+  const Error unknown = refusal_of(open("none-" + topic_).value());
+  EXPECT_EQ(unknown.code, ErrorCode::kNotFound);
+  EXPECT_NE(unknown.message.find("does not exist; create it or correct --output"), std::string::npos) << unknown;
+  const Error too_long = refusal_of(open(topic_, {{"transaction.timeout.ms", "7200000"}}).value());
+  EXPECT_NE(too_long.message.find("transaction.max.timeout.ms"), std::string::npos) << too_long;
   for (const char* const setting : {"transactional.id", "isolation.level", "compression.type", "nonsense"}) {
     const auto opened = open(topic_, {{setting, "hunter2"}});
     ASSERT_FALSE(opened) << setting;
