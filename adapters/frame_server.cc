@@ -86,13 +86,13 @@ class FrameServer::Server {
   }
 
   Status listen() {
-    if (const Status open = listen_on(acceptor_, options_.flag, options_.address); !open) return open;
-    port_ = acceptor_.local_endpoint().port();
+    if (const Status open = listener_.listen(options_.flag, options_.address); !open) return open;
+    port_ = listener_.port();
     return {};
   }
 
   void run() {
-    accept();
+    listener_.accept();
     sweep_later();
     thread_ = std::thread([this] { io_.run(); });
   }
@@ -108,29 +108,9 @@ class FrameServer::Server {
     std::deque<ConnectionPtr> waiting;
   };
 
-  void accept() {
-    acceptor_.async_accept([this](error_code error, tcp::socket socket) {
-      if (stopping_) return;
-      if (!error) {
-        admit(std::move(socket));
-        accept();
-        return;
-      }
-      // Most likely no descriptor is left: go on when some may have been closed.
-      LOG_EVERY_N(WARNING, 100) << options_.flag << " " << options_.address << ": cannot accept: " << error.message();
-      accept_again_.expires_after(std::chrono::milliseconds(100));
-      accept_again_.async_wait([this](error_code cancelled) {
-        if (!cancelled && !stopping_) accept();
-      });
-    });
-  }
-
   void admit(tcp::socket socket) {
     if (connections_.size() >= max_connections_) evict_one();
     if (connections_.size() >= max_connections_) return;  // all are at work: the new one is closed
-    error_code ignored;
-    socket.set_option(tcp::no_delay(true), ignored);
-    socket.set_option(asio::socket_base::keep_alive(true), ignored);
     auto connection = std::make_shared<Connection>(std::move(socket));
     connections_.insert(connection);
     open_ = connections_.size();
@@ -297,9 +277,7 @@ class FrameServer::Server {
 
   void close_all() {
     stopping_ = true;
-    error_code ignored;
-    acceptor_.close(ignored);
-    accept_again_.cancel();
+    listener_.close();
     sweep_.cancel();
     while (!connections_.empty()) close(ConnectionPtr(*connections_.begin()));  // a copy: close() erases it
     waiting_.clear();
@@ -330,8 +308,7 @@ class FrameServer::Server {
 
   // Owned by the I/O thread.
   asio::io_context io_{1};
-  tcp::acceptor acceptor_{io_};
-  asio::steady_timer accept_again_{io_};
+  Listener listener_{io_, [this](tcp::socket socket) { admit(std::move(socket)); }};
   asio::steady_timer sweep_{io_};
   bool stopping_ = false;
   std::unordered_set<ConnectionPtr> connections_;

@@ -1,7 +1,5 @@
 #include "adapters/http_server.h"
 
-#include <glog/logging.h>
-
 #include <algorithm>
 #include <boost/asio.hpp>
 #include <boost/beast/core.hpp>
@@ -142,14 +140,14 @@ class HttpServer::Server {
   }
 
   Status listen() {
-    if (const Status open = listen_on(acceptor_, options_.flag, options_.address); !open) return open;
+    if (const Status open = listener_.listen(options_.flag, options_.address); !open) return open;
     address_ = *parse_address(options_.flag, options_.address);
-    address_.port = acceptor_.local_endpoint().port();
+    address_.port = listener_.port();
     return {};
   }
 
   void run() {
-    accept();
+    listener_.accept();
     sweep_later();
     thread_ = std::thread([this] { io_->run(); });
   }
@@ -158,23 +156,6 @@ class HttpServer::Server {
 
  private:
   class Connection;
-
-  void accept() {
-    acceptor_.async_accept([this](error_code error, tcp::socket socket) {
-      if (stopping_) return;
-      if (!error) {
-        admit(std::move(socket));
-        accept();
-        return;
-      }
-      // Most likely no descriptor is left: go on when some may have been closed.
-      LOG_EVERY_N(WARNING, 100) << options_.flag << " " << options_.address << ": cannot accept: " << error.message();
-      accept_again_.expires_after(std::chrono::milliseconds(100));
-      accept_again_.async_wait([this](error_code cancelled) {
-        if (!cancelled && !stopping_) accept();
-      });
-    });
-  }
 
   void admit(tcp::socket socket);
   void sweep_later();
@@ -188,8 +169,7 @@ class HttpServer::Server {
 
   // Owned by the server's thread; what posts to it from others looks first whether it is still there.
   std::shared_ptr<asio::io_context> io_ = std::make_shared<asio::io_context>(1);
-  tcp::acceptor acceptor_{*io_};
-  asio::steady_timer accept_again_{*io_};
+  Listener listener_{*io_, [this](tcp::socket socket) { admit(std::move(socket)); }};
   asio::steady_timer sweep_{*io_};
   bool stopping_ = false;
   uint64_t last_id_ = 0;
@@ -390,9 +370,6 @@ void HttpServer::Server::admit(tcp::socket socket) {
     std::shared_ptr<Connection>(connections_.at(idle_.front()))->close();
   }
   if (connections_.size() >= max_connections_) return;  // all are at work: the new one is closed
-  error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
-  socket.set_option(asio::socket_base::keep_alive(true), ignored);
   const uint64_t id = ++last_id_;
   const auto connection = std::make_shared<Connection>(*this, id, std::move(socket));
   connections_.emplace(id, connection);
@@ -413,8 +390,7 @@ void HttpServer::Server::sweep_later() {
 
 void HttpServer::Server::close_all() {
   stopping_ = true;
-  acceptor_.close();
-  accept_again_.cancel();
+  listener_.close();
   sweep_.cancel();
   while (!connections_.empty()) std::shared_ptr<Connection>(connections_.begin()->second)->close();
 }
