@@ -2,6 +2,7 @@
 processes of their own in build/bench."""
 
 import glob
+import json
 import logging
 import os
 import shutil
@@ -52,6 +53,19 @@ def begin():
     logging.disable()  # of the Thrift client, while it waits for the master
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.makedirs(DIRECTORY, exist_ok=True)
+
+
+def finish(options, figures, exact):
+    """What each part does after everything else."""
+    with open(options.json, "w", encoding="utf-8") as file:
+        json.dump({"cores": os.cpu_count(), **figures}, file, indent=1)
+    say(f"figures: {os.path.relpath(options.json)}")
+    if not exact:
+        raise SystemExit("bench: counts are not exact")
+
+
+def quantile(values, share):
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 class Cluster:

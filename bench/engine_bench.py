@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import time
 
-from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, prefer, run, say
+from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, finish, prefer, run, say
 from processes import wait_for
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -322,13 +322,10 @@ def main():
         bench.load(text)
         results = measure(bench, options)
     print_table(options, text, results)
-    with open(options.json, "w", encoding="utf-8") as file:
-        json.dump({"text": text.what, "partitions": PARTITIONS, "cores": os.cpu_count(), "sink": options.sink,
-                   "batch_interval": options.batch_interval, "checkpoint_interval": options.checkpoint_interval,
-                   "settings": options.set, "results": results}, file, indent=1)
-    say(f"figures: {os.path.relpath(options.json)}")
-    if not all(result["exact"] for source in options.sources for result in results[source]):
-        raise SystemExit("bench: counts are not exact")
+    finish(options, {"text": text.what, "partitions": PARTITIONS, "sink": options.sink,
+                     "batch_interval": options.batch_interval, "checkpoint_interval": options.checkpoint_interval,
+                     "settings": options.set, "results": results},
+           all(result["exact"] for source in options.sources for result in results[source]))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 
-from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, prefer, run, say
+from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, finish, prefer, quantile, run, say
 from processes import wait_for
 
 NAME = "latency"
@@ -76,10 +76,6 @@ def profile(batches):
         for name, field in steps.items()}
 
 
-def quantile(values, share):
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
-
-
 def published(connection):
     summary = connection.control.describe(NAME).summary
     return summary.published >= summary.applied.batch
@@ -115,12 +111,9 @@ def main():
         f"after {result['acknowledged_max_ms']:.1f} ms; exact: {'yes' if result['exact'] else 'NO'}")
     say("milliseconds, p50 / p99: of the newest record before its batch's cut, then of the batch since it: " + ", ".join(
         f"{name} {times[0.5]:.1f} / {times[0.99]:.1f}" for name, times in result["batches"].items()))
-    with open(options.json, "w", encoding="utf-8") as file:
-        json.dump({"rate": options.rate, "seconds": options.seconds, "linger_ms": options.linger_ms, "batch_interval": options.batch_interval,
-                   "checkpoint_interval": options.checkpoint_interval, "cores": os.cpu_count(), **result}, file, indent=1)
-    say(f"figures: {os.path.relpath(options.json)}")
-    if not result["exact"]:
-        raise SystemExit("bench: counts are not exact")
+    finish(options, {"rate": options.rate, "seconds": options.seconds, "linger_ms": options.linger_ms,
+                     "batch_interval": options.batch_interval, "checkpoint_interval": options.checkpoint_interval,
+                     **result}, result["exact"])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 
-from cluster import DIRECTORY, PARTITIONS, add_options, begin, prefer, run, say
+from cluster import DIRECTORY, PARTITIONS, add_options, begin, finish, prefer, run, say
 from engine_bench import Bench, CpuTimes, Text, median, show_round, spent_us_per_line
 
 OPENS = [f"--add-opens=java.base/{package}=ALL-UNNAMED"
@@ -184,13 +184,10 @@ def main():
         bench.load_few(few)
         results = measure(bench, options)
     print_table(options, text, few, results)
-    with open(options.json, "w", encoding="utf-8") as file:
-        json.dump({"text": text.what, "few_lines": few.lines, "partitions": PARTITIONS, "cores": os.cpu_count(),
-                   "heap": options.heap, "batch_interval": options.batch_interval,
-                   "checkpoint_interval": options.checkpoint_interval, "results": results}, file, indent=1)
-    say(f"figures: {os.path.relpath(options.json)}")
-    if not all(result.get("exact", True) for side in results.values() for result in side):
-        raise SystemExit("bench: counts are not exact")
+    finish(options, {"text": text.what, "few_lines": few.lines, "partitions": PARTITIONS, "heap": options.heap,
+                     "batch_interval": options.batch_interval, "checkpoint_interval": options.checkpoint_interval,
+                     "results": results},
+           all(result.get("exact", True) for side in results.values() for result in side))
 
 
 if __name__ == "__main__":

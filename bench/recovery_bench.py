@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import time
 
-from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, prefer, run, say
+from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, finish, prefer, quantile, run, say
 from processes import wait_for
 
 NAME = "recovery"
@@ -147,10 +147,10 @@ def measure(cluster, options, state, text):
         executors = {executor.worker: executor.keys for executor in connection.control.describe(NAME).executors}
     with open(samples_path, encoding="utf-8") as file:
         samples = [tuple(map(float, line.split())) for line in file]
-    before = sorted(came - due for due, came in samples if came < kills[0][0])
-    usual_s = max(2 * before[int(0.99 * len(before))], 0.1)
-    return {"kills": judge(samples, kills, usual_s), "usual_s": usual_s, "before_p50_s": before[len(before) // 2],
-            "before_p99_s": before[int(0.99 * len(before))], "appended": json.loads(said), "keys_by_worker": executors,
+    before = [came - due for due, came in samples if came < kills[0][0]]
+    usual_s = max(2 * quantile(before, 0.99), 0.1)
+    return {"kills": judge(samples, kills, usual_s), "usual_s": usual_s, "before_p50_s": quantile(before, 0.5),
+            "before_p99_s": quantile(before, 0.99), "appended": json.loads(said), "keys_by_worker": executors,
             "exact": cluster.redis.counts(NAME) == expected_counts(options, state, text)}
 
 
@@ -185,12 +185,8 @@ def main():
     for number, kill in enumerate(result["kills"], 1):
         say(f"{number:<6}{kill['gap_s']:>12.2f} s{kill['caught_up_s']:>16.2f} s{kill['gap_of_return_s']:>30.2f} s")
     say(f"exact: {'yes' if result['exact'] else 'NO'}")
-    with open(options.json, "w", encoding="utf-8") as file:
-        json.dump({"rate": options.rate, "keys": options.keys, "batch_interval": options.batch_interval,
-                   "checkpoint_interval": options.checkpoint_interval, "cores": os.cpu_count(), **result}, file, indent=1)
-    say(f"figures: {os.path.relpath(options.json)}")
-    if not result["exact"]:
-        raise SystemExit("bench: counts are not exact")
+    finish(options, {"rate": options.rate, "keys": options.keys, "batch_interval": options.batch_interval,
+                     "checkpoint_interval": options.checkpoint_interval, **result}, result["exact"])
 
 
 if __name__ == "__main__":
