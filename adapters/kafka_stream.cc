@@ -126,6 +126,9 @@ KafkaStream::Step KafkaStream::interpret_error(const rd_kafka_message_t& message
                             "cannot read partition " + std::to_string(partition_.value()) + " from offset " +
                                 std::to_string(next_.value()) + " of",
                             message.err);
+  if (message.err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || message.err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
+    error.message += ": the broker has records from a later one on, or none so late";
+  }
   if (error.code == ErrorCode::kTimeout) error.code = ErrorCode::kUnavailable;
   if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kDataLost;  // it was there when the job began
   return error;

@@ -234,9 +234,13 @@ void Executor::on_log_trouble(LogPartition partition, std::optional<Error> error
     reports_.trouble(place, "");
     return;
   }
-  const bool away = error->code == ErrorCode::kUnavailable;  // the whole log, most likely, and not for ever
-  reports_.trouble(place, away ? error->message : place + ": " + error->message,
-                   away ? MasterReports::Weight::kPassing : MasterReports::Weight::kFatal);
+  if (error->code == ErrorCode::kUnavailable) {  // the whole log, most likely, and not for ever
+    reports_.trouble(place, error->message, MasterReports::Weight::kPassing);
+    return;
+  }
+  const std::string remedy =
+      error->code == ErrorCode::kDataLost ? "; restore the log, or kill the job and submit it again" : "";
+  reports_.trouble(place, place + ": " + error->message + remedy, MasterReports::Weight::kFatal);
 }
 
 void Executor::on_failed(Error error) {
