@@ -1,27 +1,25 @@
 """What the kill of a worker by SIGKILL does to the results, at a steady rate, with a large state: see scripts/bench.
 
-The state is loaded and in a checkpoint first. Then lines are appended as by `scripts/bench latency`, and one worker after
-the other is killed and started again, with all that it keeps on its disk gone. For each kill: the longest time in which no
+The state is loaded and in a checkpoint first. Then lines are appended as by `scripts/bench latency --load`, at half of the
+sustained rate, and one worker after the other is killed and started again, with all that it keeps on its disk gone. For each kill: the longest time in which no
 new count came to Redis, and after which time every line was counted as fast as before, for a second at least; and the
 longest time without a new count after a worker has come again and gets its share of the state. In the end every count in
 Redis is compared with one by Python."""
 
 import argparse
 import bisect
-import collections
-import itertools
-import json
 import os
 import shutil
-import subprocess
 import time
 
+from appending import AFTER_SUSTAINED_S, Appending, make_text
 from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, finish, prefer, quantile, run, say
 from processes import wait_for
 
 NAME = "recovery"
 SETTLE_S = 6  # before the first kill, and from a worker's start to the next kill
 AWAY_S = 4  # from a kill to the worker's start
+LINGER_MS = 5  # of the producer
 
 
 def make_state(options):
@@ -33,31 +31,11 @@ def make_state(options):
     return path
 
 
-def make_text(options):
-    path = f"{DIRECTORY}/recovery-text-{options.vocabulary}"
-    with open(path, "wb") as file:
-        subprocess.run([f"{options.bin}/make_text", "--lines=200000", f"--vocabulary={options.vocabulary}"], stdout=file,
-                       check=True)
-    return path
-
-
-def expected_counts(options, state, text):
-    counts = collections.Counter()
+def expected_counts(appending, state):
+    counts = appending.counts()
     with open(state, "rb") as file:
         counts.update(file.read().split())
-    with open(text, "rb") as file:
-        lines = [line.split() for line in file]
-    first_probe = options.rate * options.warm_up
-    appended = first_probe + options.rate * options.seconds
-    whole, rest = divmod(appended, len(lines))
-    for words in lines:
-        for word in words:
-            counts[word] += whole
-    for words in itertools.islice(lines, rest):
-        counts.update(words)
-    step = max(1, options.rate // options.probes)
-    counts.update(b"probe-%d" % number for number in range(first_probe, appended) if number % step == 0)
-    return +counts
+    return counts
 
 
 def summary(connection):
@@ -78,9 +56,9 @@ def load(cluster, connection, options, state):
     wait_for("the state to be counted, published and in a checkpoint", kept, 120)
 
 
-def kill_one_after_the_other(cluster, options):
+def kill_one_after_the_other(cluster, options, warm_up):
     """(when a worker was killed, when it was started again) of each kill. The appending program has begun just now."""
-    time.sleep(options.warm_up + SETTLE_S)
+    time.sleep(warm_up + SETTLE_S)
     kills = []
     for number in range(options.kills):
         worker = cluster.workers[number % 2]
@@ -103,12 +81,16 @@ def longest_gap(seen, begin, end):
 
 
 def caught_up_after(samples, kill, usual_s):
-    """Seconds from the kill to the last line that was counted later than is usual, before a second without one."""
-    caught_up = kill
-    for came in sorted(came for due, came in samples if came >= kill and came - due > usual_s):
-        if came - caught_up > 1:
+    """Seconds from the kill to the last line that was counted later than is usual, before a second in which lines come and
+    none of them is late."""
+    caught_up, on_time_since = kill, None
+    for came, due in sorted((came, due) for due, came in samples if came >= kill):
+        if came - due > usual_s:
+            caught_up, on_time_since = came, None
+        elif on_time_since is None:
+            on_time_since = came
+        elif came - on_time_since > 1:
             break
-        caught_up = came
     return caught_up - kill
 
 
@@ -130,34 +112,36 @@ def measure(cluster, options, state, text):
         load(cluster, connection, options, state)
         if options.prefer:
             prefer(cluster.executor_pids())
-        appender = subprocess.Popen([
-            f"{options.bin}/latency", f"--brokers={cluster.kafka.address}", "--topic=lines", f"--partitions={PARTITIONS}",
-            f"--redis_port={cluster.redis.port}", f"--hash={{{NAME}}}:counts", f"--text={text}", f"--rate={options.rate}",
-            f"--probes={options.probes}", f"--seconds={options.seconds}", f"--warm_up={options.warm_up}",
-            f"--samples={samples_path}"], stdout=subprocess.PIPE, text=True, start_new_session=True)
+        appending = Appending(cluster, NAME, text)
+        sustained, warm_up = None, options.warm_up
+        if not options.rate:
+            options.rate, sustained = appending.rate_of_load(options)
+            warm_up = AFTER_SUSTAINED_S
+        program = appending.begin(
+            rate=options.rate, seconds=SETTLE_S + options.kills * (AWAY_S + SETTLE_S), warm_up=warm_up, linger_ms=LINGER_MS,
+            probes=options.probes, samples=samples_path)
         try:
-            kills = kill_one_after_the_other(cluster, options)
-            said, _ = appender.communicate(timeout=120)
+            kills = kill_one_after_the_other(cluster, options, warm_up)
+            said = appending.end(program)
         finally:
-            if appender.poll() is None:
-                appender.kill()
-        if appender.returncode != 0:
-            raise SystemExit("bench: the appending program failed")
+            program.kill()
         wait_for("the last publication", lambda: summary(connection).published >= summary(connection).applied.batch, 60)
         executors = {executor.worker: executor.keys for executor in connection.control.describe(NAME).executors}
     with open(samples_path, encoding="utf-8") as file:
         samples = [tuple(map(float, line.split())) for line in file]
     before = [came - due for due, came in samples if came < kills[0][0]]
-    usual_s = max(2 * quantile(before, 0.99), 0.1)
+    usual_s = max(3 * quantile(before, 0.5), 0.1)
     return {"kills": judge(samples, kills, usual_s), "usual_s": usual_s, "before_p50_s": quantile(before, 0.5),
-            "before_p99_s": quantile(before, 0.99), "appended": json.loads(said), "keys_by_worker": executors,
-            "exact": cluster.redis.counts(NAME) == expected_counts(options, state, text)}
+            "before_p99_s": quantile(before, 0.99), "appended": said, "keys_by_worker": executors,
+            "sustained_lines_per_s": sustained, "exact": cluster.redis.counts(NAME) == expected_counts(appending, state)}
 
 
 def parse_options():
     parser = argparse.ArgumentParser(prog="scripts/bench recovery",
                                      description="What the kill of a worker does to the results.")
-    parser.add_argument("--rate", type=int, default=5000, help="lines a second")
+    parser.add_argument("--rate", type=int, help="lines a second (default: a share of what is sustained)")
+    parser.add_argument("--load", type=float, default=0.5, help="the share")
+    parser.add_argument("--load-seconds", type=int, default=10, help="how long the sustained rate is measured")
     parser.add_argument("--keys", type=int, default=1_000_000, help="different words in the state")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--warm-up", type=int, default=20, help="seconds before: a broker compiles its code at first")
@@ -166,17 +150,16 @@ def parse_options():
     parser.add_argument("--batch-interval", default="50ms")
     parser.add_argument("--checkpoint-interval", default="1s")
     add_options(parser, "recovery.json")
-    options = parser.parse_args()
-    options.seconds = SETTLE_S + options.kills * (AWAY_S + SETTLE_S)
-    return options
+    return parser.parse_args()
 
 
 def main():
     options = parse_options()
     begin()
-    state, text = make_state(options), make_text(options)
+    state, text = make_state(options), make_text(options, 200_000)
     with Cluster(options) as cluster:
         result = measure(cluster, options, state, text)
+    shutil.rmtree(cluster.kafka.directory, ignore_errors=True)  # gigabytes
     say(f"a worker killed by SIGKILL, {options.keys:,} keys of state, {options.rate:,} lines/s from Kafka to Redis, batches of "
         f"{options.batch_interval}, checkpoints each {options.checkpoint_interval}, 2 workers of 1 lane, {os.cpu_count()} cores")
     say(f"before: p50 {1000 * result['before_p50_s']:.0f} ms, p99 {1000 * result['before_p99_s']:.0f} ms; caught up is "
