@@ -5,8 +5,8 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
+#include <future>
 #include <list>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 #include <unordered_map>
@@ -92,40 +92,6 @@ bool parse_target(HttpRequest& request) {
 
 }  // namespace
 
-std::string_view HttpRequest::header(std::string_view name) const {
-  const auto found = std::ranges::find_if(headers, [&](const auto& field) {
-    return beast::iequals({field.first.data(), field.first.size()}, {name.data(), name.size()});
-  });
-  return found == headers.end() ? std::string_view() : found->second;
-}
-
-HttpResponse http_problem(int status, std::string_view detail) {
-  const auto title = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)));
-  const nlohmann::json problem = {{"title", std::string(title)}, {"status", status}, {"detail", std::string(detail)}};
-  return {.status = status,
-          .type = "application/problem+json",
-          .body = problem.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
-}
-
-int http_status_of(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalid: return 400;
-    case ErrorCode::kNotFound: return 404;
-    case ErrorCode::kExists: return 409;
-    case ErrorCode::kUnavailable: return 503;
-    case ErrorCode::kTimeout: return 504;
-    default: return 500;
-  }
-}
-
-HttpReply::~HttpReply() {
-  if (send_) (*this)(http_problem(500, "the request was given up; its effect is not known"));
-}
-
-void HttpReply::operator()(HttpResponse response) {
-  std::exchange(send_, nullptr)(std::move(response));
-}
-
 class HttpServer::Server {
  public:
   Server(HttpServerOptions options, Handler handler)
@@ -152,6 +118,18 @@ class HttpServer::Server {
     thread_ = std::thread([this] { io_->run(); });
   }
 
+  bool drain(Duration most) {
+    auto drained = std::make_shared<std::promise<void>>();
+    std::future<void> done = drained->get_future();
+    asio::post(*io_, [this, drained] {
+      drained_ = drained;
+      begin_to_stop();
+      close_idle();
+      tell_if_drained();
+    });
+    return done.wait_for(most) == std::future_status::ready;
+  }
+
   [[nodiscard]] const HostPort& address() const { return address_; }
 
  private:
@@ -159,6 +137,9 @@ class HttpServer::Server {
 
   void admit(tcp::socket socket);
   void sweep_later();
+  void begin_to_stop();
+  void close_idle();
+  void tell_if_drained();
   void close_all();
 
   // Constant after listen().
@@ -171,7 +152,9 @@ class HttpServer::Server {
   std::shared_ptr<asio::io_context> io_ = std::make_shared<asio::io_context>(1);
   Listener listener_{*io_, [this](tcp::socket socket) { admit(std::move(socket)); }};
   asio::steady_timer sweep_{*io_};
-  bool stopping_ = false;
+  bool stopping_ = false;  // no more requests
+  bool closed_ = false;
+  std::shared_ptr<std::promise<void>> drained_;  // null: nobody waits for it
   uint64_t last_id_ = 0;
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> connections_;
   std::list<uint64_t> idle_;  // those that wait for a request, the longest first
@@ -183,7 +166,11 @@ class HttpServer::Server {
 // One connection: waits for a request, reads it, hands it to the handler, writes the answer, and so on.
 class HttpServer::Server::Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Server& server, uint64_t id, tcp::socket socket) : server_(server), id_(id), socket_(std::move(socket)) {}
+  Connection(Server& server, uint64_t id, tcp::socket socket) : server_(server), id_(id), socket_(std::move(socket)) {
+    error_code gone;
+    const auto peer = socket_.remote_endpoint(gone);
+    if (!gone) peer_ = peer.address().to_string();
+  }
 
   void wait() {
     if (buffer_.size() > 0) return read_head();  // the next request is here already
@@ -198,6 +185,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     error_code ignored;
     socket_.close(ignored);
     server_.connections_.erase(id_);
+    server_.tell_if_drained();
   }
 
   void answer(HttpResponse response) {
@@ -284,6 +272,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
       request.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
     }
     request.body = std::move(message.body());
+    request.peer = peer_;
     deadline_ = SteadyClock::time_point::max();
     // The answer finds this connection by its number, if both are still there.
     server_.handler_(std::move(request), HttpReply([io = std::weak_ptr(server_.io_), &server = server_,
@@ -327,6 +316,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     const bool body_wanted = parser_->get().method() != http::verb::head;
     response_.emplace(http::int_to_status(static_cast<unsigned>(response.status)), parser_->get().version());
     response_->set(http::field::content_type, response.type);
+    for (const auto& [name, value] : server_.options_.headers) response_->insert(name, value);
     for (const auto& [name, value] : response.headers) response_->insert(name, value);
     response_->keep_alive(keep_alive);
     response_->content_length(response.body.size());
@@ -356,6 +346,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   Server& server_;
   const uint64_t id_;
   tcp::socket socket_;
+  std::string peer_;
   SteadyClock::time_point deadline_ = SteadyClock::time_point::max();
   bool expired_ = false;  // what was under way at the deadline
   beast::flat_buffer buffer_;
@@ -381,16 +372,30 @@ void HttpServer::Server::sweep_later() {
                                          options_.request_timeout / 4, options_.response_timeout / 4});
   sweep_.expires_after(often);
   sweep_.async_wait([this](error_code error) {
-    if (error || stopping_) return;
+    if (error || closed_) return;
     const auto now = SteadyClock::now();
     for (const auto& [id, connection] : connections_) connection->expire_if_before(now);
     sweep_later();
   });
 }
 
-void HttpServer::Server::close_all() {
+void HttpServer::Server::begin_to_stop() {
   stopping_ = true;
   listener_.close();
+}
+
+void HttpServer::Server::close_idle() {
+  while (!idle_.empty()) std::shared_ptr<Connection>(connections_.at(idle_.front()))->close();
+}
+
+void HttpServer::Server::tell_if_drained() {
+  if (drained_ == nullptr || !connections_.empty()) return;
+  std::exchange(drained_, nullptr)->set_value();
+}
+
+void HttpServer::Server::close_all() {
+  begin_to_stop();
+  closed_ = true;
   sweep_.cancel();
   while (!connections_.empty()) std::shared_ptr<Connection>(connections_.begin()->second)->close();
 }
@@ -405,6 +410,9 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options,
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(server)));
 }
 
+bool HttpServer::drain(Duration most) {
+  return server_->drain(most);
+}
 std::string HttpServer::address() const {
   return server_->address().text();
 }

@@ -9,58 +9,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
 
 #include "common/base/error.h"
 #include "common/base/time.h"
+#include "common/seams/http.h"
 
 namespace millrace {
-
-struct HttpRequest {
-  std::string method;                                        // GET
-  std::string target;                                        // as it came, for messages
-  std::vector<std::string> path;                             // its segments, decoded: /jobs/a%2Fb is jobs, a/b
-  std::map<std::string, std::string> query;                  // decoded; of a name that comes twice the last value
-  std::vector<std::pair<std::string, std::string>> headers;  // in their order
-  std::string body;
-
-  // Empty: there is none. The name in any case; of one that comes twice the first value.
-  [[nodiscard]] std::string_view header(std::string_view name) const;
-};
-
-struct HttpResponse {
-  int status = 200;
-  std::string type = "application/json";  // Content-Type
-  std::string body;
-  std::vector<std::pair<std::string, std::string>> headers;
-};
-
-// A problem document: `detail` says what is wrong and where, and what to do about it.
-HttpResponse http_problem(int status, std::string_view detail);
-// Which status an error has for whoever asked: 400, 404, 409, 503, 504 or 500.
-int http_status_of(ErrorCode code);
-
-// Answers one request, once, on any thread, also after the server or the connection has gone. One that is destroyed
-// unused answers 500.
-class HttpReply {
- public:
-  using Send = std::move_only_function<void(HttpResponse)>;
-
-  explicit HttpReply(Send send) : send_(std::move(send)) {}
-  ~HttpReply();
-  HttpReply(HttpReply&& other) noexcept : send_(std::exchange(other.send_, nullptr)) {}
-  HttpReply& operator=(HttpReply&&) = delete;
-
-  void operator()(HttpResponse response);
-
- private:
-  Send send_;  // null: it was used
-};
 
 struct HttpServerOptions {
   std::string address;              // HOST:PORT; port 0: any free one
@@ -72,6 +28,7 @@ struct HttpServerOptions {
   Duration idle_timeout = std::chrono::minutes(1);
   Duration request_timeout = std::chrono::seconds(10);   // for one to arrive, from its first byte
   Duration response_timeout = std::chrono::seconds(30);  // for one to leave
+  HttpHeaders headers = {};                              // NOLINT(readability-redundant-member-init): of every answer
 };
 
 class HttpServer {
@@ -86,6 +43,10 @@ class HttpServer {
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
+
+  // No more connections and requests: what is under way is answered, for which it waits, but not longer than `most`.
+  // False: something has not been answered by then.
+  bool drain(Duration most);
 
   [[nodiscard]] std::string address() const;  // HOST:PORT with the real port
   [[nodiscard]] uint16_t port() const;

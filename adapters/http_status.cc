@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "adapters/http_routes.h"
 #include "adapters/http_server.h"
+#include "common/seams/http_routes.h"
 
 namespace millrace {
 namespace {

@@ -9,7 +9,7 @@
 #include <optional>
 #include <queue>
 
-#include "adapters/http_routes.h"
+#include "common/seams/http_routes.h"
 #include "tests/conformance/http_client.h"
 
 namespace millrace {
@@ -193,6 +193,28 @@ TEST(HttpServerTest, AReplyThatIsDroppedIsA500AndOneAfterTheEndIsNoHarm) {
   server.reset();
   (*late)({.body = "{}"});
   EXPECT_EQ(client.rest(), "");
+}
+
+TEST(HttpServerTest, EveryAnswerHasTheServersHeadersAndARequestTheAddressItComesFrom) {
+  const auto server = start([](HttpRequest request, HttpReply reply) { reply({.body = request.peer}); },
+                            {.max_body_bytes = 10, .headers = {{"X-Frame-Options", "DENY"}}});
+  EXPECT_THAT(http_get(server->port(), "/"), AllOf(HasSubstr("X-Frame-Options: DENY"), EndsWith("127.0.0.1")));
+  EXPECT_THAT(http_fetch(server->port(), post(11, "")), AllOf(HasSubstr(" 413 "), HasSubstr("X-Frame-Options: DENY")));
+}
+
+TEST(HttpServerTest, ADrainedServerAnswersWhatIsUnderWayAndTakesNoMore) {
+  Waiting waiting;
+  const auto server = start(waiting.handler());
+  const HttpClient idle(server->port());
+  const HttpClient client(server->port());
+  client.send(post(1, "a", ""));
+  HttpReply reply = waiting.next();
+  EXPECT_FALSE(server->drain(std::chrono::milliseconds(1)));
+  EXPECT_EQ(idle.rest(), "");
+  EXPECT_FALSE(HttpClient(server->port()).connected());
+  reply({.body = "late"});
+  EXPECT_THAT(client.rest(), AllOf(HasSubstr("Connection: close"), EndsWith("late")));
+  EXPECT_TRUE(server->drain(std::chrono::seconds(10)));
 }
 
 TEST(HttpRoutesTest, MethodAndPathChooseAndOthersAreTold) {

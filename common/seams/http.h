@@ -1,0 +1,63 @@
+// HTTP as whoever answers requests sees it. The server is adapters/http_server.h, the way from a path to a function
+// common/seams/http_routes.h.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/base/error.h"
+
+namespace millrace {
+
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
+
+struct HttpRequest {
+  std::string method;                        // GET
+  std::string target;                        // as it came, for messages
+  std::vector<std::string> path;             // its segments, decoded: /jobs/a%2Fb is jobs, a/b
+  std::map<std::string, std::string> query;  // decoded; of a name that comes twice the last value
+  HttpHeaders headers;                       // in their order
+  std::string body;
+  std::string peer;  // the address it comes from, without the port: a client's or a proxy's
+
+  // Empty: there is none. The name in any case; of one that comes twice the first value.
+  [[nodiscard]] std::string_view header(std::string_view name) const;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string type = "application/json";  // Content-Type
+  std::string body;
+  HttpHeaders headers;
+};
+
+// A problem document (RFC 9457): `detail` says what is wrong and where, and what to do about it.
+HttpResponse http_problem(int status, std::string_view detail);
+// Which status an error has for whoever asked: 400, 404, 409, 503, 504 or 500.
+int http_status_of(ErrorCode code);
+
+// Two names of headers, types or the like, which are the same in any case.
+bool same_http_name(std::string_view one, std::string_view other);
+
+// Answers one request, once, on any thread, also after the server or the connection has gone. One that is destroyed
+// unused answers 500.
+class HttpReply {
+ public:
+  using Send = std::move_only_function<void(HttpResponse)>;
+
+  explicit HttpReply(Send send) : send_(std::move(send)) {}
+  ~HttpReply();
+  HttpReply(HttpReply&& other) noexcept : send_(std::exchange(other.send_, nullptr)) {}
+  HttpReply& operator=(HttpReply&&) = delete;
+
+  void operator()(HttpResponse response);
+
+ private:
+  Send send_;  // null: it was used
+};
+
+}  // namespace millrace
