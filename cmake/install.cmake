@@ -2,12 +2,12 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-install(TARGETS millrace-master millrace-worker millrace RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS millrace-master millrace-worker millrace-gateway millrace RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 # The libraries of a job end up in a shared library of the user's.
 set(job_libraries millrace_base millrace_model millrace_seams millrace_stream millrace_testing)
 # What `cmake --install` needs, without the tests.
-add_custom_target(millrace_installed DEPENDS millrace-master millrace-worker millrace ${job_libraries})
+add_custom_target(millrace_installed DEPENDS millrace-master millrace-worker millrace-gateway millrace ${job_libraries})
 
 set(headers ${CMAKE_INSTALL_INCLUDEDIR}/millrace)
 foreach(library ${job_libraries})

@@ -1,0 +1,110 @@
+#include "gateway/gateway.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace millrace {
+namespace {
+
+constexpr std::string_view kBearer = "Bearer ";
+
+}  // namespace
+
+HttpResponse later(int status, std::string_view detail, Duration wait) {
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
+  HttpResponse response = http_problem(status, detail);
+  response.headers.emplace_back("Retry-After", std::to_string(std::max<int64_t>(1, seconds)));
+  return response;
+}
+
+Gateway::Gateway(GatewayOptions options, const Clock& clock, GatewayMetrics& metrics)
+    : options_(std::move(options)), clock_(clock), metrics_(metrics) {}
+
+HttpHeaders Gateway::common_headers(const std::string& cors_origin) {
+  HttpHeaders headers = {{"Server", "millrace-gateway"},
+                         {"X-Content-Type-Options", "nosniff"},
+                         {"X-Frame-Options", "DENY"},
+                         {"Referrer-Policy", "no-referrer"},
+                         {"Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'"},
+                         {"Cache-Control", "no-store"}};
+  if (!cors_origin.empty()) {
+    headers.emplace_back("Access-Control-Allow-Origin", cors_origin);
+    headers.emplace_back("Access-Control-Expose-Headers", "Retry-After");
+    headers.emplace_back("Vary", "Origin");
+  }
+  return headers;
+}
+
+void Gateway::add(const std::string& method, std::string_view path, std::optional<Role> role, Answer answer) {
+  GatewayMetrics::Route& route = metrics_.add_route(method + " " + std::string(path));
+  routes_.add(method, path,
+              [this, &route, role, answer = std::move(answer)](HttpRequest request, HttpRoutes::Arguments arguments,
+                                                               HttpReply reply) {
+                HttpReply counted = measured(route, request, std::move(reply));
+                auto caller = admit(request, role);
+                if (!caller) return counted(std::move(caller.error()));
+                answer(std::move(request), std::move(arguments), std::move(*caller), std::move(counted));
+              });
+}
+
+HttpReply Gateway::measured(GatewayMetrics::Route& route, const HttpRequest& request, HttpReply reply) {
+  route.begun(request.body.size());
+  return HttpReply([this, &route, begin = clock_.now(), reply = std::move(reply)](HttpResponse response) mutable {
+    route.answered(response.status, clock_.now() - begin);
+    reply(std::move(response));
+  });
+}
+
+// Browsers let any page send some kinds of requests anywhere, and say so by this header.
+bool Gateway::own_page(const HttpRequest& request) const {
+  const std::string_view origin = request.header("Origin");
+  if (origin.empty() || origin == options_.cors_origin) return true;
+  const size_t host = origin.find("://");
+  return host != std::string_view::npos && origin.substr(host + 3) == request.header("Host");
+}
+
+std::expected<Caller, HttpResponse> Gateway::admit(const HttpRequest& request, std::optional<Role> role) {
+  if (!own_page(request)) {
+    metrics_.refused(GatewayMetrics::Refusal::kOrigin);
+    return std::unexpected(http_problem(403, "this gateway takes nothing from pages of '" +
+                                                 std::string(request.header("Origin").substr(0, 200)) +
+                                                 "'; --cors_origin names the one whose pages may use it"));
+  }
+  Caller caller{.key_name = "", .peer = request.peer};
+  if (!options_.keys || !role) return caller;
+  const std::string_view given = request.header("Authorization");
+  const ApiKey* const key = same_http_name(given.substr(0, kBearer.size()), kBearer)
+                                ? options_.keys->find(given.substr(kBearer.size()))
+                                : nullptr;
+  if (key == nullptr) {
+    metrics_.refused(GatewayMetrics::Refusal::kKey);
+    HttpResponse response =
+        http_problem(401, given.empty() ? "an API key is needed; send it as: Authorization: Bearer KEY"
+                                        : "this API key is not known");
+    response.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return std::unexpected(std::move(response));
+  }
+  if (!may(key->role, *role)) {
+    metrics_.refused(GatewayMetrics::Refusal::kRole);
+    return std::unexpected(http_problem(403, "the API key '" + key->name + "' has the role " + to_string(key->role) +
+                                                 ", and this needs " + to_string(*role)));
+  }
+  caller.key_name = key->name;
+  return caller;
+}
+
+void Gateway::operator()(HttpRequest request, HttpReply reply) {
+  const bool preflight = request.method == "OPTIONS" && !options_.cors_origin.empty() &&
+                         !request.header("Access-Control-Request-Method").empty();
+  if (preflight) {
+    return reply({.status = 204,
+                  .body = "",
+                  .headers = {{"Access-Control-Allow-Methods", "GET, POST, DELETE"},
+                              {"Access-Control-Allow-Headers",
+                               "Authorization, Content-Type, Content-Encoding, Idempotency-Key, Last-Event-ID"},
+                              {"Access-Control-Max-Age", "600"}}});
+  }
+  routes_(std::move(request), std::move(reply));
+}
+
+}  // namespace millrace

@@ -1,0 +1,206 @@
+// millrace-gateway: the adapters around a Gateway.
+
+#include <arpa/inet.h>
+#include <gflags/gflags.h>
+#include <malloc.h>
+
+#include <csignal>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "adapters/gunzip.h"
+#include "adapters/http_server.h"
+#include "adapters/ingest_writer.h"
+#include "adapters/settings.h"
+#include "adapters/system_clock.h"
+#include "common/base/check.h"
+#include "common/model/address.h"
+#include "common/model/uri.h"
+#include "gateway/gateway.h"
+#include "gateway/health_routes.h"
+#include "gateway/ingest_routes.h"
+
+DEFINE_string(http, "127.0.0.1:7080", "HOST:PORT where people and programs reach this gateway; port 0: any");
+DEFINE_string(api, "127.0.0.1:7071", "HOST:PORT of the master's --api");
+DEFINE_string(logs, "text=log://text", "the logs that can be appended to: NAME=log://LOG,...");
+DEFINE_string(text_log, "text", "the NAME of --logs that /submit_text appends to");
+DEFINE_string(auth, "",
+              "file of API keys, a line each: NAME ROLE KEY, ROLE one of submit, read, operate, KEY the key or sha256: "
+              "and its hash; without it only a loopback address can be listened on");
+DEFINE_string(cors_origin, "",
+              "whose pages may use this gateway besides its own: https://HOST[:PORT]; empty: nobody's");
+DEFINE_double(user_rate, 0, "requests a second that one user may send, twice as many at once; 0: any number");
+DEFINE_double(total_rate, 0, "requests a second of all users together, twice as many at once; 0: any number");
+DEFINE_uint64(max_body_bytes, 1 << 20, "of a request's body, also when it is unpacked: 1024 to 8388608");
+
+namespace millrace {
+namespace {
+
+// What is under way gets so long when this process is to end; a call of a writer takes no longer.
+constexpr auto kDrainTime = std::chrono::seconds(20);
+
+int refuse(const Error& error) {
+  std::cerr << "millrace-gateway: " << error.message << std::endl;
+  return error.code == ErrorCode::kInvalid ? 2 : 1;
+}
+
+bool is_loopback(const std::string& host) {
+  in_addr address{};
+  if (inet_pton(AF_INET, host.c_str(), &address) == 1) return ntohl(address.s_addr) >> 24 == 127;
+  return host == "localhost" || host == "::1";
+}
+
+Result<GatewayOptions> read_gateway_options() {
+  GatewayOptions options{.keys = {}, .cors_origin = FLAGS_cors_origin};
+  const auto address = parse_address("--http", FLAGS_http);
+  if (!address) return std::unexpected(address.error());
+  if (FLAGS_auth.empty()) {
+    if (is_loopback(address->host)) return options;
+    return fail(ErrorCode::kInvalid,
+                "--http=" + FLAGS_http +
+                    " can be reached from elsewhere, by anybody; give --auth=FILE with API keys, or "
+                    "listen on 127.0.0.1");
+  }
+  std::ifstream file(FLAGS_auth);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file) return fail(ErrorCode::kInvalid, "--auth: the file " + FLAGS_auth + " cannot be read");
+  auto keys = ApiKeys::parse(text, FLAGS_auth);
+  if (!keys) return std::unexpected(keys.error());
+  options.keys = std::move(*keys);
+  return options;
+}
+
+Result<IngestOptions> read_ingest_options() {
+  if (FLAGS_user_rate < 0 || FLAGS_total_rate < 0) {
+    return fail(ErrorCode::kInvalid, "--user_rate and --total_rate are numbers of requests a second, or 0: any number");
+  }
+  if (FLAGS_max_body_bytes < 1024 || FLAGS_max_body_bytes > 8u << 20) {
+    return fail(ErrorCode::kInvalid, "--max_body_bytes must be from 1024 to 8388608");
+  }
+  return IngestOptions{.text_log = FLAGS_text_log,
+                       .max_body_bytes = FLAGS_max_body_bytes,
+                       .rates = {.user_rate = FLAGS_user_rate, .total_rate = FLAGS_total_rate}};
+}
+
+using Writers = std::map<std::string, std::unique_ptr<RecordWriter>>;
+
+Result<std::unique_ptr<RecordWriter>> open_writer(const std::string& text) {
+  const auto uri = parse_uri(text, "log://LOG");
+  if (!uri) return std::unexpected(uri.error());
+  if (uri->scheme != "log") return fail(ErrorCode::kInvalid, "'" + uri->masked() + "' is no log:// URI");
+  if (const Status valid = check_name("the name of a log", uri->authority); !valid) {
+    return std::unexpected(valid.error());
+  }
+  const auto master = parse_address("--api", FLAGS_api);
+  if (!master) return std::unexpected(master.error());
+  return std::make_unique<IngestWriter>(IngestWriterOptions{.log = uri->authority, .master = *master});
+}
+
+// NAME=URI,NAME=URI: what has no = goes on with a list of brokers.
+std::vector<std::string> split(const std::string& logs) {
+  std::vector<std::string> entries;
+  std::istringstream list(logs);
+  for (std::string part; std::getline(list, part, ',');) {
+    if (entries.empty() || part.find('=') != std::string::npos) {
+      entries.push_back(part);
+    } else {
+      entries.back() += "," + part;
+    }
+  }
+  return entries;
+}
+
+Result<Writers> open_writers() {
+  Writers writers;
+  for (const std::string& entry : split(FLAGS_logs)) {
+    const size_t equals = std::min(entry.find('='), entry.size());
+    const std::string name = entry.substr(0, equals);
+    if (const Status valid = check_name("--logs: NAME", name); !valid) return std::unexpected(valid.error());
+    auto writer = open_writer(entry.substr(std::min(equals + 1, entry.size())));
+    if (!writer) return fail(writer.error().code, "--logs: " + name + ": " + writer.error().message);
+    if (!writers.emplace(name, std::move(*writer)).second) {
+      return fail(ErrorCode::kInvalid, "--logs names '" + name + "' twice; a name stands for one log");
+    }
+  }
+  if (!writers.contains(FLAGS_text_log)) {
+    return fail(ErrorCode::kInvalid, "--text_log=" + FLAGS_text_log + " is none of --logs=" + FLAGS_logs);
+  }
+  return writers;
+}
+
+int run(GatewayOptions options, IngestOptions ingest, Writers writers) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+
+  const HttpServerOptions http{.address = FLAGS_http,
+                               .max_body_bytes = ingest.max_body_bytes,
+                               .headers = Gateway::common_headers(options.cors_origin)};
+  const SystemClock clock;
+  GatewayMetrics metrics;
+  Gateway gateway(std::move(options), clock, metrics);
+  IngestRoutes::Logs logs;
+  std::vector<HealthPart> parts;
+  for (const auto& [name, writer] : writers) {
+    logs.emplace(name, writer.get());
+    parts.push_back({"log " + name, [log = writer.get()] {
+                       RecordWriter::Health health = log->health();
+                       return HealthPart::Health{std::move(health.problem), health.oldest_wait};
+                     }});
+  }
+  IngestRoutes ingest_routes(std::move(ingest), std::move(logs), gunzip, clock, metrics);
+  ingest_routes.add_to(gateway);
+  HealthRoutes health_routes(std::move(parts));
+  health_routes.add_to(gateway);
+
+  auto server = HttpServer::start(
+      http, [&gateway](HttpRequest request, HttpReply reply) { gateway(std::move(request), std::move(reply)); });
+  if (!server) return refuse(server.error());
+  LOG(INFO) << "millrace-gateway " << MILLRACE_VERSION << " at http://" << (*server)->address() << ", master at "
+            << FLAGS_api << ", logs " << FLAGS_logs;
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  LOG(INFO) << "signal " << signal << ": this gateway answers what is under way, and ends";
+  if (!(*server)->drain(kDrainTime)) LOG(WARNING) << "some requests were not answered";
+  // What writers still call finds the server's routes and metrics, and a connection that is gone.
+  server->reset();
+  writers.clear();
+  return 0;
+}
+
+}  // namespace
+}  // namespace millrace
+
+int main(int argc, char** argv) {
+  const millrace::SettingsProgram program = {
+      "millrace-gateway", __FILE__,
+      "HTTP in front of a Millrace cluster: takes texts and records, and answers when they are durable.\n"
+      "Example: millrace-gateway --api=127.0.0.1:7071 --logs='text=log://text'"};
+  if (const auto code = millrace::parse_settings(program, argc, argv); code.has_value()) return *code;
+  millrace::start_logging(argv[0]);
+  mallopt(M_ARENA_MAX, 4);
+  if (auto raised = millrace::raise_descriptor_limit(); !raised.has_value()) return millrace::refuse(raised.error());
+  auto options = millrace::read_gateway_options();
+  if (!options) return millrace::refuse(options.error());
+  auto ingest = millrace::read_ingest_options();
+  if (!ingest) return millrace::refuse(ingest.error());
+  // All threads leave the signals to main, so they are blocked before the first begins.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  auto writers = millrace::open_writers();
+  if (!writers) return millrace::refuse(writers.error());
+  return millrace::run(std::move(*options), std::move(*ingest), std::move(*writers));
+}
