@@ -11,16 +11,18 @@ import argparse
 import collections
 import json
 import os
+import random
 import signal
 import statistics
 import subprocess
 import time
 
-from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, finish, prefer, run, say
+from cluster import DIRECTORY, PARTITIONS, Cluster, add_options, begin, changed, finish, prefer, run, say
 from processes import wait_for
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 POLL_SECONDS = 0.02
+ASKED = 1000  # counts of a job without a sink
 
 
 class Text:
@@ -112,34 +114,41 @@ class Bench(Cluster):
     def __init__(self, options):
         super().__init__(options)
         self.jobs = 0
-        self.text = None
+        self.texts = {}  # by the URI of the source that it was loaded into
 
-    def load(self, text):
-        self.text = text
+    def load_topic(self, text, topic="lines", partitions=PARTITIONS, compression="none"):
+        """The URI of a new Kafka topic with the text."""
+        begin = time.monotonic()
+        self.kafka.topic(topic, partitions)
+        self.fill_topic(text, topic, partitions, compression)
+        say(f"loaded the Kafka topic {topic} in {time.monotonic() - begin:.1f} s")
+        self.texts[self.kafka.uri(topic)] = text
+        return self.kafka.uri(topic)
+
+    def fill_topic(self, text, topic, partitions=PARTITIONS, compression="none"):
+        with open(text.path, "rb") as file:
+            run([f"{self.bin}/load_topic", f"--brokers={self.kafka.address}", f"--topic={topic}",
+                 f"--partitions={partitions}", f"--compression={compression}"], stdin=file)
+
+    def load_log(self, text):
         begin = time.monotonic()
         with open(text.path, "rb") as file:
-            if "kafka" in self.options.sources:
-                self.kafka.topic("lines", PARTITIONS)
-                run([f"{self.bin}/load_topic", f"--brokers={self.kafka.address}", "--topic=lines",
-                     f"--partitions={PARTITIONS}"], stdin=file)
-                say(f"loaded the Kafka topic in {time.monotonic() - begin:.1f} s")
-            begin = time.monotonic()
-            file.seek(0)
-            if "log" in self.options.sources:
-                self.cli("append", "log://lines", "--partitions", str(PARTITIONS), stdin=file)
-                say(f"loaded the embedded log in {time.monotonic() - begin:.1f} s")
+            self.cli("append", "log://lines", "--partitions", str(PARTITIONS), stdin=file)
+        say(f"loaded the embedded log in {time.monotonic() - begin:.1f} s")
+        self.texts["log://lines"] = text
+        return "log://lines"
 
     # --- the two sides ---
 
-    def measure_r(self):
+    def measure_r(self, source):
         """Lines a second of two librdkafka processes that only drop."""
         cpu = CpuTimes({"kafka": self.kafka_pids})
         half = PARTITIONS // 2
-        clients = [subprocess.Popen([f"{self.bin}/drop_only", f"--brokers={self.kafka.address}", "--topic=lines",
+        topic = source.rpartition("/")[2]
+        clients = [subprocess.Popen([f"{self.bin}/drop_only", f"--brokers={self.kafka.address}", f"--topic={topic}",
                                      f"--first_partition={number * half}", f"--partitions={half}"],
                                     stdout=subprocess.PIPE, text=True, start_new_session=True) for number in (0, 1)]
-        if self.options.prefer:
-            prefer(client.pid for client in clients)
+        self.prefer(client.pid for client in clients)
         answers = []
         for client in clients:
             out, _ = client.communicate(timeout=600)
@@ -150,37 +159,49 @@ class Bench(Cluster):
         spent["clients"] = round(sum(answer["cpu_s"] for answer in answers), 2)
         spent["others"] = round(max(0.0, spent["others"] - spent["clients"]), 2)
         lines = sum(answer["messages"] for answer in answers)
-        if lines != self.text.lines:
-            raise SystemExit(f"bench: drop_only saw {lines} lines of {self.text.lines}")
+        if lines != self.texts[source].lines:
+            raise SystemExit(f"bench: drop_only saw {lines} lines of {self.texts[source].lines}")
         seconds = max(answer["end"] for answer in answers) - min(answer["first"] for answer in answers)
         return {"lines_per_s": lines / seconds, "seconds": seconds, "cpu_s": spent,
                 "cpu_us_per_line": spent_us_per_line(spent, lines)}
 
-    def measure_engine(self, source):
-        """A job over the whole of a full source: rates, CPU seconds by process, batches and checkpoints."""
+    def measure_engine(self, source, look=None, **changes):
+        """A job over the whole of a full source: rates, CPU seconds by process, batches and checkpoints. `changes`: of the
+        options; look(connection, name) adds to the result what can be seen while the job is still there."""
+        options = changed(self.options, **changes)
+        text = self.texts[source]
         self.jobs += 1
         name = f"bench{self.jobs}"
-        uri = self.kafka.uri("lines") if source == "kafka" else "log://lines"
-        sink = self.redis.uri if self.options.sink == "redis" else "none:"
-        perf = self.start_perf(source)
+        sink = self.redis.uri if options.sink == "redis" else "none:"
+        perf = self.start_perf(source.split(":")[0])
         cpu = CpuTimes({"executors": self.executor_pids, "master": lambda: [self.master.pid],
                         "redis": lambda: [self.redis.process.pid], "kafka": self.kafka_pids})
-        settings = [part for setting in self.options.set for part in ("--set", setting)]
+        settings = [part for setting in options.set for part in ("--set", setting)]
         begin = time.monotonic()
-        self.cli("submit", "word_count", "--name", name, "--source", uri, "--sink", sink, "--start", "earliest",
-                 "--batch-interval", self.options.batch_interval, "--checkpoint-interval",
-                 self.options.checkpoint_interval, *settings)
+        self.cli("submit", "word_count", "--name", name, "--source", source, "--sink", sink, "--start", "earliest",
+                 "--batch-interval", options.batch_interval, "--checkpoint-interval", options.checkpoint_interval, *settings)
         with self.api() as connection:
-            result = self.follow(connection, name, begin)
-        result["cpu_s"] = cpu.spent()
-        result["executor_threads_cpu_s"] = CpuTimes.by_thread(self.executor_pids())
-        result["cpu_us_per_line"] = spent_us_per_line(result["cpu_s"], self.text.lines)
-        if perf:
-            perf.send_signal(signal.SIGINT)
-            perf.wait(60)
-        result["exact"] = self.is_exact(name, result)
+            result = self.follow(connection, name, text, begin)
+            result["cpu_s"] = cpu.spent()
+            result["executor_threads_cpu_s"] = CpuTimes.by_thread(self.executor_pids())
+            result["cpu_us_per_line"] = spent_us_per_line(result["cpu_s"], text.lines)
+            if perf:
+                perf.send_signal(signal.SIGINT)
+                perf.wait(60)
+            if look:
+                result |= look(connection, name)
+            result["exact"] = (result["emitted"] == text.words and result["dead_letters"] == 0
+                               and self.has_counts(connection, name, sink, text))
         self.cli("kill", name, "--purge")
         return result
+
+    def has_counts(self, connection, name, sink, text):
+        """Of a job without a sink some of the counts are asked for."""
+        if sink != "none:":
+            return self.redis.counts(name) == text.counts
+        words = random.Random(42).sample(sorted(text.counts), min(len(text.counts), ASKED))
+        values = connection.query.get(name, words, 0, "").values
+        return [value.text for value in values] == [str(text.counts[word]) for word in words]
 
     def start_perf(self, source):
         if not self.options.perf:
@@ -193,7 +214,7 @@ class Bench(Cluster):
         wait_for("perf", lambda: os.path.exists(path) and os.path.getsize(path) > 0)
         return perf
 
-    def follow(self, connection, name, begin):
+    def follow(self, connection, name, text, begin):
         first = applied_at = None
         rounds = set()
         checkpoints = set()
@@ -203,7 +224,7 @@ class Bench(Cluster):
             now = time.monotonic()
             job = description.summary
             if job.state == "failed" or now > deadline:
-                raise SystemExit(f"bench: job {name} is {job.state} with {job.records} of {self.text.lines} lines "
+                raise SystemExit(f"bench: job {name} is {job.state} with {job.records} of {text.lines} lines "
                                  f"counted; {job.problem}")
             rounds.add(job.published)
             checkpoints.add(description.checkpoint_batch)
@@ -211,24 +232,19 @@ class Bench(Cluster):
                 prefer(self.executor_pids())
             if first is None and job.records > 0:
                 first = (now, job.records)
-            if applied_at is None and job.records == self.text.lines:
+            if applied_at is None and job.records == text.lines:
                 applied_at = (now, job.applied.batch)
             if applied_at and job.published >= applied_at[1]:
                 break
             time.sleep(POLL_SECONDS)
-        counted = self.text.lines - first[1]
+        counted = text.lines - first[1]
         if counted == 0:
             raise SystemExit("bench: all lines were in the first batch; more --lines are needed")
         return {"lines_per_s": counted / (applied_at[0] - first[0]), "seconds": applied_at[0] - first[0],
                 "published_lines_per_s": counted / (now - first[0]),
-                "start_lines_per_s": self.text.lines / (now - begin), "first_batch_s": first[0] - begin,
+                "start_lines_per_s": text.lines / (now - begin), "first_batch_s": first[0] - begin,
                 "emitted": job.emitted, "dead_letters": job.dead_letters, "batches": applied_at[1],
                 "rounds": len(rounds - {0}), "checkpoints": len(checkpoints - {0})}
-
-    def is_exact(self, name, result):
-        if result["emitted"] != self.text.words or result["dead_letters"] != 0:
-            return False
-        return self.options.sink != "redis" or self.redis.counts(name) == self.text.counts
 
 
 def median(values):
@@ -248,24 +264,31 @@ def show_round(what, result):
         say("                 threads of the executors: " + "  ".join(f"{name} {spent:.2f}" for name, spent in threads))
 
 
-def measure(bench, options):
-    """One list of results by side; an engine's result carries its ratio to the R before it."""
+def say_round(number, options):
+    say(f"round {number + 1} of {options.rounds}; load average {os.getloadavg()[0]:.1f}")
+
+
+def compare(result, r):
+    """What an engine's result has besides, of the R before it."""
+    for rate in ("", "published_", "start_"):
+        result[f"{rate}ratio"] = result[f"{rate}lines_per_s"] / r["lines_per_s"]
+    result["cpu_ratio"] = r["cpu_us_per_line"] / result["cpu_us_per_line"]
+
+
+def measure(bench, options, sources):
+    """One list of results by side."""
     results = collections.defaultdict(list)
     for number in range(options.rounds):
-        say(f"round {number + 1} of {options.rounds}; load average {os.getloadavg()[0]:.1f}")
-        for source in options.sources:
-            r = None
-            if "kafka" in options.sources:
-                results["R"].append(bench.measure_r())
+        say_round(number, options)
+        for side, source in sources.items():
+            if "kafka" in sources:
+                results["R"].append(bench.measure_r(sources["kafka"]))
                 show_round("R", results["R"][-1])
-                r = results["R"][-1]
             result = bench.measure_engine(source)
-            if r:
-                for rate in ("", "published_", "start_"):
-                    result[f"{rate}ratio"] = result[f"{rate}lines_per_s"] / r["lines_per_s"]
-                result["cpu_ratio"] = r["cpu_us_per_line"] / result["cpu_us_per_line"]
-            results[source].append(result)
-            show_round(f"engine, {source}", result)
+            if "kafka" in sources:
+                compare(result, results["R"][-1])
+            results[side].append(result)
+            show_round(f"engine, {side}", result)
     return results
 
 
@@ -281,33 +304,50 @@ def print_table(options, text, results):
             for ratio, width in (("ratio", 8), ("published_ratio", 11), ("start_ratio", 12), ("cpu_ratio", 8)):
                 line += f"{median([result[ratio] for result in results[side]]):>{width}.3f}"
         say(line)
-    say(f"text: {text.lines:,} lines of {options.words} words, {text.what['bytes'] / text.lines:.0f} bytes a line, "
-        f"{len(text.counts):,} distinct words (Zipf, exponent 1, seed {options.seed}), {PARTITIONS} partitions, "
-        "no compression")
-    say(f"engine: master and 2 workers of 1 lane; batch interval {options.batch_interval}, checkpoint interval "
-        f"{options.checkpoint_interval}, sink {options.sink}{' (one process, not durable)' if options.sink == 'redis' else ''}, "
-        f"{', '.join(options.set) or 'rank of 1,000'}; {os.cpu_count()} cores for everything, broker included")
+    say(about(options, text))
 
 
-def parse_options():
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="The engine against librdkafka that only drops.")
-    parser.add_argument("--lines", type=int, default=10_000_000)
-    parser.add_argument("--quick", action="store_true", help="3,000,000 lines and one round: does it run at all")
+def about(options, text=None, sink=None, partitions=f"{PARTITIONS} partitions", compression="no compression",
+          workers="2 workers of 1 lane"):
+    """The settings behind the figures, in a sentence."""
+    sink = sink or {"redis": "Redis on (one process, not durable)", "none": "no sink"}[options.sink]
+    said = f"{text.lines:,} lines of {options.words} words, {text.what['bytes'] / text.lines:.0f} bytes a line, " if text else ""
+    return (f"{said}{options.vocabulary:,} words in the vocabulary (Zipf, exponent 1, seed {options.seed}), {partitions}, "
+            f"{compression}; master and {workers}; batch interval {options.batch_interval}, checkpoint interval "
+            f"{options.checkpoint_interval}, {sink}, {', '.join(options.set) or 'rank of 1,000'}; {os.cpu_count()} cores for "
+            "everything, broker included")
+
+
+def add_rate_options(parser, lines, quick_lines):
+    """Those of parts that measure how fast a text is counted."""
+    parser.add_argument("--lines", type=int, default=lines)
+    parser.add_argument("--quick", action="store_true", help=f"{quick_lines:,} lines and one round: does it run at all")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--vocabulary", type=int, default=200_000)
     parser.add_argument("--words", type=int, default=10, help="words a line")
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--sources", default="kafka,log", help="kafka, log or both (R needs kafka)")
-    parser.add_argument("--sink", choices=["redis", "none"], default="redis")
     parser.add_argument("--batch-interval", default="100ms")
     parser.add_argument("--checkpoint-interval", default="1s")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the job")
-    parser.add_argument("--perf", action="store_true", help="record profiles of the engine: build/bench/perf-SOURCE.data")
     parser.add_argument("--limit", type=float, default=300, help="seconds after which a run of the engine has failed")
-    add_options(parser, "result.json")
+    parser.set_defaults(sink="redis", perf=False, set=[], quick_lines=quick_lines)
+
+
+def parse_rate_options(parser):
     options = parser.parse_args()
     if options.quick:
-        options.lines, options.rounds = 3_000_000, 1
+        options.lines, options.rounds = options.quick_lines, 1
+    return options
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(prog="scripts/bench throughput", description="The engine against librdkafka that only drops.")
+    add_rate_options(parser, 10_000_000, 3_000_000)
+    parser.add_argument("--sources", default="kafka,log", help="kafka, log or both (R needs kafka)")
+    parser.add_argument("--sink", choices=["redis", "none"])
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="a setting of the job")
+    parser.add_argument("--perf", action="store_true", help="record profiles of the engine: build/bench/perf-SOURCE.data")
+    add_options(parser, "throughput.json")
+    options = parse_rate_options(parser)
     options.sources = options.sources.split(",")
     if set(options.sources) - {"kafka", "log"}:
         parser.error("--sources takes kafka and log")
@@ -319,10 +359,10 @@ def main():
     begin()
     text = Text(options)
     with Bench(options) as bench:
-        bench.load(text)
-        results = measure(bench, options)
+        loads = {"kafka": bench.load_topic, "log": bench.load_log}
+        results = measure(bench, options, {side: loads[side](text) for side in options.sources})
     print_table(options, text, results)
-    finish(options, {"text": text.what, "partitions": PARTITIONS, "sink": options.sink,
+    finish(options, {"about": about(options, text), "text": text.what, "partitions": PARTITIONS, "sink": options.sink,
                      "batch_interval": options.batch_interval, "checkpoint_interval": options.checkpoint_interval,
                      "settings": options.set, "results": results},
            all(result["exact"] for source in options.sources for result in results[source]))

@@ -14,8 +14,9 @@ import signal
 import subprocess
 import threading
 
-from cluster import DIRECTORY, PARTITIONS, add_options, begin, finish, prefer, run, say
-from engine_bench import Bench, CpuTimes, Text, median, show_round, spent_us_per_line
+from cluster import DIRECTORY, PARTITIONS, add_options, begin, changed, finish, prefer, run, say
+from engine_bench import (Bench, CpuTimes, Text, about, add_rate_options, median, parse_rate_options, say_round,
+                          spent_us_per_line)
 
 OPENS = [f"--add-opens=java.base/{package}=ALL-UNNAMED"
          for package in ("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio",
@@ -32,13 +33,6 @@ BEGIN, END = 0.2, 0.99  # of the words, between which a peer's rate is taken
 
 
 class PeersBench(Bench):
-    def load_few(self, text):
-        self.few = text
-        self.kafka.topic("few", PARTITIONS)
-        with open(text.path, "rb") as file:
-            run([f"{self.bin}/load_topic", f"--brokers={self.kafka.address}", "--topic=few",
-                 f"--partitions={PARTITIONS}"], stdin=file)
-
     def compile(self, name):
         """The class path of a peer's program, compiled."""
         peer = PEERS[name]
@@ -49,9 +43,9 @@ class PeersBench(Bench):
         run(["javac", "-nowarn", "-d", classes, "-cp", jars, *sources])
         return f"{classes}:{jars}"
 
-    def measure_peer(self, name, class_path):
+    def measure_peer(self, name, class_path, source):
         peer = PEERS[name]
-        text = self.few if peer.few else self.text
+        text = self.texts[source]
         state = f"{DIRECTORY}/peers/state"
         shutil.rmtree(state, ignore_errors=True)
         os.makedirs(state)
@@ -62,7 +56,7 @@ class PeersBench(Bench):
             process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", "java", f"-Xmx{self.options.heap}",
                  f"-Xms{self.options.heap}", f"-Dlog4j2.configurationFile={SOURCES}/log4j2.properties", *OPENS, "-cp", class_path, peer.program, self.kafka.address,
-                 "few" if peer.few else "lines", str(text.words), counts, state],
+                 source.rpartition("/")[2], str(text.words), counts, state],
                 stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
         try:
             samples = self.read_samples(process, name, log)
@@ -104,30 +98,30 @@ class PeersBench(Bench):
         with open(path, "rb") as file:
             return {word: int(count) for word, count in (line.split(b"\t") for line in file)}
 
-    def measure_plain(self):
+    def measure_plain(self, text):
         counts = f"{DIRECTORY}/peers/counts"
-        answer = json.loads(run([f"{self.bin}/plain_count", self.text.path, counts]))
+        answer = json.loads(run([f"{self.bin}/plain_count", text.path, counts]))
         return {"lines_per_s": answer["lines"] / answer["seconds"], "seconds": answer["seconds"],
                 "cpu_s": {"clients": round(answer["cpu_s"], 2)}, "cpu_us_per_line": answer["cpu_s"] / answer["lines"] * 1e6,
-                "exact": self.counted(counts) == self.text.counts, "lines": answer["lines"]}
+                "exact": self.counted(counts) == text.counts, "lines": answer["lines"]}
 
 
-def measure(bench, options):
+def measure(bench, options, lines, few):
     results = collections.defaultdict(list)
     class_paths = {name: bench.compile(name) for name in options.peers}
     for number in range(options.rounds):
-        say(f"round {number + 1} of {options.rounds}; load average {os.getloadavg()[0]:.1f}")
+        say_round(number, options)
 
         def add(side, result):
             results[side].append(result)
             say(f"  {side:<14} {result['lines_per_s'] / 1e6:7.3f} M lines/s  {result['cpu_us_per_line']:.2f} us CPU a line"
                 + ("" if result.get("exact", True) else "  NOT EXACT"))
 
-        add("R", bench.measure_r())
-        add("engine", bench.measure_engine("kafka"))
+        add("R", bench.measure_r(lines))
+        add("engine", bench.measure_engine(lines))
         for name in options.peers:
-            add(name, bench.measure_peer(name, class_paths[name]))
-        add("plain", bench.measure_plain())
+            add(name, bench.measure_peer(name, class_paths[name], few if PEERS[name].few else lines))
+        add("plain", bench.measure_plain(bench.texts[lines]))
     return results
 
 
@@ -142,35 +136,30 @@ def print_table(options, text, few, results):
         cpu = median([result["cpu_us_per_line"] for result in results[side]]) / 1e6 / gigabytes_per_line
         of_r = rate / median([result["lines_per_s"] for result in results["R"]])
         say(f"{title:<44}{rate / 1e6:>10.3f}{of_r:>8.3f}{engine / rate:>12.1f}x{cpu:>14.1f}")
-    say(f"text: {text.lines:,} lines ({few.lines:,} for Kafka Streams) of {options.words} words, "
-        f"{text.what['bytes'] / text.lines:.0f} bytes a line, {len(text.counts):,} distinct words (Zipf, exponent 1, seed "
-        f"{options.seed}), {PARTITIONS} partitions, no compression; {os.cpu_count()} cores for everything, broker included")
-    say(f"engine: master and 2 workers of 1 lane, exactly once; batch interval {options.batch_interval}, checkpoint "
-        f"interval {options.checkpoint_interval}, Redis on, rank of 1,000. Peers: heap of {options.heap}; Flink with a "
-        "checkpoint each second; Spark with micro-batches of 1,000,000 lines; Kafka Streams with a commit each second, "
-        "at least once; their updates go to sinks that keep or drop them in memory")
+    say(peers_about(options, text, few))
+
+
+def peers_about(options, text, few):
+    return (f"{about(options, text)}; peers: heap of {options.heap}; Flink with a checkpoint each second; Spark with micro-batches "
+            f"of 1,000,000 lines; Kafka Streams {few.lines:,} lines, a commit each second, at least once; their updates go to "
+            "sinks that keep or drop them in memory")
 
 
 def parse_options():
     parser = argparse.ArgumentParser(prog="scripts/bench peers", description="The engine beside other engines.")
-    parser.add_argument("--lines", type=int, default=10_000_000)
+    add_rate_options(parser, 10_000_000, 1_000_000)
+    parser.set_defaults(rounds=1)
     parser.add_argument("--few-lines", type=int, default=600_000, help="for Kafka Streams")
-    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--peers", default=",".join(PEERS), help="some of them")
     parser.add_argument("--heap", default="4g", help="of each JVM")
-    parser.add_argument("--vocabulary", type=int, default=200_000)
-    parser.add_argument("--words", type=int, default=10, help="words a line")
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--batch-interval", default="100ms")
-    parser.add_argument("--checkpoint-interval", default="1s")
-    parser.add_argument("--limit", type=float, default=300, help="seconds after which a run has failed")
     parser.add_argument("--cache", help=argparse.SUPPRESS)  # where scripts/bench put the jars
     add_options(parser, "peers.json")
-    options = parser.parse_args()
+    options = parse_rate_options(parser)
+    if options.quick:
+        options.few_lines = 100_000
     options.peers = options.peers.split(",")
     if set(options.peers) - set(PEERS):
         parser.error(f"--peers takes {', '.join(PEERS)}")
-    options.sources, options.sink, options.perf, options.set = ["kafka"], "redis", False, []
     return options
 
 
@@ -178,13 +167,11 @@ def main():
     options = parse_options()
     begin()
     text = Text(options)
-    few = Text(argparse.Namespace(**{**vars(options), "lines": options.few_lines}))
+    few = Text(changed(options, lines=options.few_lines))
     with PeersBench(options) as bench:
-        bench.load(text)
-        bench.load_few(few)
-        results = measure(bench, options)
+        results = measure(bench, options, bench.load_topic(text), bench.load_topic(few, "few"))
     print_table(options, text, few, results)
-    finish(options, {"text": text.what, "few_lines": few.lines, "partitions": PARTITIONS, "heap": options.heap,
+    finish(options, {"about": peers_about(options, text, few), "text": text.what, "few_lines": few.lines, "partitions": PARTITIONS, "heap": options.heap,
                      "batch_interval": options.batch_interval, "checkpoint_interval": options.checkpoint_interval,
                      "results": results},
            all(result.get("exact", True) for side in results.values() for result in side))

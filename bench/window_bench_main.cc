@@ -1,10 +1,14 @@
-// What a window costs per slide, whatever its length: windows of a minute and of an hour, both sliding by a second,
-// with the same keys per second. Prints the time per slide of each, with publication and checkpoints, and their ratio.
+// What a window costs per slide, whatever its length: windows that slide by a second, with the same keys per second.
+// Prints microseconds per slide, with publication and checkpoints, by the window's length in seconds, as a JSON object.
+//
+//   window_bench --lengths_s=60,3600
 #include <gflags/gflags.h>
 
 #include <chrono>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -12,6 +16,7 @@
 #include "stream/varint.h"
 #include "stream/windowed.h"
 
+DEFINE_string(lengths_s, "60,3600", "lengths of windows, in seconds");
 DEFINE_int32(keys_per_second, 1000, "values that come each second, to one state partition");
 DEFINE_int32(vocabulary, 100000, "distinct keys");
 DEFINE_int32(slides, 300, "slides that are measured, after the window has filled");
@@ -63,10 +68,11 @@ double measure(int64_t length_s) {
 }
 
 template <typename Kind>
-void compare(const char* name) {
-  const double minute = measure<Kind>(60);
-  const double hour = measure<Kind>(3600);
-  std::printf("%s: a slide of a minute %.0f us, of an hour %.0f us, ratio %.2f\n", name, minute, hour, hour / minute);
+nlohmann::ordered_json by_length() {
+  nlohmann::ordered_json slides;
+  std::istringstream lengths(FLAGS_lengths_s);
+  for (std::string length; std::getline(lengths, length, ',');) slides[length] = measure<Kind>(std::stoll(length));
+  return slides;
 }
 
 }  // namespace
@@ -75,7 +81,9 @@ void compare(const char* name) {
 int main(int argc, char** argv) {
   using namespace millrace::internal;
   gflags::ParseCommandLineFlags(&argc, &argv, true);
-  millrace::compare<InverseWindow<int64_t, WrappingSum, millrace::internal::WrappingDifference, false>>(
-      "sum with an inverse");
-  millrace::compare<StackWindow<int64_t, millrace::Max>>("maximum without one");
+  nlohmann::ordered_json kinds;
+  kinds["sum with an inverse"] =
+      millrace::by_length<InverseWindow<int64_t, WrappingSum, millrace::internal::WrappingDifference, false>>();
+  kinds["maximum without one"] = millrace::by_length<StackWindow<int64_t, millrace::Max>>();
+  std::printf("%s\n", kinds.dump().c_str());
 }

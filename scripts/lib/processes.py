@@ -112,9 +112,10 @@ class Process:
 
 
 class Redis:
-    """A redis-server of its own. `durable`: every write is synced, so that SIGKILL loses nothing."""
+    """A redis-server of its own. `durable`: every write is synced, so that SIGKILL loses nothing. `patience_s`: for an
+    answer to `client`."""
 
-    def __init__(self, directory, durable=True, password=None):
+    def __init__(self, directory, durable=True, password=None, patience_s=5):
         import redis
 
         self.directory = os.path.join(directory, "redis")
@@ -125,7 +126,7 @@ class Redis:
         command += ["--appendonly", "yes", "--appendfsync", "always"] if durable else []
         command += ["--requirepass", password] if password else []
         self.process = Process("redis", command, directory)
-        self.client = redis.Redis(port=self.port, password=password, socket_timeout=5)
+        self.client = redis.Redis(port=self.port, password=password, socket_timeout=patience_s)
 
     @property
     def uri(self):
