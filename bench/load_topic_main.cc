@@ -26,6 +26,7 @@ millrace::Result<int64_t> load() {
                                                             {"batch.num.messages", "20000"},
                                                             {"queue.buffering.max.messages", "1000000"},
                                                             {"queue.buffering.max.kbytes", "500000"},
+                                                            {"message.timeout.ms", "300000"},
                                                             {"compression.type", FLAGS_compression}}});
   if (!producer) return std::unexpected(producer.error());
   int64_t lines = 0;
