@@ -17,9 +17,10 @@
 
 #include "adapters/gunzip.h"
 #include "adapters/http_server.h"
-#include "adapters/ingest_writer.h"
+#include "adapters/open_record_writer.h"
 #include "adapters/settings.h"
 #include "adapters/system_clock.h"
+#include "client/arguments.h"
 #include "common/base/check.h"
 #include "common/model/address.h"
 #include "common/model/uri.h"
@@ -29,8 +30,10 @@
 
 DEFINE_string(http, "127.0.0.1:7080", "HOST:PORT where people and programs reach this gateway; port 0: any");
 DEFINE_string(api, "127.0.0.1:7071", "HOST:PORT of the master's --api");
-DEFINE_string(logs, "text=log://text", "the logs that can be appended to: NAME=log://LOG,...");
+DEFINE_string(logs, "text=log://text",
+              "the logs that can be appended to: NAME=log://LOG or NAME=kafka://HOST:PORT/TOPIC, separated by commas");
 DEFINE_string(text_log, "text", "the NAME of --logs that /submit_text appends to");
+DEFINE_string(kafka_config, "", "file of librdkafka settings for the Kafka topics in --logs, name=value lines");
 DEFINE_string(auth, "",
               "file of API keys, a line each: NAME ROLE KEY, ROLE one of submit, read, operate, KEY the key or sha256: "
               "and its hash; without it only a loopback address can be listened on");
@@ -91,18 +94,6 @@ Result<IngestOptions> read_ingest_options() {
 
 using Writers = std::map<std::string, std::unique_ptr<RecordWriter>>;
 
-Result<std::unique_ptr<RecordWriter>> open_writer(const std::string& text) {
-  const auto uri = parse_uri(text, "log://LOG");
-  if (!uri) return std::unexpected(uri.error());
-  if (uri->scheme != "log") return fail(ErrorCode::kInvalid, "'" + uri->masked() + "' is no log:// URI");
-  if (const Status valid = check_name("the name of a log", uri->authority); !valid) {
-    return std::unexpected(valid.error());
-  }
-  const auto master = parse_address("--api", FLAGS_api);
-  if (!master) return std::unexpected(master.error());
-  return std::make_unique<IngestWriter>(IngestWriterOptions{.log = uri->authority, .master = *master});
-}
-
 // NAME=URI,NAME=URI: what has no = goes on with a list of brokers.
 std::vector<std::string> split(const std::string& logs) {
   std::vector<std::string> entries;
@@ -118,12 +109,18 @@ std::vector<std::string> split(const std::string& logs) {
 }
 
 Result<Writers> open_writers() {
+  std::map<std::string, std::string> config;
+  if (!FLAGS_kafka_config.empty()) {
+    auto read = client::read_config_file("--kafka_config", FLAGS_kafka_config);
+    if (!read) return std::unexpected(read.error());
+    config = std::move(*read);
+  }
   Writers writers;
   for (const std::string& entry : split(FLAGS_logs)) {
     const size_t equals = std::min(entry.find('='), entry.size());
     const std::string name = entry.substr(0, equals);
     if (const Status valid = check_name("--logs: NAME", name); !valid) return std::unexpected(valid.error());
-    auto writer = open_writer(entry.substr(std::min(equals + 1, entry.size())));
+    auto writer = open_record_writer({entry.substr(std::min(equals + 1, entry.size())), config, FLAGS_api});
     if (!writer) return fail(writer.error().code, "--logs: " + name + ": " + writer.error().message);
     if (!writers.emplace(name, std::move(*writer)).second) {
       return fail(ErrorCode::kInvalid, "--logs names '" + name + "' twice; a name stands for one log");

@@ -179,6 +179,25 @@ def test_the_commands_of_the_readme_do_what_it_says(cluster):
         assert not answer or sorted(json.loads(done.stdout)) == sorted(json.loads(answer)), (command, done)
 
 
+def test_texts_go_into_a_kafka_topic_too(cluster, shared_kafka):
+    topic = shared_kafka.uri(shared_kafka.topic("gateway-texts", 4))
+    gateway = Gateway(cluster, flags=[f"--logs=text={topic},more={topic}", "--max_body_bytes=2000000"]).start()
+    cluster.submit("word_count", "words", topic, "none:")
+    for number in range(50):
+        status, answer = gateway.submit(f"hello w{number}", f"user-{number}")
+        assert status == 200 and answer["offset"] >= 0, answer
+    wait_for_count(cluster, "hello", 50)
+    status, _, answer = gateway.ask("POST", "/api/v1/logs/more/records", b"hello\n" * 1000, {"Content-Type": "text/plain"})
+    assert status == 200 and sum(part["count"] for part in answer["ranges"]) == 1000, answer
+    wait_for_count(cluster, "hello", 1050)
+    status, answer = gateway.submit("hello", key="once")
+    assert status == 400 and "cannot tell a request that comes again" in answer["detail"], answer
+    status, _, answer = gateway.ask("POST", "/api/v1/logs/more/records", b"x" * 1_500_000, {"Content-Type": "text/plain"})
+    assert status == 400 and "message.max.bytes" in answer["detail"], answer
+    wait_until_all_is_counted(cluster)
+    assert count(cluster, "hello") == 1050
+
+
 BAD = [  # method, path, body, headers, status, what is said
     ("POST", "/submit_text", b'{"text": "a', JSON, 400, "line 1, column 12"),
     ("POST", "/submit_text", b'{"text": 5}', JSON, 400, "'text' is a number"),
@@ -241,7 +260,9 @@ def test_keys_are_needed_where_there_are_any(cluster, directory):
         (["--auth=/nowhere"], "the file /nowhere cannot be read"),
         (["--text_log=none"], "--text_log=none is none of --logs=text=log://text"),
         (["--logs=text=log://a,text=log://b"], "names 'text' twice"),
-        (["--logs=text=redis://a"], "is no log:// "),
+        (["--logs=text=redis://a"], "is not log://NAME or kafka://"),
+        (["--logs=text=kafka://127.0.0.1:1"], "Kafka needs brokers and a topic"),
+        (["--kafka_config=/nowhere"], "/nowhere"),
         (["--user_rate=-1"], "--user_rate and --total_rate are numbers"),
         (["--max_body_bytes=1"], "--max_body_bytes must be from 1024"),
         (["--nosuch"], "unknown flag"),
