@@ -56,17 +56,14 @@ Result<PublishOutcome> RedisWriter::outcome_of(long long code) const {
 // An error is one of all: what was written by then is found to be so when it comes again.
 Status RedisWriter::publish_all(const SinkIdentity& identity, std::span<const Publication> publications,
                                 std::span<Result<PublishOutcome>> outcomes) {
-  const auto is_small = [this](const Publication& each) {
-    return !each.full && each.entries.size() <= options_.chunk_entries;
-  };
   while (!publications.empty()) {
-    const auto other = std::ranges::find_if_not(publications, is_small);
-    const auto small = static_cast<size_t>(other - publications.begin());
-    const Status status = small > 0 ? publish_small(identity, publications.first(small), outcomes)
-                                    : publish_alone(identity, publications.front(), outcomes.front());
+    const auto other = std::ranges::find(publications, true, &Publication::full);
+    const auto together = static_cast<size_t>(other - publications.begin());
+    const Status status = together > 0 ? publish_together(identity, publications.first(together), outcomes)
+                                       : publish_alone(identity, publications.front(), outcomes.front());
     if (!status) return status;
-    publications = publications.subspan(std::max<size_t>(1, small));
-    outcomes = outcomes.subspan(std::max<size_t>(1, small));
+    publications = publications.subspan(std::max<size_t>(1, together));
+    outcomes = outcomes.subspan(std::max<size_t>(1, together));
   }
   return {};
 }
@@ -79,31 +76,33 @@ Status RedisWriter::publish_alone(const SinkIdentity& identity, const Publicatio
   return {};
 }
 
-// Many in one call, and some calls under way. Where Redis refuses a call, each of it goes alone, to learn which one it
-// was. All answers are taken before it returns.
-Status RedisWriter::publish_small(const SinkIdentity& identity, std::span<const Publication> publications,
-                                  std::span<Result<PublishOutcome>> outcomes) {
-  std::deque<std::span<const Publication>> under_way;
-  std::vector<size_t> refused;
+// Many in one call, and some calls under way, whosever they are: who waited for all answers about one partition before
+// it sent the next would wait for Redis as often as there are partitions. Where Redis refuses a call, each of it goes
+// alone, to learn which one it was. All answers are taken before it returns.
+Status RedisWriter::publish_together(const SinkIdentity& identity, std::span<const Publication> publications,
+                                     std::span<Result<PublishOutcome>> outcomes) {
+  std::ranges::fill(outcomes, PublishOutcome::kDone);
+  Cut cut;
+  std::deque<Call> under_way;
+  std::set<size_t> refused;
   Status status;
-  for (size_t sent = 0, answered = 0; answered < sent || (status && sent < publications.size());) {
-    while (status && sent < publications.size() && under_way.size() < options_.chunks_under_way) {
-      under_way.push_back(append_call(identity, publications.subspan(sent)));
-      sent += under_way.back().size();
+  while (!under_way.empty() || (status && cut.publication < publications.size())) {
+    while (status && cut.publication < publications.size() && under_way.size() < options_.chunks_under_way) {
+      under_way.push_back(append_call(identity, publications, cut));
     }
-    const size_t parts = under_way.front().size();
+    const Call call = under_way.front();
     under_way.pop_front();
-    const Result<std::vector<long long>> codes = receive_codes(identity.job_name, parts);
+    const Result<std::vector<long long>> codes = receive_codes(identity.job_name, call.parts);
     if (!codes && !connection_.connected()) return std::unexpected(codes.error());
     if (!codes && concerns_all(codes.error())) {
       if (status) status = std::unexpected(codes.error());
-    } else {
-      for (size_t part = 0; part < parts; ++part) {
-        if (codes) outcomes[answered + part] = outcome_of((*codes)[part]);
-        if (!codes) refused.push_back(answered + part);
-      }
+      continue;
     }
-    answered += parts;
+    for (size_t part = 0; part < call.parts; ++part) {
+      Result<PublishOutcome>& outcome = outcomes[call.first + part];
+      if (!codes) refused.insert(call.first + part);
+      if (codes && outcome == PublishOutcome::kDone) outcome = outcome_of((*codes)[part]);  // the first that is not
+    }
   }
   for (const size_t index : refused) {
     if (!status) break;
@@ -112,20 +111,30 @@ Status RedisWriter::publish_small(const SinkIdentity& identity, std::span<const 
   return status;
 }
 
-// As many of the first ones as go into a call, of different partitions, since each sees the fence of before.
-std::span<const Publication> RedisWriter::append_call(const SinkIdentity& identity,
-                                                      std::span<const Publication> publications) {
+// As much as goes into a call, of different partitions, since each sees the fence of before.
+RedisWriter::Call RedisWriter::append_call(const SinkIdentity& identity, std::span<const Publication> publications,
+                                           Cut& cut) {
+  const size_t first = cut.publication;
   std::vector<Part> parts;
   std::set<StatePartition> partitions;
-  size_t entries = 0;
-  for (const Publication& each : publications.first(std::min(publications.size(), kPartsAtOnce))) {
-    entries += each.entries.size();
-    const bool fits = parts.empty() || entries <= options_.chunk_entries;
-    if (!fits || !partitions.insert(each.partition).second) break;
-    parts.push_back({each, each.entries, ++attempts_, 0, /*last=*/true});
+  size_t room = options_.chunk_entries;
+  while (cut.publication < publications.size() && parts.size() < kPartsAtOnce) {
+    const Publication& publication = publications[cut.publication];
+    const size_t left = publication.entries.size() - cut.entry;
+    if ((room == 0 && left > 0) || !partitions.insert(publication.partition).second) break;
+    const size_t taken = std::min(left, room);
+    if (cut.chunk == 0) ++attempts_;
+    parts.push_back({publication, std::span(publication.entries).subspan(cut.entry, taken), attempts_, cut.chunk,
+                     /*last=*/taken == left});
+    room -= taken;
+    if (taken < left) {
+      cut = {cut.publication, cut.entry + taken, cut.chunk + 1};
+      break;
+    }
+    cut = {cut.publication + 1};
   }
   append_parts(identity, parts);
-  return publications.first(parts.size());
+  return {first, parts.size()};
 }
 
 Result<PublishOutcome> RedisWriter::publish_once(const SinkIdentity& identity, const Publication& publication) {

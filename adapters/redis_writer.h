@@ -48,6 +48,17 @@ class RedisWriter {
     int64_t chunk;
     bool last;
   };
+  // Up to where calls are made of publications: an entry of one, and how many chunks of that are sent.
+  struct Cut {
+    size_t publication = 0;
+    size_t entry = 0;
+    int64_t chunk = 0;
+  };
+  // A call under way: its parts are of publications that follow each other.
+  struct Call {
+    size_t first = 0;
+    size_t parts = 0;
+  };
   struct Holding;
   using Scores = std::unordered_map<std::string, double>;
   // The ranks that this process has written last, to send only what changed; no round: none.
@@ -68,9 +79,9 @@ class RedisWriter {
   Status publish_all(const SinkIdentity& identity, std::span<const Publication> publications,
                      std::span<Result<PublishOutcome>> outcomes);
   Status publish_alone(const SinkIdentity& identity, const Publication& publication, Result<PublishOutcome>& outcome);
-  Status publish_small(const SinkIdentity& identity, std::span<const Publication> publications,
-                       std::span<Result<PublishOutcome>> outcomes);
-  std::span<const Publication> append_call(const SinkIdentity& identity, std::span<const Publication> publications);
+  Status publish_together(const SinkIdentity& identity, std::span<const Publication> publications,
+                          std::span<Result<PublishOutcome>> outcomes);
+  Call append_call(const SinkIdentity& identity, std::span<const Publication> publications, Cut& cut);
   Result<PublishOutcome> publish_once(const SinkIdentity& identity, const Publication& publication);
   void append_chunk(Attempt& attempt, size_t begin, size_t end, bool last);
   void append_parts(const SinkIdentity& identity, std::span<const Part> parts);

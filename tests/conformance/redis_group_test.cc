@@ -147,6 +147,68 @@ TEST_F(RedisGroupTest, OnePartitionTwiceAndLargeOnesInBetweenKeepTheirOrder) {
   EXPECT_TRUE(fence_of(0).starts_with("1 1 2 2 ")) << fence_of(0);
 }
 
+// `entries` keys of one letter: those of a partition and batch.
+Publication large(int partition, int since, int batch, int entries) {
+  Hash values;
+  const std::string letter(1, static_cast<char>('a' + partition));
+  for (int key = 0; key < entries; ++key) values[letter + std::to_string(key)] = std::to_string(batch);
+  return publication(partition, 1, since, batch, values);
+}
+
+TEST_F(RedisGroupTest, LargeOnesShareCallsToo) {
+  auto sink = connect();
+  ASSERT_TRUE(claim(*sink, words_job()));
+  constexpr int kPartitions = 20;
+  constexpr int kEntries = 130;
+  for (int batch = 1; batch <= 2; ++batch) {
+    std::vector<Publication> all;
+    for (int p = 0; p < kPartitions; ++p) all.push_back(large(p, batch - 1, batch, kEntries));
+    redis_.command({"CONFIG", "RESETSTAT"});
+    EXPECT_THAT(publish_together(*sink, words_job(), all), Each("done"));
+    EXPECT_EQ(script_calls(), 1 + kPartitions * kEntries / 100) << "the claim, and calls of 100 entries";
+    EXPECT_EQ(redis_.hash("{words}:counts").size(), kPartitions * kEntries);
+    EXPECT_THAT(redis_.hash("{words}:counts"), Each(testing::Pair(testing::_, std::to_string(batch))));
+    EXPECT_EQ(end_round(*sink, words_job(), of_partitions(kPartitions, round_end(1, 1, batch, {}))), "done");
+  }
+}
+
+TEST_F(RedisGroupTest, ALargeOneThatIsRefusedIsNotWrittenInPartAndHoldsNobodyElseUp) {
+  auto sink = connect();
+  auto younger = connect();
+  ASSERT_TRUE(claim(*sink, words_job()));
+  ASSERT_EQ(publish(*younger, words_job(), publication(1, 2, 0, 1, {{"b0", "20"}})), "done");
+  EXPECT_THAT(publish_together(*sink, words_job(),
+                               {large(0, 0, 1, 250), large(1, 0, 1, 250), large(2, 1, 2, 250), large(3, 0, 1, 250)}),
+              ElementsAre("done", "fenced", "data lost", "done"));
+  Hash expected{{"b0", "20"}};
+  for (int key = 0; key < 250; ++key) expected["a" + std::to_string(key)] = expected["d" + std::to_string(key)] = "1";
+  EXPECT_EQ(redis_.hash("{words}:counts"), expected);
+}
+
+TEST_F(RedisGroupTest, WhereRedisRefusesACallOfALargeOneTheOthersAreTaken) {
+  auto sink = connect();
+  SinkIdentity identity = words_job();
+  identity.layout[0].form = TableForm::kIndex;
+  ASSERT_TRUE(claim(*sink, identity));
+  std::vector<Publication> all;
+  for (int p = 0; p < 3; ++p) {
+    all.push_back(large(p, 0, 1, 0));
+    for (int name = 0; name < 250; ++name) {
+      all.back().entries.push_back(member(std::to_string(p) + "-" + std::to_string(name), "x"));
+    }
+  }
+  redis_.command({"SET", "{words}:counts:1-120", "no sorted set"});
+  EXPECT_THAT(publish_together(*sink, identity, all), ElementsAre("done", "invalid", "done"));
+  EXPECT_TRUE(fence_of(0).starts_with("1 1 1 1 ")) << fence_of(0);
+  EXPECT_TRUE(fence_of(1).starts_with("1 1 1 0 ")) << "open: " << fence_of(1);
+  EXPECT_TRUE(fence_of(2).starts_with("1 1 1 1 ")) << fence_of(2);
+  redis_.command({"DEL", "{words}:counts:1-120"});
+  EXPECT_THAT(publish_together(*sink, identity, all), Each("done"));
+  for (const std::string key : {"0-0", "1-120", "1-249", "2-249"}) {
+    EXPECT_EQ(redis_.sorted_set("{words}:counts:" + key), (Rank{{"x", 1}})) << key;
+  }
+}
+
 TEST_F(RedisGroupTest, KeysOfAnotherJobAreSaidForEach) {
   auto sink = connect();
   ASSERT_TRUE(claim(*connect(), words_job(8)));
