@@ -1,18 +1,37 @@
 #include "worker/rank_gather.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace millrace {
 
-std::vector<SinkEntry> highest_entries(std::vector<SinkEntry> entries, size_t n) {
-  const auto before = [](const SinkEntry& a, const SinkEntry& b) {
-    return a.score != b.score ? a.score > b.score : a.key < b.key;
-  };
-  // As a rule it is one or two ranks that were in order, one behind the other.
-  const auto second = std::ranges::is_sorted_until(entries, before);
-  const std::ranges::subrange rest(second, entries.end());
+namespace {
+
+bool is_before(const SinkEntry& a, const SinkEntry& b) {
+  return a.score != b.score ? a.score > b.score : a.key < b.key;
+}
+
+// Pointers are sorted, since an entry is as large as eleven.
+std::vector<SinkEntry> in_order(std::vector<SinkEntry> entries) {
+  std::vector<SinkEntry*> order;
+  order.reserve(entries.size());
+  for (SinkEntry& entry : entries) order.push_back(&entry);
+  const auto before = [](const SinkEntry* a, const SinkEntry* b) { return is_before(*a, *b); };
+  // As a rule it is the ranks of two executors, one behind the other, or those of a lane's partitions.
+  const auto second = std::ranges::is_sorted_until(order, before);
+  const std::ranges::subrange rest(second, order.end());
   if (!std::ranges::is_sorted(rest, before)) std::ranges::sort(rest, before);
-  std::ranges::inplace_merge(entries, second, before);
+  std::ranges::inplace_merge(order, second, before);
+  std::vector<SinkEntry> ordered;
+  ordered.reserve(order.size());
+  for (SinkEntry* entry : order) ordered.push_back(std::move(*entry));
+  return ordered;
+}
+
+}  // namespace
+
+std::vector<SinkEntry> highest_entries(std::vector<SinkEntry> entries, size_t n) {
+  if (!std::ranges::is_sorted(entries, is_before)) entries = in_order(std::move(entries));
   const auto repeated = std::ranges::unique(entries, {}, &SinkEntry::key);
   entries.erase(repeated.begin(), repeated.end());
   if (entries.size() > n) entries.resize(n);

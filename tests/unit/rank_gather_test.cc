@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+#include <random>
+#include <string>
+#include <utility>
+
 #include "worker/rank_book.h"
 
 namespace millrace {
@@ -15,6 +21,36 @@ RankShare share(int64_t batch, std::vector<int> partitions, std::vector<SinkEntr
   RankShare result{BatchId(batch), {}, std::move(entries)};
   for (int partition : partitions) result.partitions.push_back(StatePartition(partition));
   return result;
+}
+
+TEST(RankGather, TheHighestOfRanksOneBehindTheOtherAreThoseOfAllOfThem) {
+  std::mt19937_64 random(7);
+  for (int ranks = 0; ranks < 6; ++ranks) {
+    for (const size_t n : {0, 1, 20, 1000}) {
+      std::vector<SinkEntry> entries;
+      std::map<std::pair<double, std::string>, std::string> expected;  // by score, descending, and key
+      for (int rank = 0; rank < ranks; ++rank) {
+        std::vector<SinkEntry> one;
+        for (int i = 0; i < 30; ++i) {
+          const auto score = static_cast<double>(random() % 10);
+          // Some keys are there repeatedly, with the same score; some are too long to lie within their string.
+          const std::string key =
+              std::to_string(random() % 20) + (score > 5 ? std::string(40, 'x') : "") + std::to_string(score);
+          one.push_back(entry(key, score));
+          expected[{-score, key}] = one.back().text;
+        }
+        one = highest_entries(std::move(one), one.size());
+        entries.insert(entries.end(), one.begin(), one.end());
+      }
+      entries = highest_entries(std::move(entries), n);
+      ASSERT_EQ(entries.size(), std::min(n, expected.size()));
+      for (auto next = expected.begin(); const SinkEntry& each : entries) {
+        EXPECT_EQ(std::pair(-each.score, each.key), next->first);
+        EXPECT_EQ(each.text, next->second);
+        ++next;
+      }
+    }
+  }
 }
 
 TEST(RankGather, MergesOnceAllPartitionsAreCovered) {
