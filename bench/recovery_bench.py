@@ -130,7 +130,7 @@ def measure(cluster, options, state, text):
     with open(samples_path, encoding="utf-8") as file:
         samples = [tuple(map(float, line.split())) for line in file]
     before = [came - due for due, came in samples if came < kills[0][0]]
-    usual_s = max(3 * quantile(before, 0.5), 0.1)
+    usual_s = max(2 * quantile(before, 0.99), 0.1)
     return {"kills": judge(samples, kills, usual_s), "usual_s": usual_s, "before_p50_s": quantile(before, 0.5),
             "before_p99_s": quantile(before, 0.99), "appended": said, "keys_by_worker": executors,
             "sustained_lines_per_s": sustained, "exact": cluster.redis.counts(NAME) == expected_counts(appending, state)}
