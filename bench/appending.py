@@ -66,6 +66,8 @@ class Appending:
         said = self.end(self.begin(rate=None, seconds=options.load_seconds, warm_up=options.warm_up))
         sustained = said["lines_per_s"]
         say(f"sustained while lines are appended: {sustained:,.0f} lines/s")
+        if sustained < 1:
+            raise SystemExit("bench: nothing was published while the sustained rate was measured; more --load-seconds are needed")
         return int(options.load * sustained), sustained
 
     def counts(self):

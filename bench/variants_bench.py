@@ -85,23 +85,18 @@ def scaling(options):
 
 
 def measure_point(bench, options, axis, value):
-    """Of one value of what is swept: its results, one by round."""
     changes = {axis: value} if axis in ("vocabulary", "words") else {}
     if axis == "words":
         changes["lines"] = options.lines * options.words // value
-    text = Text(changed(options, **changes))
+    swept = changed(options, **changes)
     partitions = value if axis == "partitions" else PARTITIONS
-    topic = f"lines-{text.lines}-{text.what['vocabulary']}-{partitions}"
+    topic = f"lines-{swept.lines}-{swept.vocabulary}-{partitions}"
     source = bench.kafka.uri(topic)
     if source not in bench.texts:
-        bench.load_topic(text, topic, partitions)
-    # A checkpoint is no more frequent than a batch.
-    interval = {"batch_interval": value} if axis == "batch_interval" else {}
-    results = []
-    for _ in range(options.rounds):
-        results.append(bench.measure_engine(source, **interval) | {"value": value, "words_a_line": text.what["words_a_line"]})
-        show_round(f"{axis} {value}", results[-1])
-    return results
+        bench.load_topic(Text(swept), topic, partitions)
+    result = bench.measure_engine(source, **({axis: value} if axis == "batch_interval" else {}))
+    show_round(f"{axis} {value}", result)
+    return result | {"value": value, "words_a_line": swept.words}
 
 
 def windows(options):
@@ -114,10 +109,12 @@ def windows(options):
 
 
 def sweeps(options):
-    results = {}
+    results = collections.defaultdict(list)
     with Bench(options) as bench:
-        for axis, values in (QUICK_SWEEPS if options.quick else SWEEPS).items():
-            results[axis] = [result for value in values for result in measure_point(bench, options, axis, value)]
+        for number in range(options.rounds):
+            say_round(number, options)
+            for axis, values in (QUICK_SWEEPS if options.quick else SWEEPS).items():
+                results[axis] += [measure_point(bench, options, axis, value) for value in values]
     options.windows = windows(options)
     say(f"\n{'':<28}{'M lines/s':>10}{'us CPU a line':>15}{'ns CPU a word':>15}")
     for axis, points in results.items():
