@@ -60,14 +60,16 @@ bool EventLoop::run_and_wait(Task task) {
 }
 
 void EventLoop::post(Task task) {
-  const std::lock_guard lock(mutex_);
-  if (stopped_) return;
-  CHECK_LT(queue_.size(), max_tasks_) << "the queue of loop " << name_ << " has no end";
-  queue_.push_back(std::move(task));
-  if (waiting_) {
-    waiting_ = false;
-    changed_.notify_one();
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    CHECK_LT(queue_.size(), max_tasks_) << "the queue of loop " << name_ << " has no end";
+    queue_.push_back(std::move(task));
+    wake = std::exchange(waiting_, false);
   }
+  // Without the lock, for which the loop would have to wait at once.
+  if (wake) changed_.notify_one();
 }
 
 TaskLoop::TimerId EventLoop::schedule(Duration delay, Task task) {

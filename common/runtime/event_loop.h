@@ -6,7 +6,7 @@
 //
 // Life: made, start(), stop() from anywhere, join(). Tasks posted before start() wait for it. What has not run when
 // the loop stops is destroyed on the loop's thread without being run. Roles are made and ended on the loop by
-// run_and_wait().
+// run_and_wait(). A loop outlives every call of post(), of that too whose task leads to its end.
 #pragma once
 
 #include <atomic>
