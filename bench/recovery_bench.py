@@ -75,9 +75,10 @@ def kill_one_after_the_other(cluster, options, warm_up):
 
 
 def longest_gap(seen, begin, end):
-    """Of `seen`, which ascend: the longest time without one, from the last one before `begin` to the first one from `end`."""
+    """Of `seen`, which ascend: the longest time without one, from the last one before `begin` to the first one from `end`;
+    and when it was over."""
     these = seen[max(bisect.bisect_left(seen, begin) - 1, 0):bisect.bisect_left(seen, end) + 1]
-    return max(after - before for before, after in zip(these, these[1:]))
+    return max((after - before, after) for before, after in zip(these, these[1:]))
 
 
 def caught_up_after(samples, kill, usual_s):
@@ -98,8 +99,13 @@ def judge(samples, kills, usual_s):
     """`samples`: (due, seen) of each probe."""
     seen = sorted(came for _, came in samples)
     ends = [*(killed for killed, _ in kills[1:]), seen[-1]]
-    return [{"gap_s": longest_gap(seen, killed, started), "caught_up_s": caught_up_after(samples, killed, usual_s),
-             "gap_of_return_s": longest_gap(seen, started, end)} for (killed, started), end in zip(kills, ends)]
+    result = []
+    for (killed, started), end in zip(kills, ends):
+        gap_s, gap_over = longest_gap(seen, killed, started)
+        # Nobody has caught up while nothing comes, however slow it was before.
+        caught_up_s = max(caught_up_after(samples, killed, usual_s), gap_over - killed)
+        result.append({"gap_s": gap_s, "caught_up_s": caught_up_s, "gap_of_return_s": longest_gap(seen, started, end)[0]})
+    return result
 
 
 def measure(cluster, options, state, text):
