@@ -84,11 +84,12 @@ void KafkaWriter::on_delivery(const rd_kafka_message_t& message) {
 void KafkaWriter::fail_record(WritesUnderWay::Write* write, rd_kafka_resp_err_t error, bool may_be_stored) {
   const std::string why = place() + rd_kafka_err2str(error);
   if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
-    writes_.failed(write, {ErrorCode::kInvalid, why + "; a record of this request is larger than message.max.bytes"});
+    writes_.failed(write, {ErrorCode::kInvalid,
+                           why + "; a record of this request is larger than message.max.bytes, and is not stored"});
   } else if (may_be_stored) {
     writes_.failed(write, {ErrorCode::kTimeout, why + "; the records may be stored or not"});
   } else {
-    writes_.failed(write, {ErrorCode::kUnavailable, why + "; this record is not stored, send it again later"});
+    writes_.failed(write, {ErrorCode::kUnavailable, why + "; nothing of this is stored, send it again later"});
   }
 }
 
@@ -116,9 +117,12 @@ void KafkaWriter::watch(const std::stop_token& stop) {
     }
     if (client->dead()) {
       auto made = make_client();
-      const std::scoped_lock lock(mutex_);
-      if (made) client_ = client = std::move(*made);
-      seen_ = false;
+      {
+        const std::scoped_lock lock(mutex_);
+        seen_ = false;
+        if (made) client_ = *made;
+      }
+      if (made) client = std::move(*made);  // the dead one goes here, which takes a while
     }
     look(*client);
     std::unique_lock lock(mutex_);

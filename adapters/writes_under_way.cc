@@ -27,6 +27,16 @@ std::vector<WrittenRange> joined(std::vector<WrittenRange> ranges) {
   return all;
 }
 
+// Where a part of a request is stored, it does not help to send all of it again.
+Error explained(Error error, const std::vector<WrittenRange>& stored) {
+  int64_t records = 0;
+  for (const WrittenRange& range : stored) records += range.count;
+  if (records == 0) return error;
+  if (error.code == ErrorCode::kUnavailable) error.code = ErrorCode::kTimeout;
+  error.message += "; of the other records of this request " + std::to_string(records) + " are stored";
+  return error;
+}
+
 }  // namespace
 
 WritesUnderWay::~WritesUnderWay() {
@@ -70,8 +80,8 @@ void WritesUnderWay::end_part(Write* write, Note note) {
     bytes_ -= write->bytes_;
     ended.splice(ended.begin(), writes_, write->self_);
   }
-  if (write->error_) return write->done_(std::unexpected(std::move(*write->error_)));
-  write->done_(joined(std::move(write->ranges_)));
+  if (!write->error_) return write->done_(joined(std::move(write->ranges_)));
+  write->done_(std::unexpected(explained(std::move(*write->error_), write->ranges_)));
 }
 
 void WritesUnderWay::stored(Write* write, WrittenRange range) {

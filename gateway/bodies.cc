@@ -30,8 +30,7 @@ Parsed<json> parse_json(std::string_view text, const std::string& place) {
   };
   try {
     json value = json::parse(text, shallow);
-    if (too_deep)
-      return bad(place + "this JSON has more levels than a list of records; see what is expected in README");
+    if (too_deep) return bad(place + "this JSON has more levels than a list of records");
     return value;
   } catch (const json::parse_error& error) {
     // "[json.exception.parse_error.101] parse error at line 1, column 8: ..."

@@ -28,7 +28,7 @@
 #include "gateway/health_routes.h"
 #include "gateway/ingest_routes.h"
 
-DEFINE_string(http, "127.0.0.1:7080", "HOST:PORT where people and programs reach this gateway; port 0: any");
+DEFINE_string(http, "127.0.0.1:7090", "HOST:PORT where people and programs reach this gateway; port 0: any");
 DEFINE_string(api, "127.0.0.1:7071", "HOST:PORT of the master's --api");
 DEFINE_string(logs, "text=log://text",
               "the logs that can be appended to: NAME=log://LOG or NAME=kafka://HOST:PORT/TOPIC, separated by commas");

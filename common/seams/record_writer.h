@@ -44,9 +44,9 @@ class RecordWriter {
 
   // Returns at once. done() is called once, by a thread of the writer or in this call, when all records are durable,
   // or:
-  //   kUnavailable  as much is under way as may be, or the log is away; nothing, or only a part, is stored
+  //   kUnavailable  as much is under way as may be, or the log is away; nothing is stored
   //   kTimeout      the log did not answer in time: the records may be stored, or some of them
-  //   kInvalid      the log does not take such records; kIo, kInternal: it cannot
+  //   kInvalid      the log does not take such records; others: it cannot. Some may be stored, and the message says so
   virtual void write(WriteRequest request, Done done) = 0;
 
   struct Health {

@@ -7,6 +7,7 @@ import pytest
 
 from harness import BIN, check_word_count
 from processes import ROOT, Process, free_ports, wait_for
+from test_gateway import Gateway
 from test_word_count import append
 
 CONFIGS = f"{ROOT}/cluster-configs"
@@ -46,6 +47,15 @@ def test_a_cluster_of_the_flag_files_counts(make_cluster, directory, redis, conf
     append(cluster, "log://text", [b"the words of a test"] * 100)
     cluster.submit("word_count", "wc", "log://text", redis.uri)
     check_word_count(cluster, redis, "wc", cluster.read_log("text"))
+
+
+def test_the_gateway_of_the_flag_files_takes_text(cluster, directory):
+    port = free_ports(1)[0]
+    flags = adapted(f"{CONFIGS}/one-machine/gateway.flags", directory, {"127.0.0.1:7071": cluster.api_port, "7090": str(port)})
+    gateway = Gateway(cluster)
+    gateway.port = port
+    gateway.process.command = [f"{BIN}/millrace-gateway", f"--flagfile={flags}"]
+    assert gateway.start().submit("a")[0] == 200
 
 
 def test_the_environment_wins_over_the_flag_file_and_the_command_line_over_both(make_cluster, directory):

@@ -173,7 +173,7 @@ def test_the_commands_of_the_readme_do_what_it_says(cluster):
     commands = readme_commands()
     assert len(commands) == 4, commands
     for command, answer in commands:
-        command = command.replace("127.0.0.1:7080", f"127.0.0.1:{gateway.port}").replace("curl ", "curl --silent --show-error --fail-with-body ")
+        command = command.replace("127.0.0.1:7090", f"127.0.0.1:{gateway.port}").replace("curl ", "curl --silent --show-error --fail-with-body ")
         done = subprocess.run(["bash", "-ec", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and '"log":"text"' in done.stdout, (command, done)
         assert not answer or sorted(json.loads(done.stdout)) == sorted(json.loads(answer)), (command, done)

@@ -272,5 +272,39 @@ TEST_F(IngestWriterTest, AllAreAnsweredWhenItEnds) {
   for (auto& answer : answers) EXPECT_FALSE(answer.get());
 }
 
+TEST(WritesUnderWayTest, RangesThatTouchBecomeOne) {
+  WritesUnderWay writes(1'000);
+  Written answer;
+  auto* const write = writes.begin(10, 4, [&](Written written) { answer = std::move(written); });
+  writes.stored(write, {LogPartition(1), Offset(7), 1});
+  writes.stored(write, {LogPartition(0), Offset(5), 2});
+  writes.stored(write, {LogPartition(1), Offset(5), 2});
+  writes.stored(write, {LogPartition(1), Offset(9), 1});
+  ASSERT_TRUE(answer);
+  std::string text;
+  for (const WrittenRange& range : *answer) {
+    text += std::to_string(range.partition.value()) + ":" + std::to_string(range.first.value()) + "+" +
+            std::to_string(range.count) + " ";
+  }
+  EXPECT_EQ(text, "0:5+2 1:5+3 1:9+1 ");
+}
+
+TEST(WritesUnderWayTest, WhatIsStoredOfARequestThatFailedIsSaid) {
+  WritesUnderWay writes(1'000);
+  Written answer;
+  const auto begin = [&] { return writes.begin(10, 2, [&](Written written) { answer = std::move(written); }); };
+  auto* write = begin();
+  writes.failed(write, {ErrorCode::kUnavailable, "away"});
+  writes.stored(write, {LogPartition(0), Offset(5), 3});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::kTimeout);
+  EXPECT_EQ(answer.error().message, "away; of the other records of this request 3 are stored");
+  write = begin();
+  writes.failed(write, {ErrorCode::kUnavailable, "away"});
+  writes.failed(write, {ErrorCode::kInvalid, "too large"});
+  EXPECT_EQ(answer.error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(answer.error().message, "away");
+}
+
 }  // namespace
 }  // namespace millrace
