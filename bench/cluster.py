@@ -87,7 +87,7 @@ class Cluster:
         self.listen, api, http = (f"127.0.0.1:{port}" for port in free_ports(3))
         self.api_address = api
         self.redis = Redis(DIRECTORY, durable=False, patience_s=60)
-        self.kafka = Kafka(DIRECTORY)
+        self.kafka = Kafka(DIRECTORY, session_s=60)
         self.master = Process(
             "master",
             [f"{self.bin}/millrace-master", f"--listen={self.listen}", f"--api={api}", f"--http={http}",

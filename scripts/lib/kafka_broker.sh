@@ -1,6 +1,7 @@
 # The Kafka broker behind scripts/kafka: its jars, its settings, its process. To be sourced after maven.sh.
 #
-# DIR/ holds server.properties, port, pid, broker.log and data/. The jars are shared by all directories.
+# DIR/ holds server.properties, port, pid, broker.log and data/. The jars are shared by all directories. A broker that stood
+# still for KAFKA_SESSION_MS leads nothing until it is back; one that was killed is let in again only after that time.
 
 KAFKA_VERSION=3.9.1
 KAFKA_JARS=$MILLRACE_CACHE/kafka-$KAFKA_VERSION
@@ -44,7 +45,7 @@ log.cleaner.enable=false
 num.network.threads=2
 num.io.threads=2
 broker.heartbeat.interval.ms=500
-broker.session.timeout.ms=3000
+broker.session.timeout.ms=${KAFKA_SESSION_MS:-3000}
 TEXT
   cat >"$dir/log4j.properties" <<TEXT
 log4j.rootLogger=WARN, stdout

@@ -153,12 +153,14 @@ class Redis:
 
 
 class Kafka:
-    """A real broker by scripts/kafka; its data outlives kill() and start()."""
+    """A real broker by scripts/kafka; its data outlives kill() and start(). `session_s`: how long it may stand still; so long
+    after a kill() it is not let in again."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, session_s=3):
         self.directory = os.path.join(directory, "kafka")
         self.port = free_port()
-        self.process = Process("kafka", [f"{ROOT}/scripts/kafka", "run", *self._where()], directory)
+        self.process = Process("kafka", [f"{ROOT}/scripts/kafka", "run", *self._where()], directory,
+                               {"KAFKA_SESSION_MS": str(1000 * session_s)})
 
     def _where(self):
         return ["--dir", self.directory, "--port", str(self.port)]
