@@ -32,7 +32,7 @@ Parsed<json> parse_json(std::string_view text, const std::string& place) {
     json value = json::parse(text, shallow);
     if (too_deep) return bad(place + "this JSON has more levels than a list of records");
     return value;
-  } catch (const json::parse_error& error) {
+  } catch (const json::exception& error) {  // a parse_error, and out_of_range of a number that is too large
     // "[json.exception.parse_error.101] parse error at line 1, column 8: ..."
     const std::string_view what = error.what();
     return bad(place + "this is no JSON: " + std::string(what.substr(what.find("] ") + 2).substr(0, kMostShown)));

@@ -201,6 +201,7 @@ def test_texts_go_into_a_kafka_topic_too(cluster, shared_kafka):
 BAD = [  # method, path, body, headers, status, what is said
     ("POST", "/submit_text", b'{"text": "a', JSON, 400, "line 1, column 12"),
     ("POST", "/submit_text", b'{"text": 5}', JSON, 400, "'text' is a number"),
+    ("POST", "/submit_text", b'{"text": 1e999}', JSON, 400, "number overflow"),
     ("POST", "/submit_text", b'{"user_id": "ann"}', JSON, 400, "'text' is missing"),
     ("POST", "/submit_text", b'{"text": "\xff"}', JSON, 400, "UTF-8"),
     ("POST", "/submit_text", b"", JSON, 400, "the body is empty"),

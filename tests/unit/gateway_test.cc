@@ -61,6 +61,7 @@ TEST(BodiesTest, WhatIsNoSubmissionIsToldWithItsPlace) {
   EXPECT_THAT(said(R"({"text": "a)"), AllOf(HasSubstr("400 this is no JSON"), HasSubstr("line 1, column 12")));
   EXPECT_THAT(said(R"({"text": "a"} x)"), HasSubstr("column 15"));
   EXPECT_EQ(said(R"({"text": 5})"), "400 'text' is a number; it must be a string");
+  EXPECT_EQ(said(R"({"text": 1e999})"), "400 this is no JSON: number overflow parsing '1e999'");
   EXPECT_EQ(said(R"({"text": null})"), "400 'text' is null; it must be a string");
   EXPECT_EQ(said(R"({"user_id": "ann"})"), "400 'text' is missing");
   EXPECT_EQ(said(R"({"text": "a", "userid": "ann"})"), "400 there is no 'userid' in it, but 'text', 'user_id'");
