@@ -53,6 +53,14 @@ Status check_top(const std::string& name, int32_t n, int64_t at_least, const std
                        [&] { return check_number("at_least", at_least, 0, kAnyAmount); });
 }
 
+Status check_changes(const api::ChangesRequest& request) {
+  return first_failure([&] { return check_name("the job name", request.name); },
+                       [&] { return check_table(request.table); },
+                       [&] { return check_number("after.incarnation", request.after.incarnation, 0, kAnyAmount); },
+                       [&] { return check_number("after.batch", request.after.batch, 0, kAnyAmount); },
+                       [&] { return check_number("wait_ms", request.wait_ms, 0, 30'000); });
+}
+
 Status check_docs(const api::DocsRequest& request) {
   return first_failure(
       [&] { return check_name("the job name", request.name); }, [&] { return check_table(request.table); },

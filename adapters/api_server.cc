@@ -29,7 +29,7 @@ using apache::thrift::transport::TMemoryBuffer;
 constexpr int kMaxContainerElements = 100'000;
 constexpr int kMaxRecursion = 16;
 
-enum Pool : size_t { kControlPool, kQueryPool, kIngestPool };
+enum Pool : size_t { kControlPool, kQueryPool, kIngestPool, kChangesPool };
 
 api::ErrorKind::type kind_of(ErrorCode code) {
   switch (code) {
@@ -183,6 +183,11 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
     answer = ask<api::Docs>(options_.answer_timeout,
                             [=](auto& service, auto done) { service.docs(request, std::move(done)); });
   }
+  void changes(api::Changes& answer, const api::ChangesRequest& request) override {
+    require(check_changes(request));
+    answer = ask<api::Changes>(std::chrono::milliseconds(request.wait_ms) + options_.answer_timeout,
+                               [=](auto& service, auto done) { service.changes(request, std::move(done)); });
+  }
   void dead_letters(api::DeadLetters& answer, const std::string& name, const int32_t limit,
                     const int32_t from_partition, const int64_t from_offset, const std::string& from_topic) override {
     require(check_dead_letters(name, limit, from_partition, from_offset));
@@ -298,6 +303,7 @@ std::optional<std::string> process(TMultiplexedProcessor& processor, const std::
 // By the service's name, which a strict binary message has after its version (4 bytes) and its length (4 bytes).
 size_t pool_of(std::string_view message) {
   const std::string_view name = message.substr(std::min<size_t>(8, message.size()));
+  if (name.starts_with("Query:changes")) return kChangesPool;  // these wait
   if (name.starts_with("Query:")) return kQueryPool;
   if (name.starts_with("Ingest:")) return kIngestPool;
   return kControlPool;
@@ -328,7 +334,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(const ApiServerOptions& opti
   transport.max_connections = options.max_connections;
   transport.idle_timeout = options.idle_timeout;
   transport.frame_timeout = options.frame_timeout;
-  transport.pool_threads = {8, 64, 16};  // in the order of Pool
+  transport.pool_threads = {8, 64, 16, 64};  // in the order of Pool
   auto server = FrameServer::start(transport, pool_of, [processor, limits](std::string_view message) {
     return process(*processor, limits, message);
   });

@@ -58,6 +58,7 @@ int run_client(const std::vector<std::string>& arguments, Session& session) {
   add_job_commands(app, session);
   add_query_commands(app, session);
   add_watch_command(app, session);
+  add_changes_command(app, session);
   add_append_command(app, session);
   add_explain_command(app, session);
   add_upgrade_command(app, session);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/api/api_json.h"
 #include "millrace_types.h"
 
 namespace millrace::client {
@@ -39,18 +40,8 @@ void print_job(const Output& output, const api::JobSummary& job, const std::stri
 // word<TAB>count each, `-` where there is no such word.
 void print_values(const Output& output, const api::Values& values);
 
-nlohmann::ordered_json json_value(const std::string& text);  // a whole number as a number, anything else as text
-nlohmann::ordered_json json_of(const api::AsOf& as_of);
-nlohmann::ordered_json json_of(const api::JobSummary& job);
-nlohmann::ordered_json json_of(const api::JobDescription& description);
-nlohmann::ordered_json json_of(const api::JobType& type);
-nlohmann::ordered_json json_of(const api::WorkerSummary& worker);
-nlohmann::ordered_json json_of(const api::Checkpoint& checkpoint);
-nlohmann::ordered_json json_of(const api::BatchProfiles& profiles);
-nlohmann::ordered_json json_of(const api::Lag& lag);
-nlohmann::ordered_json json_of(const api::Values& values, bool with_found);
-nlohmann::ordered_json json_of(const api::Docs& page, const std::string& word);
-nlohmann::ordered_json json_of(const api::DeadLetters& letters);
+using millrace::json_of;
+using millrace::json_value;
 
 std::string microseconds(int64_t us);                       // 1234 -> "1.2ms"
 std::string bytes_text(int64_t bytes);                      // 1536 -> "1.5 KiB"

@@ -68,6 +68,7 @@ void add_submit_command(CLI::App& app, Session& session);
 void add_job_commands(CLI::App& app, Session& session);
 void add_query_commands(CLI::App& app, Session& session);
 void add_watch_command(CLI::App& app, Session& session);
+void add_changes_command(CLI::App& app, Session& session);
 void add_append_command(CLI::App& app, Session& session);
 void add_explain_command(CLI::App& app, Session& session);
 void add_upgrade_command(CLI::App& app, Session& session);

@@ -205,6 +205,12 @@ void ControlService::docs(api::DocsRequest request, Done<api::Docs> done) {
   (*job)->docs(request, std::move(done));
 }
 
+void ControlService::changes(api::ChangesRequest request, Done<api::Changes> done) {
+  const Result<JobController*> job = find(request.name);
+  if (!job.has_value()) return done(std::unexpected(job.error()));
+  (*job)->changes(request, std::move(done));
+}
+
 void ControlService::dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                                   std::string from_topic, Done<api::DeadLetters> done) {
   const Result<JobController*> job = find(name);

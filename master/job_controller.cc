@@ -58,7 +58,8 @@ JobController::JobController(JobOptions options, wire::JobRecord record, Epoch e
                       const StatePartition partition = state_partition_of(*key, record_.spec.state_partitions);
                       return assignment_.states[static_cast<size_t>(partition.value())].process;
                     },
-                .applied = [this]() { return answers_ ? std::optional<BatchId>(applied_) : std::nullopt; }}) {}
+                .applied = [this]() { return answers_ ? std::optional<BatchId>(applied_) : std::nullopt; }}),
+      changes_(loop_, clock_, static_cast<size_t>(record_.spec.state_partitions), {}) {}
 
 JobController::~JobController() = default;
 
@@ -91,6 +92,7 @@ void JobController::on_message(ProcessId from, wire::Envelope envelope) {
   if (body.__isset.fetched) return on_fetched(from, envelope);
   if (body.__isset.map_done) return on_map_done(from, envelope);
   if (body.__isset.applied) return on_applied(from, body.applied);
+  if (body.__isset.round_changes) return on_round_changes(from, batch, std::move(envelope.body.round_changes));
   if (body.__isset.published) return on_published(from, batch, body.published);
   if (body.__isset.round_ended) return on_round_ended(batch, body.round_ended.lost);
   if (body.__isset.checkpointed) return coordinator_.on_report(from, batch, body.checkpointed);
@@ -102,10 +104,10 @@ void JobController::on_message(ProcessId from, wire::Envelope envelope) {
   if (body.__isset.fenced_out) return on_fenced_out(from, batch, body.fenced_out);
 }
 
-bool JobController::is_current(ProcessId from, const wire::OwnedPartition& report) const {
-  const auto index = static_cast<size_t>(report.partition);
+bool JobController::is_current(ProcessId from, int32_t partition, int64_t generation) const {
+  const auto index = static_cast<size_t>(partition);
   return index < states_.size() && assignment_.states[index].process == from &&
-         assignment_.states[index].generation.value() == report.generation;
+         assignment_.states[index].generation.value() == generation;
 }
 
 // --- cutting -------------------------------------------------------------------------------------------------------
@@ -225,6 +227,7 @@ void JobController::cut(bool take_records) {
   wire::RunBatch plan = plan_of(batch.record);
   plan.checkpoint = batch.checkpoint;
   plan.publish = batch.publish;
+  plan.keep_changes = batch.publish && changes_.wanted();
   plan.rank = batch.rank;
   wire::Body body;
   body.__set_run_batch(plan);

@@ -33,6 +33,7 @@
 #include "master/assignment.h"
 #include "master/batch_clock.h"
 #include "master/batch_profiles.h"
+#include "master/change_feed.h"
 #include "master/checkpoint_coordinator.h"
 #include "master/cutter.h"
 #include "master/executor_deaths.h"
@@ -170,6 +171,7 @@ class JobController {
   void top(const std::string& table, int32_t n, BatchId at_least,
            std::move_only_function<void(Result<api::Values>)> done);
   void docs(const api::DocsRequest& request, std::move_only_function<void(Result<api::Docs>)> done);
+  void changes(const api::ChangesRequest& request, std::move_only_function<void(Result<api::Changes>)> done);
 
  private:
   struct StatePartitionStatus {
@@ -217,6 +219,7 @@ class JobController {
   void on_map_done(ProcessId from, const wire::Envelope& envelope);
   void on_applied(ProcessId from, const wire::Applied& applied);
   void on_published(ProcessId from, BatchId batch, const wire::Published& published);
+  void on_round_changes(ProcessId from, BatchId batch, wire::RoundChanges changes);
   void on_round_ended(BatchId batch, bool lost);
   void repair_sink();
   void claim_sink();
@@ -258,7 +261,10 @@ class JobController {
   void issue_replays();
   void release_leavers();
   [[nodiscard]] bool is_mapping(ProcessId process) const;
-  [[nodiscard]] bool is_current(ProcessId from, const wire::OwnedPartition& report) const;
+  [[nodiscard]] bool is_current(ProcessId from, const wire::OwnedPartition& report) const {
+    return is_current(from, report.partition, report.generation);
+  }
+  [[nodiscard]] bool is_current(ProcessId from, int32_t partition, int64_t generation) const;
   [[nodiscard]] static BatchId newest_begun(const wire::OwnedPartition& report) {
     return BatchId(std::max(report.applied, report.begun));  // the latter is not told, and 0, where it is no newer
   }
@@ -278,6 +284,7 @@ class JobController {
   [[nodiscard]] api::Values values_of(size_t table, const QueryRouter::Answer& answer) const;
   [[nodiscard]] Result<size_t> find_table(const std::string& name, WantedTable wanted) const;
   QueryRouter::Done answer_by(size_t table, std::move_only_function<void(Result<api::Values>)> done);
+  [[nodiscard]] Result<api::Changes> changes_of(size_t table, const ChangeFeed::Answer& answer) const;
   [[nodiscard]] api::Docs docs_of(size_t table, size_t limit, const QueryRouter::Answer& answer) const;
   [[nodiscard]] Member* find_member(ProcessId process);
 
@@ -315,6 +322,7 @@ class JobController {
   std::unique_ptr<Ledger> ledger_;
   CheckpointCoordinator coordinator_;
   QueryRouter queries_;
+  ChangeFeed changes_;
   std::deque<RecoveryTask> replays_;
 
   bool ticking_ = false;

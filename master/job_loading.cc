@@ -178,6 +178,7 @@ void JobController::begin_running() {
   applied_ = published_ = BatchId(0);
   answers_ = restart_floor_ == BatchId(0);
   force_round_ = restart_floor_ > BatchId(0);
+  if (executors_may_return_) changes_.expect_readers();
   const bool had_owners = std::any_of(assignment_.states.begin(), assignment_.states.end(),
                                       [](const StateOwnership& state) { return state.process != kNoProcess; });
   hold_until_ = clock_.now() + (had_owners ? options_.return_grace : options_.settle);

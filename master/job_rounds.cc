@@ -155,6 +155,7 @@ void JobController::on_round_ended(BatchId batch, bool lost) {
   fence_trouble_.clear();
   published_ = batch;
   round_.reset();
+  changes_.round_complete(batch);
   profiles_.published(batch, clock_.now());
   send_progress();
   // What came while the round was open has waited for a tick already; unless batches queue up, it does not for another.
@@ -284,6 +285,7 @@ void JobController::stop(std::move_only_function<void(Status)> done) {
 
 void JobController::answer_all(const Error& error) {
   queries_.fail_all(error);
+  changes_.fail_all(error);
   for (auto& waiter : std::exchange(stop_waiters_, {})) waiter(std::unexpected(error));
 }
 
@@ -337,7 +339,9 @@ void JobController::finish_stop(const std::string& note) {
     record_.state = wire::JobState::STOPPED;
     record_.problem = note;
   }
-  queries_.fail_all({ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it"});
+  const Error at_rest{ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it"};
+  queries_.fail_all(at_rest);
+  changes_.fail_all(at_rest);
   members_.clear();
   host_.release_all_executors(job_, "the job stopped");
   save_record(lifetime_.guard([this](Status status) {

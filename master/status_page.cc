@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "common/model/api_json.h"
+#include "common/api/api_json.h"
 
 namespace millrace {
 namespace {
@@ -74,7 +74,7 @@ std::pair<int, std::string> StatusPage::batches(const std::string& job,
   if (!found.has_value()) {
     return {http_code_of(found.error().code), text_of_json({{"error", found.error().message}}, -1) + "\n"};
   }
-  return {200, text_of_json(json_of_profiles<nlohmann::json>(*found), -1) + "\n"};
+  return {200, json_text(json_of(*found)) + "\n"};
 }
 
 std::string StatusPage::json() {

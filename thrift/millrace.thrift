@@ -283,6 +283,32 @@ struct Docs {
   5: list<Doc> docs
   6: string next_page    // for the next page, which is as of its own batch; empty: this is the last one
 }
+// Follows what a table becomes.
+struct ChangesRequest {
+  1: string name
+  2: string table        // empty: the first one
+  3: AsOf after          // `position` of the answer before; none, or no job_id in it: the reader begins
+  4: i32 wait_ms         // for something to tell, 0 to 30,000; then the answer has no batches
+}
+struct Change {
+  1: string key
+  2: string text         // its value now
+  3: bool removed
+}
+struct BatchChanges {
+  1: AsOf as_of
+  2: list<Change> changes   // values as of this batch; where a key comes twice the last one holds
+}
+// The keys that changed after `after`, up to `position`, nothing missing: one BatchChanges for each publication of
+// the job, which may have several batches.
+struct Changes {
+  1: AsOf position       // to ask from next
+  2: bool reset          // what lies between `after` and `position` cannot be told, or there was no `after`: read what is
+                         // shown anew, by get() or top() with at_least = position.batch, and go on from there,
+                         // without the batches up to the one that those were as of
+  3: list<BatchChanges> batches
+  4: string table        // as in Values
+}
 struct DeadLetter { 1: string topic, 2: i32 partition, 3: i64 offset, 4: string reason, 5: i64 timestamp_ms }
 struct DeadLetters { 1: i64 total, 2: list<DeadLetter> letters }
 
@@ -296,6 +322,9 @@ service Query {
   Docs docs(1: DocsRequest request) throws (1: Failure failure)
   // The oldest kept, from the given offset of a partition on, in the order of the source's topics (`from_topic` empty:
   // the first of them) and their partitions.
+  // Waits. Changes of the last minute or so are kept from the first question on, up to a bound of bytes; where one
+  // publication alone changes too much (6 MiB), readers are reset.
+  Changes changes(1: ChangesRequest request) throws (1: Failure failure)
   DeadLetters dead_letters(1: string name, 2: i32 limit, 3: i32 from_partition, 4: i64 from_offset, 5: string from_topic)
     throws (1: Failure failure)
 }

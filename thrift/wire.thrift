@@ -7,7 +7,7 @@
 
 namespace cpp millrace.wire
 
-const i32 kProtocol = 9
+const i32 kProtocol = 10
 
 enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
 
@@ -194,6 +194,7 @@ struct RunBatch {        // header.batch; the plan of one batch
   6: bool replay         // the plan of an old batch, for partitions that are being restored: no flag of 3 to 5 holds
   7: bool tick           // time has come to time_ms; otherwise it is that of the tick to come
   8: i64 watermark_ms    // of a job by event time, never decreasing; 0: none
+  9: bool keep_changes   // with `publish`: what changed goes to the master, too, since somebody follows it
 }
 struct Progress {        // watermarks; each only rises within an epoch
   1: i64 durable         // reduce may go up to here
@@ -271,6 +272,16 @@ struct Published {       // header.batch
   1: list<OwnedPartition> partitions   // the sink holds them as of the batch
   2: list<OwnedPartition> lost         // the sink has lost them: these publish all their keys in the next round
 }
+struct ChangedKey { 1: optional i32 table, 2: string key, 3: optional string text, 4: optional bool removed }
+struct ChangedKeys { 1: list<ChangedKey> keys }
+struct ChangedPartition {
+  1: i32 partition
+  2: i64 generation
+  3: i64 since           // the keys that changed in (since, header.batch], with their values as of header.batch
+  4: binary keys         // a stored record: ChangedKeys; empty: none
+}
+// header.batch; before Published, on the same session. What cannot be told is missing, as `since` of the next one shows.
+struct RoundChanges { 1: list<ChangedPartition> partitions }
 struct EndRound { 1: map<string, string> status } // header.batch; to the rank's owner
 struct RoundEnded { 1: bool lost = false }        // header.batch; lost: the sink lacks what was published before
 struct FencedOut { 1: list<OwnedPartition> partitions }      // a younger owner has published; expected when frozen or cut off
@@ -347,6 +358,7 @@ union Body {
   49: Query query
   50: QueryReply query_reply
   51: RestoreFailed restore_failed
+  52: RoundChanges round_changes
   60: Shuffle shuffle
   61: RankCandidates rank_candidates
 }

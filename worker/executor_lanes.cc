@@ -32,6 +32,8 @@ void Executor::make_work(Incarnation incarnation, const wire::JobSpec& spec, std
       deps_.loop, std::move(sink), identity,
       Publisher::Hooks{
           .may_publish = [this] { return lease_holds(); },
+          .follow = [this](const Snapshot& snapshot,
+                           BatchId since) { reports_.changes(snapshot, since, work_->job->removes_keys()); },
           .settled = [this](const OwnedState& state, BatchId round, PublicationEnd end,
                             bool fenced) { on_publication_settled(state, round, end, fenced); },
           .round_ended = [this](BatchId round, bool lost, bool fenced) { on_round_ended(round, lost, fenced); },

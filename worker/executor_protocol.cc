@@ -30,6 +30,7 @@ std::shared_ptr<BatchPlan> plan_of(const Job& job, BatchId batch, const wire::Ru
   }
   plan->checkpoint = run.checkpoint;
   plan->publish = run.publish;
+  plan->keep_changes = run.keep_changes;
   plan->rank = run.rank;
   plan->replay = run.replay;
   return plan;

@@ -47,6 +47,7 @@ struct BatchPlan {
   std::vector<Range> ranges;  // ascending by partition
   bool checkpoint = false;
   bool publish = false;
+  bool keep_changes = false;
   bool rank = false;
   bool replay = false;     // only for partitions that are being restored: nothing is mapped because of it
   MonotonicTime received;  // by the executor
@@ -204,6 +205,7 @@ struct Snapshot {
   OwnedState state;
   BatchId batch;
   bool full = false;
+  bool keep_changes = false;  // the master wants them, too
   std::vector<SinkEntry> entries;
 };
 

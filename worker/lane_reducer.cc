@@ -285,7 +285,7 @@ void LaneReducer::end_batches() {
     Slot& slot = slots_.at(partition);
     const PlanPointer plan = end_batch(partition, slot);
     if (plan->replay || plan->batch <= flags_void_through_) continue;
-    if (plan->publish) publish(partition, slot, plan->batch);
+    if (plan->publish) publish(partition, slot, *plan);
     if (plan->rank || plan->publish) ranked.push_back({partition, &slot, plan->batch});
     if (plan->checkpoint && plan->batch > abandoned_) frozen.push_back({partition, &slot, plan->batch});
   }

@@ -118,7 +118,7 @@ class LaneReducer {
   static LaneApplied::Partition progress_of(StatePartition partition, const Slot& slot);
   void append(StatePartition partition, Slot& slot, const BatchPlan& plan);
   [[nodiscard]] static bool outputs_are_behind(const Slot& slot);
-  void publish(StatePartition partition, Slot& slot, BatchId round);
+  void publish(StatePartition partition, Slot& slot, const BatchPlan& plan);
   void freeze(StatePartition partition, Slot& slot, BatchId batch);
   void settle(BatchId up_to, bool complete);
   void share_ranks(const std::vector<Ended>& ended);

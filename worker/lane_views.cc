@@ -54,14 +54,18 @@ void LaneReducer::share_rank(RankShare share) {
   deps_.handler.on_rank(stamp_, std::move(*merged));
 }
 
-void LaneReducer::publish(StatePartition partition, Slot& slot, BatchId round) {
+void LaneReducer::publish(StatePartition partition, Slot& slot, const BatchPlan& plan) {
   if (slot.publishing != BatchId(0)) slot.table->settle_publication(false);
-  slot.publishing = round;
+  slot.publishing = plan.batch;
   slot.publish_all = slot.publish_all || slot.table->must_publish_all();
   slot.publishing_all = slot.publish_all;
   const OwnedState state{partition, slot.generation};
-  const LaneActivity::Scope scope(deps_.activity, Kind::kShow, round, partition.value());
-  deps_.handler.on_snapshot(stamp_, {state, round, slot.publish_all, slot.table->take_unpublished(slot.publish_all)});
+  const LaneActivity::Scope scope(deps_.activity, Kind::kShow, plan.batch, partition.value());
+  deps_.handler.on_snapshot(stamp_, {.state = state,
+                                     .batch = plan.batch,
+                                     .full = slot.publish_all,
+                                     .keep_changes = plan.keep_changes,
+                                     .entries = slot.table->take_unpublished(slot.publish_all)});
 }
 
 void LaneReducer::settle_publication(OwnedState state, BatchId round, PublicationEnd end) {

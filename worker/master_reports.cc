@@ -7,11 +7,31 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/wire/codec.h"
 
 namespace millrace {
 namespace {
 
 constexpr Duration kFetchedPause = std::chrono::milliseconds(1);
+constexpr size_t kChangesAtOnce = 1 << 20;  // bytes
+
+// Members of an index are not followed, only its keys.
+wire::ChangedKeys changed_keys(const std::vector<SinkEntry>& entries) {
+  wire::ChangedKeys changed;
+  changed.keys.reserve(entries.size());
+  for (const SinkEntry& entry : entries) {
+    if (entry.is_member()) continue;
+    wire::ChangedKey& key = changed.keys.emplace_back();
+    if (entry.table != 0) key.__set_table(entry.table);
+    key.__set_key(entry.key);
+    if (entry.removed) {
+      key.__set_removed(true);
+    } else {
+      key.__set_text(entry.text);
+    }
+  }
+  return changed;
+}
 
 wire::RangeTimes range_times(const RangeTimes& times, MonotonicTime now) {
   wire::RangeTimes told;
@@ -128,6 +148,34 @@ void MasterReports::load(size_t lane, int64_t keys, int64_t memory_bytes) {
   loads_[lane] = {keys, memory_bytes};
 }
 
+void MasterReports::changes(const Snapshot& snapshot, BatchId since, bool keys_may_go) {
+  if (changes_of_ != snapshot.batch) {
+    flush_changes();
+    changes_of_ = snapshot.batch;
+    changes_bytes_ = 0;
+  }
+  // All keys do not say which ones are gone.
+  if ((snapshot.full && keys_may_go) || changes_bytes_ > kMaxChangesOfRound) return;
+  wire::ChangedPartition part;
+  part.partition = snapshot.state.partition.value();
+  part.generation = snapshot.state.generation.value();
+  part.since = snapshot.full ? 0 : since.value();
+  if (!snapshot.entries.empty()) part.keys = encode_record(changed_keys(snapshot.entries));
+  changes_bytes_ += part.keys.size();
+  unsent_changes_ += part.keys.size();
+  changes_.partitions.push_back(std::move(part));
+  if (unsent_changes_ > kChangesAtOnce) flush_changes();
+  flush_soon();
+}
+
+void MasterReports::flush_changes() {
+  if (changes_.partitions.empty()) return;
+  wire::Body body;
+  body.__set_round_changes(std::exchange(changes_, {}));
+  unsent_changes_ = 0;
+  send_(changes_of_, body);
+}
+
 void MasterReports::published(const OwnedState& state, BatchId round) {
   published_[round].partitions.push_back(owned_partition(state, round));
   flush_soon();
@@ -171,6 +219,8 @@ void MasterReports::clear() {
   mapped_letters_ = 0;
   applied_.clear();
   times_.clear();
+  changes_ = {};
+  unsent_changes_ = 0;
   published_.clear();
 }
 
@@ -207,6 +257,7 @@ void MasterReports::flush() {
     body.__set_applied(applied);
     send_(BatchId(0), body);
   }
+  flush_changes();
   for (const auto& [round, published] : published_) {
     wire::Body body;
     body.__set_published(published);

@@ -36,6 +36,8 @@ class MasterReports {
   void load(size_t lane, int64_t keys, int64_t memory_bytes);
   // The newest batch that changed anything.
   void changed(BatchId batch) { changed_ = std::max(changed_, batch); }
+  // Sent before it is told that the snapshot is published. `since`: of which batch on its keys are; of a full one all.
+  void changes(const Snapshot& snapshot, BatchId since, bool keys_may_go);
   void published(const OwnedState& state, BatchId round);
   void lost(const OwnedState& state, BatchId round);
   // What goes wrong at a place now, for people; "" when it is over. Sent again by repeat_trouble().
@@ -62,6 +64,7 @@ class MasterReports {
   };
   void flush_soon();
   void flush();
+  void flush_changes();
   void flush_fetched();
   void pause_fetched();
 
@@ -77,6 +80,10 @@ class MasterReports {
   std::map<size_t, Load> loads_;
   std::vector<wire::LaneTimes> times_;
   BatchId changed_;
+  BatchId changes_of_;        // the round of what follows
+  size_t changes_bytes_ = 0;  // of that round, up to now
+  wire::RoundChanges changes_;
+  size_t unsent_changes_ = 0;  // bytes
   std::map<BatchId, wire::Published> published_;
   std::map<std::string, Trouble> troubles_;  // by place
   Lifetime lifetime_;

@@ -31,7 +31,9 @@ void Publisher::assign(const std::set<OwnedState>& owned, BatchId published) {
 
 void Publisher::add(Snapshot snapshot) {
   const OwnedState state = snapshot.state;
-  if (!done_.contains(state)) return;
+  const auto done = done_.find(state);
+  if (done == done_.end()) return;
+  if (snapshot.keep_changes) hooks_.follow(snapshot, done->second);
   Item& item = items_[state];
   if (item.under_way) note_end(item);  // its answer will find another snapshot here, and be ignored
   item = {std::make_shared<const Snapshot>(std::move(snapshot)), false, false};

@@ -24,6 +24,8 @@ class Publisher {
 
   struct Hooks {
     std::function<bool()> may_publish;  // the lease holds
+    // A snapshot whose changes somebody follows came, which builds on `since`; before it is settled.
+    std::function<void(const Snapshot&, BatchId since)> follow;
     // A snapshot came to its end; `fenced`: a younger owner has written.
     std::function<void(OwnedState, BatchId round, PublicationEnd, bool fenced)> settled;
     std::function<void(BatchId round, bool lost, bool fenced)> round_ended;

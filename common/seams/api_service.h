@@ -41,6 +41,8 @@ class ApiService {
                    Done<api::Values> done) = 0;
   virtual void top(std::string name, int32_t n, int64_t at_least, std::string table, Done<api::Values> done) = 0;
   virtual void docs(api::DocsRequest request, Done<api::Docs> done) = 0;
+  // `done` may come up to wait_ms later.
+  virtual void changes(api::ChangesRequest request, Done<api::Changes> done) = 0;
   virtual void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                             std::string from_topic, Done<api::DeadLetters> done) = 0;
 };

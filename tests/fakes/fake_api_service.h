@@ -125,6 +125,25 @@ class FakeApiService : public ApiService {
     values.values.resize(n);
     answer(name, std::move(done), values);
   }
+  void changes(api::ChangesRequest request, Done<api::Changes> done) override {
+    api::Changes changes;
+    changes.position = request.after;
+    changes.table = request.table;
+    changes.reset = request.after.job_id.empty() || (request.name == "outrun" && request.after.batch == 8);
+    changes.position.job_id = "0123456789abcdef";
+    changes.position.batch += changes.reset ? 7 : 1;
+    if (!changes.reset) {
+      api::BatchChanges& batch = changes.batches.emplace_back();
+      batch.as_of = changes.position;
+      for (const auto& [key, text] : {std::pair("a", "1"), std::pair("b", ""), std::pair("a", "2")}) {
+        api::Change& change = batch.changes.emplace_back();
+        change.key = key;
+        change.text = text;
+        change.removed = change.text.empty();
+      }
+    }
+    answer(request.name, std::move(done), changes);
+  }
   void docs(api::DocsRequest request, Done<api::Docs> done) override {
     api::Docs docs;
     docs.as_of.batch = request.at_least;

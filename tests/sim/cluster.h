@@ -83,6 +83,8 @@ struct SimCounts {
   uint64_t merges = 0;
   uint64_t restore_failures = 0;
   uint64_t answers = 0;  // to the client
+  uint64_t changes = 0;  // batches of them that it was told
+  uint64_t resets = 0;   // of its positions
   uint64_t times_gone_back = 0;
   uint64_t upgrades = 0;  // that were done
 
@@ -189,6 +191,7 @@ class SimCluster {
   void start_client();
   void client_asks(const std::string& name);
   void client_turns_pages(const api::DocsRequest& request, const std::optional<api::Doc>& after);
+  void client_follows(const std::string& name);
   [[nodiscard]] std::shared_ptr<void> open_question();
   void bring_back();
   [[nodiscard]] std::string leftovers();
@@ -212,6 +215,11 @@ class SimCluster {
   Oracle oracle_;
   SimCounts counts_;
   int open_questions_ = 0;  // of the client
+  struct Following {
+    api::AsOf position;
+    bool asked = false;
+  };
+  std::map<std::string, std::shared_ptr<Following>> following_;  // by job name
   bool finishing_ = false;
 };
 

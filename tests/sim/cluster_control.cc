@@ -37,6 +37,8 @@ SimCounts& SimCounts::operator+=(const SimCounts& other) {
   merges += other.merges;
   restore_failures += other.restore_failures;
   answers += other.answers;
+  changes += other.changes;
+  resets += other.resets;
   times_gone_back += other.times_gone_back;
   upgrades += other.upgrades;
   return *this;
@@ -47,8 +49,9 @@ std::ostream& operator<<(std::ostream& out, const SimCounts& counts) {
              << counts.executor_crashes << "; freezes " << counts.freezes << "; assignments " << counts.assignments
              << ", replays " << counts.replays << ", fenced " << counts.fenced << ", rounds " << counts.rounds
              << ", checkpoints " << counts.checkpoints << ", merges " << counts.merges << ", failed restores "
-             << counts.restore_failures << ", answers " << counts.answers << ", times gone back to a checkpoint "
-             << counts.times_gone_back << ", upgrades " << counts.upgrades;
+             << counts.restore_failures << ", answers " << counts.answers << ", batches followed " << counts.changes
+             << " with " << counts.resets << " resets, times gone back to a checkpoint " << counts.times_gone_back
+             << ", upgrades " << counts.upgrades;
 }
 
 // --- jobs --------------------------------------------------------------------------------------------------------
@@ -225,7 +228,10 @@ void SimCluster::append_lines(int lines) {
 
 void SimCluster::start_client() {
   world_.after(milliseconds(17), [this] {
-    for (const auto& [name, type] : types_) client_asks(name);
+    for (const auto& [name, type] : types_) {
+      client_asks(name);
+      client_follows(name);
+    }
     start_client();
   });
 }
@@ -268,6 +274,26 @@ void SimCluster::client_asks(const std::string& name) {
                           ++counts_.answers;
                           oracle_.on_values(name, *values, floor);
                         });
+}
+
+void SimCluster::client_follows(const std::string& name) {
+  std::shared_ptr<Following>& following = following_[name];
+  if (following == nullptr) following = std::make_shared<Following>();
+  if (master_ == nullptr || !master_->master->started() || following->asked) return;
+  api::ChangesRequest request;
+  request.name = name;
+  request.after = following->position;
+  request.wait_ms = static_cast<int32_t>(world_.random("client").below(50));
+  following->asked = true;
+  // A master that crashes takes the question along.
+  const std::shared_ptr<void> asked(nullptr, [following](void*) { following->asked = false; });
+  master_->service->changes(request, [this, request, asked, following](const Result<api::Changes>& changes) {
+    if (!changes.has_value()) return;
+    counts_.changes += changes->batches.size();
+    counts_.resets += changes->reset ? 1 : 0;
+    oracle_.on_changes(request, *changes);
+    following->position = changes->position;
+  });
 }
 
 // Each page is as of its own batch.

@@ -32,20 +32,6 @@ std::string field(const std::map<std::string, std::string>& status, const std::s
   return found == status.end() ? "(none)" : found->second;
 }
 
-// The first difference, or nothing.
-std::string difference(const std::map<std::string, std::string>& seen,
-                       const std::map<std::string, std::string>& expected) {
-  for (const auto& [word, text] : expected) {
-    const auto found = seen.find(word);
-    if (found == seen.end()) return "'" + word + "' is missing, expected " + text;
-    if (found->second != text) return "'" + word + "' is " + found->second + ", expected " + text;
-  }
-  for (const auto& [word, text] : seen) {
-    if (!expected.contains(word)) return "'" + word + "' is " + text + ", and in no record";
-  }
-  return "";
-}
-
 // Offsets without the partitions of which nothing was read: when the master learns of new ones is its affair.
 std::string without_empty_ones(const std::string& offsets) {
   std::istringstream parts(offsets);
@@ -70,6 +56,19 @@ std::string Oracle::text_of(const std::string& type, const std::string& table, c
   if (type == kChainJob) return std::to_string(sums.factor) + " " + std::to_string(sums.summand);
   if (type == kLevelJob) return LevelValue{sums.count, sums.sum}.text();
   return std::to_string(sums.count);
+}
+
+std::string Oracle::difference(const std::map<std::string, std::string>& seen,
+                               const std::map<std::string, std::string>& expected) {
+  for (const auto& [word, text] : expected) {
+    const auto found = seen.find(word);
+    if (found == seen.end()) return "'" + word + "' is missing, expected " + text;
+    if (found->second != text) return "'" + word + "' is " + found->second + ", expected " + text;
+  }
+  for (const auto& [word, text] : seen) {
+    if (!expected.contains(word)) return "'" + word + "' is " + text + ", and in no record";
+  }
+  return "";
 }
 
 std::string Oracle::at_batch(int64_t batch) {

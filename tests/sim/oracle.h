@@ -11,6 +11,7 @@
 //                 it; generations and batches never go back; nothing is written of a batch that is not durable
 //   checkpoints   opened as they are referred to: each partition is the fold at the checkpoint's batch, and no file is
 //                 one of a former version of the job
+//   changes       are of all keys that changed since the position that was asked from, each as of the batch it is told of
 //   answers       of get, top and docs equal the fold at the batch they state, and no client sees an earlier batch
 //                 after a later one of the same incarnation
 //
@@ -87,6 +88,7 @@ class Oracle {
   // `after`: the last of the page before; none: the first page.
   void on_docs(const std::string& name, const api::DocsRequest& request, const std::optional<api::Doc>& after,
                const api::Docs& docs, int64_t floor);
+  void on_changes(const api::ChangesRequest& request, const api::Changes& changes);
 
   // No word is there any more that time will take away.
   [[nodiscard]] bool is_at_rest(const std::string& name) const;
@@ -159,6 +161,9 @@ class Oracle {
   // What readers of the sink find, by the names of words.
   [[nodiscard]] static std::map<std::string, std::string> shown(const FakeSinkServer::Table& table);
   [[nodiscard]] static std::string text_of(const std::string& type, const std::string& table, const Sums& sums);
+  // The first one, or nothing.
+  [[nodiscard]] static std::string difference(const std::map<std::string, std::string>& seen,
+                                              const std::map<std::string, std::string>& expected);
   [[nodiscard]] static std::string at_batch(int64_t batch);
   [[nodiscard]] Job* find(const std::string& name);
   void breach(const Job& job, const std::string& what);

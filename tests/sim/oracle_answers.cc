@@ -88,4 +88,32 @@ void Oracle::on_docs(const std::string& name, const api::DocsRequest& request, c
   breach(*job, "docs says of '" + request.key + "' " + seen + at_batch(docs.as_of.batch) + ", it is " + expected);
 }
 
+void Oracle::on_changes(const api::ChangesRequest& request, const api::Changes& changes) {
+  Job* job = find(request.name);
+  const auto is_of_it = [&](const api::AsOf& as_of) {
+    return as_of.job_id == to_string(job->id) && as_of.incarnation == job->incarnation.value();
+  };
+  if (job == nullptr || !is_of_it(changes.position)) return;
+  if (!is_of_it(request.after) && !changes.reset) return breach(*job, "changes go on from another job's position");
+  int64_t seen = request.after.batch;
+  for (const api::BatchChanges& batch : changes.batches) {
+    if (batch.as_of.batch <= seen) breach(*job, "changes went back" + at_batch(batch.as_of.batch));
+    const auto told = [](const std::string& word) { return !is_posting(word); };
+    const auto before = values_at(*job, changes.table, seen, told);
+    auto values = before;
+    for (const api::Change& change : batch.changes) {
+      if (change.removed) {
+        values.erase(change.key);
+      } else {
+        values[change.key] = change.text;
+      }
+    }
+    seen = batch.as_of.batch;
+    const std::string differs = difference(values, values_at(*job, changes.table, seen, told));
+    if (!differs.empty()) breach(*job, "whoever follows finds" + at_batch(seen) + " that " + differs);
+  }
+  if (seen != changes.position.batch && !changes.reset)
+    breach(*job, "the position is beyond the changes that were told");
+}
+
 }  // namespace millrace

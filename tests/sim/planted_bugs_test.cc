@@ -431,6 +431,29 @@ TEST(PlantedBug, a_level_block_that_does_not_arrive_is_caught) {
   expect_caught("levels_with_nothing_happening", [] { return std::make_shared<Losing>(); });
 }
 
+TEST(PlantedBug, a_changed_key_that_followers_are_not_told_is_caught) {
+  struct Silent : Plant {
+    bool message(wire::Envelope& envelope) override {
+      if (!envelope.body.__isset.round_changes || envelope.header.batch % 16 != 5) return false;
+      for (wire::ChangedPartition& part : envelope.body.round_changes.partitions) part.keys.clear();
+      return true;
+    }
+  };
+  expect_caught("nothing_happens", [] { return std::make_shared<Silent>(); });
+}
+
+// As an executor would that took a round that was given up for one that is complete.
+TEST(PlantedBug, changes_that_begin_too_late_are_caught) {
+  struct Late : Plant {
+    bool message(wire::Envelope& envelope) override {
+      if (!envelope.body.__isset.round_changes) return false;
+      for (wire::ChangedPartition& part : envelope.body.round_changes.partitions) part.since = 0;
+      return true;
+    }
+  };
+  expect_caught("everything_dies", [] { return std::make_shared<Late>(); });
+}
+
 // The first partition keeps the generation that it had, where its owner keeps it.
 TEST(PlantedBug, a_partition_that_does_not_begin_anew_with_the_others_is_caught) {
   struct Keeping : Plant {
