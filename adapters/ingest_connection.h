@@ -1,12 +1,12 @@
-// IngestConnection: appends to embedded logs by a master's Ingest service. Connects when it is first needed, and anew
-// after the connection broke.
+// IngestConnection: appends to embedded logs by a master's Ingest service.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "adapters/api_connection.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/model/address.h"
@@ -17,10 +17,7 @@ namespace millrace {
 // Blocks; used by one thread.
 class IngestConnection {
  public:
-  explicit IngestConnection(HostPort master);
-  ~IngestConnection();
-  IngestConnection(const IngestConnection&) = delete;
-  IngestConnection& operator=(const IngestConnection&) = delete;
+  explicit IngestConnection(HostPort master) : connection_(std::move(master)) {}
 
   // As IngestStore has them, and kUnavailable: the master is not there, did not answer or said so. The records of an
   // append may be stored then, unless nothing was sent.
@@ -29,17 +26,13 @@ class IngestConnection {
                              const std::vector<std::string>& keys, AppendIdentity identity);
 
   // Whether the last call reached a master, as far as is known.
-  [[nodiscard]] bool sent() const { return sent_; }
+  [[nodiscard]] bool sent() const { return connection_.sent(); }
 
  private:
-  struct Transport;
-
   template <typename Answer, typename Use>
   Result<Answer> call(Use use);
 
-  const HostPort master_;
-  std::unique_ptr<Transport> transport_;  // null: not connected
-  bool sent_ = false;
+  ApiConnection connection_;
 };
 
 // A producer id, which is positive, of a hash or a random number.

@@ -17,6 +17,11 @@ HttpResponse later(int status, std::string_view detail, Duration wait) {
   return response;
 }
 
+HttpResponse http_failure(const Error& error) {
+  const int status = http_status_of(error.code);
+  return status == 503 ? later(503, error.message) : http_problem(status, error.message);
+}
+
 Gateway::Gateway(GatewayOptions options, const Clock& clock, GatewayMetrics& metrics)
     : options_(std::move(options)), clock_(clock), metrics_(metrics) {}
 

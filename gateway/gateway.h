@@ -60,4 +60,7 @@ class Gateway {
 // 503, or 429: with when to come again, in whole seconds, at least one.
 HttpResponse later(int status, std::string_view detail, Duration wait = std::chrono::seconds(1));
 
+// What the master or a log could not do, for whoever asked.
+HttpResponse http_failure(const Error& error);
+
 }  // namespace millrace

@@ -18,6 +18,7 @@
 #include "adapters/gunzip.h"
 #include "adapters/http_server.h"
 #include "adapters/open_record_writer.h"
+#include "adapters/remote_api.h"
 #include "adapters/settings.h"
 #include "adapters/system_clock.h"
 #include "client/arguments.h"
@@ -27,6 +28,7 @@
 #include "gateway/gateway.h"
 #include "gateway/health_routes.h"
 #include "gateway/ingest_routes.h"
+#include "gateway/job_routes.h"
 
 DEFINE_string(http, "127.0.0.1:7090", "HOST:PORT where people and programs reach this gateway; port 0: any");
 DEFINE_string(api, "127.0.0.1:7071", "HOST:PORT of the master's --api");
@@ -132,7 +134,7 @@ Result<Writers> open_writers() {
   return writers;
 }
 
-int run(GatewayOptions options, IngestOptions ingest, Writers writers) {
+int run(GatewayOptions options, IngestOptions ingest, Writers writers, const HostPort& master) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -157,6 +159,9 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers) {
   ingest_routes.add_to(gateway);
   HealthRoutes health_routes(std::move(parts));
   health_routes.add_to(gateway);
+  RemoteApi api({.master = master});
+  JobRoutes job_routes(api);
+  job_routes.add_to(gateway);
 
   auto server = HttpServer::start(
       http, [&gateway](HttpRequest request, HttpReply reply) { gateway(std::move(request), std::move(reply)); });
@@ -197,7 +202,9 @@ int main(int argc, char** argv) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  const auto master = millrace::parse_address("--api", FLAGS_api);
+  if (!master) return millrace::refuse(master.error());
   auto writers = millrace::open_writers();
   if (!writers) return millrace::refuse(writers.error());
-  return millrace::run(std::move(*options), std::move(*ingest), std::move(*writers));
+  return millrace::run(std::move(*options), std::move(*ingest), std::move(*writers), *master);
 }

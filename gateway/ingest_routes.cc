@@ -36,11 +36,6 @@ Parsed<std::string> idempotency_key(const HttpRequest& request, const Caller& ca
   return caller.key_name + "\n" + std::string(key);
 }
 
-HttpResponse failure(const Error& error) {
-  const int status = http_status_of(error.code);
-  return status == 503 ? later(503, error.message) : http_problem(status, error.message);
-}
-
 }  // namespace
 
 IngestRoutes::IngestRoutes(IngestOptions options, Logs logs, Gunzip gunzip, const Clock& clock, GatewayMetrics& metrics)
@@ -141,7 +136,7 @@ void IngestRoutes::write(const Writer& log, const HttpRequest& request, std::vec
                     [this, &name = log.first, count, one, reply = std::move(reply)](auto ranges) mutable {
                       if (!ranges) {
                         metrics_.refused(GatewayMetrics::Refusal::kLog);
-                        return reply(failure(ranges.error()));
+                        return reply(http_failure(ranges.error()));
                       }
                       metrics_.stored(count);
                       reply({.body = described(name, *ranges, one)});

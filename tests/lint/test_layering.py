@@ -14,18 +14,19 @@ RUNTIME = ["common/runtime", "common/wire", *SEAMS]
 MAY_INCLUDE = {
     "common/base": [],
     "common/model": ["common/base"],
+    "common/api": ["common/base"],
     "common/wire": ["common/model", "common/base"],
     "common/seams": ["common/model", "common/base"],
     "common/runtime": RUNTIME,
     "stream": SEAMS,
     "millrace": ["stream", *SEAMS],
     "jobs": ["millrace", "stream", *SEAMS],
-    "master": ["stream/job.h", *RUNTIME],
+    "master": ["stream/job.h", "common/api", *RUNTIME],
     "worker": ["stream/job.h", *RUNTIME],
     "adapters": SEAMS,
-    "gateway": ["stream/text.h", *RUNTIME],
+    "gateway": ["stream/text.h", "common/api", *RUNTIME],
     "local": ["client/local_run.h", "master", "worker", "adapters", "jobs", "stream/job.h", *RUNTIME],
-    "client": ["common/model", "common/base"],
+    "client": ["common/api", "common/model", "common/base"],
 }
 # Headers of others -> folders whose files may include them.
 RESTRICTED = {

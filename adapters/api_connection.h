@@ -1,0 +1,60 @@
+// ApiConnection: a connection to a master's public services. Connects when it is first needed, and anew after the
+// connection broke. Blocks; used by one thread.
+#pragma once
+
+#include <exception>
+#include <memory>
+
+#include "Control.h"
+#include "Ingest.h"
+#include "Query.h"
+#include "common/base/error.h"
+#include "common/base/time.h"
+#include "common/model/address.h"
+
+namespace millrace {
+
+class ApiConnection {
+ public:
+  struct Services {
+    api::ControlClient control;
+    api::QueryClient query;
+    api::IngestClient ingest;
+  };
+
+  explicit ApiConnection(HostPort master);
+  ~ApiConnection();
+  ApiConnection(const ApiConnection&) = delete;
+  ApiConnection& operator=(const ApiConnection&) = delete;
+
+  // `use(services, answer)` makes one call, which is waited for up to `limit`. The master's own failure with its kind,
+  // or kUnavailable: it cannot be reached, or the connection broke and the outcome is unknown.
+  template <typename Answer, typename Use>
+  Result<Answer> call(Duration limit, Use use) {
+    sent_ = false;
+    try {
+      Services& open = services(limit);
+      sent_ = true;
+      Answer answer{};
+      use(open, answer);
+      return answer;
+    } catch (...) {
+      return std::unexpected(error_of(std::current_exception()));
+    }
+  }
+
+  // Whether the last call reached a master, as far as is known.
+  [[nodiscard]] bool sent() const { return sent_; }
+
+ private:
+  struct Transport;
+
+  Services& services(Duration limit);  // throws what Thrift throws
+  Error error_of(const std::exception_ptr& exception);
+
+  const HostPort master_;
+  std::unique_ptr<Transport> transport_;  // null: not connected
+  bool sent_ = false;
+};
+
+}  // namespace millrace
