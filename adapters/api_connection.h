@@ -32,6 +32,7 @@ class ApiConnection {
   template <typename Answer, typename Use>
   Result<Answer> call(Duration limit, Use use) {
     sent_ = false;
+    was_open_ = transport_ != nullptr;
     try {
       Services& open = services(limit);
       sent_ = true;
@@ -45,6 +46,8 @@ class ApiConnection {
 
   // Whether the last call reached a master, as far as is known.
   [[nodiscard]] bool sent() const { return sent_; }
+  // The last call met the end of a connection that was there before, as after a restart of the master.
+  [[nodiscard]] bool was_stale() const { return was_open_ && transport_ == nullptr; }
 
  private:
   struct Transport;
@@ -55,6 +58,7 @@ class ApiConnection {
   const HostPort master_;
   std::unique_ptr<Transport> transport_;  // null: not connected
   bool sent_ = false;
+  bool was_open_ = false;
 };
 
 }  // namespace millrace

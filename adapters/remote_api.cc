@@ -21,7 +21,9 @@ constexpr Duration kCommandTime = std::chrono::seconds(70);
 
 class RemoteApi::Pool {
  public:
-  Pool(const HostPort& master, size_t threads, size_t most_waiting) : most_waiting_(most_waiting) {
+  // `repeats`: calls change nothing, so they may be made again.
+  Pool(const HostPort& master, size_t threads, size_t most_waiting, bool repeats)
+      : most_waiting_(most_waiting), repeats_(repeats) {
     for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this, master] { work(master); });
   }
   ~Pool() {
@@ -39,9 +41,13 @@ class RemoteApi::Pool {
   // `use(services, answer)` makes the call.
   template <typename T, typename Use>
   void call(Duration limit, Use use, Done<T> done) {
-    Call call = [limit, use = std::move(use), done = std::move(done)](ApiConnection* connection) mutable {
-      done(connection == nullptr ? fail(ErrorCode::kUnavailable, "too many calls to the master are waiting; try again")
-                                 : connection->call<T>(limit, use));
+    Call call = [this, limit, use = std::move(use), done = std::move(done)](ApiConnection* connection) mutable {
+      if (connection == nullptr) {
+        return done(fail(ErrorCode::kUnavailable, "too many calls to the master are waiting; try again"));
+      }
+      Result<T> answer = connection->call<T>(limit, use);
+      if (!answer && repeats_ && connection->was_stale()) answer = connection->call<T>(limit, use);
+      done(std::move(answer));
     };
     {
       const std::lock_guard lock(mutex_);
@@ -71,6 +77,7 @@ class RemoteApi::Pool {
   }
 
   const size_t most_waiting_;
+  const bool repeats_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Call> waiting_;  // guarded by mutex_
@@ -79,9 +86,9 @@ class RemoteApi::Pool {
 };
 
 RemoteApi::RemoteApi(RemoteApiOptions options)
-    : questions_(std::make_unique<Pool>(options.master, options.questions, options.most_waiting)),
-      commands_(std::make_unique<Pool>(options.master, options.commands, options.most_waiting)),
-      followers_(std::make_unique<Pool>(options.master, options.followers, options.most_waiting)) {}
+    : questions_(std::make_unique<Pool>(options.master, options.questions, options.most_waiting, true)),
+      commands_(std::make_unique<Pool>(options.master, options.commands, options.most_waiting, false)),
+      followers_(std::make_unique<Pool>(options.master, options.followers, options.most_waiting, true)) {}
 RemoteApi::~RemoteApi() = default;
 
 void RemoteApi::submit(api::SubmitRequest request, Done<api::JobSummary> done) {

@@ -171,12 +171,39 @@ def readme_commands():
 def test_the_commands_of_the_readme_do_what_it_says(cluster):
     gateway = Gateway(cluster).start()
     commands = readme_commands()
-    assert len(commands) == 4, commands
+    assert len(commands) == 11, commands
+    cluster.submit("word_count", "words", "log://text", "none:")
+    position = ""
     for command, answer in commands:
         command = command.replace("127.0.0.1:7090", f"127.0.0.1:{gateway.port}").replace("curl ", "curl --silent --show-error --fail-with-body ")
+        command = command.replace("POSITION", position)
         done = subprocess.run(["bash", "-ec", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0 and '"log":"text"' in done.stdout, (command, done)
+        assert done.returncode == 0 and ("/jobs" in command or '"log":"text"' in done.stdout), (command, done)
         assert not answer or sorted(json.loads(done.stdout)) == sorted(json.loads(answer)), (command, done)
+        position = json.loads(done.stdout).get("position", position)
+        if "/records" in command:
+            wait_until_all_is_counted(cluster)
+
+
+def test_counts_are_told_and_jobs_are_stopped_over_http(counted):
+    gateway = Gateway(counted).start()
+    begin = gateway.ask("GET", "/api/v1/jobs/words/changes?wait_ms=0")[2]["position"]
+    gateway.submit("b a b")
+    told = gateway.ask("GET", f"/api/v1/jobs/words/changes?after={begin}")[2]
+    assert {(c["word"], c["count"]) for batch in told["batches"] for c in batch["changes"]} == {("a", 1), ("b", 2)}, told
+    top = gateway.ask("GET", f"/api/v1/jobs/words/top?at_least={told['batch']}")[2]
+    assert top["values"] == [{"word": "b", "count": 2}, {"word": "a", "count": 1}] and top["batch"] >= told["batch"]
+    assert gateway.ask("GET", "/api/v1/jobs/words/counts/b")[2]["count"] == 2
+    assert gateway.ask("POST", "/api/v1/jobs/words/stop")[2]["state"] == "stopped"
+    assert gateway.ask("GET", "/api/v1/jobs/words/counts/b")[0] == 503
+    status, _, problem = gateway.ask("GET", "/api/v1/jobs/none")
+    assert status == 404 and "'none'" in problem["detail"], problem
+    counted.master.kill()
+    assert gateway.ask("GET", "/api/v1/jobs")[0] == 503
+    counted.master.start()
+    wait_for("the master", lambda: gateway.ask("GET", "/api/v1/jobs")[0] == 200)
+    assert gateway.ask("POST", "/api/v1/jobs/words/resume")[0] == 200
+    wait_for_count(counted, "b", 2)
 
 
 def test_texts_go_into_a_kafka_topic_too(cluster, shared_kafka):
