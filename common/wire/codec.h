@@ -25,10 +25,10 @@
 
 namespace millrace {
 
-constexpr size_t kMaxControlBytes = 16 << 20;  // of an encoded Envelope
-constexpr size_t kMaxRecordBytes = 64 << 20;   // of a stored record
+constexpr size_t kMaxControlBytes = 16 << 20;   // of an encoded Envelope
+constexpr size_t kMaxRecordBytes = 64 << 20;    // of a stored record
 constexpr size_t kMaxChangesOfRound = 6 << 20;  // of all ChangedPartition::keys of one round
-constexpr int64_t kMaxElements = 1'000'000;    // of all lists and maps of one message or record together
+constexpr int64_t kMaxElements = 1'000'000;     // of all lists and maps of one message or record together
 constexpr uint8_t kRecordFormat = 1;
 
 // CHECKs that it is within the limits: who fills a message bounds it.
