@@ -94,7 +94,7 @@ Parsed<api::SubmitRequest> parse_job(std::string_view body) {
       too_deep = too_deep || depth > kMostJobDepth;
       return depth <= kMostJobDepth;
     });
-  } catch (const json::parse_error& error) {
+  } catch (const json::exception& error) {
     const std::string_view what = error.what();
     return refuse_job("this is no JSON: " + std::string(what.substr(what.find("] ") + 2).substr(0, kMostJobShown)));
   }

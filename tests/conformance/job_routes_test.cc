@@ -120,6 +120,7 @@ TEST_F(JobRoutesTest, WhatCannotBeRightIsToldWithItsPlace) {
   EXPECT_THAT(problem(ask("PUT", {"jobs", "a"})), HasSubstr("405 "));
   const auto refused = [&](const std::string& body) { return problem(ask("POST", {"jobs"}, {}, body)); };
   EXPECT_THAT(refused("{"), HasSubstr("400 this is no JSON"));
+  EXPECT_THAT(refused(R"({"name": 1e999})"), HasSubstr("400 this is no JSON"));
   EXPECT_THAT(refused("[]"), HasSubstr("400 expected an object"));
   EXPECT_THAT(refused(R"({"name": 5})"), HasSubstr("400 'name' must be a string"));
   EXPECT_THAT(refused(R"({"nam": "a"})"), AllOf(HasSubstr("400 a job has no 'nam'"), HasSubstr("name, ")));

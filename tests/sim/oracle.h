@@ -11,7 +11,7 @@
 //                 it; generations and batches never go back; nothing is written of a batch that is not durable
 //   checkpoints   opened as they are referred to: each partition is the fold at the checkpoint's batch, and no file is
 //                 one of a former version of the job
-//   changes       are of all keys that changed since the position that was asked from, each as of the batch that is told
+//   changes       are of all keys that changed since the position that was asked from, each as of the batch told
 //   answers       of get, top and docs equal the fold at the batch they state, and no client sees an earlier batch
 //                 after a later one of the same incarnation
 //
