@@ -183,13 +183,13 @@ class Bench(Cluster):
         with self.api() as connection:
             result = self.follow(connection, name, text, begin)
             result["cpu_s"] = cpu.spent()
-            result["executor_threads_cpu_s"] = CpuTimes.by_thread(self.executor_pids())
             result["cpu_us_per_line"] = spent_us_per_line(result["cpu_s"], text.lines)
             if perf:
                 perf.send_signal(signal.SIGINT)
                 perf.wait(60)
             if look:
                 result |= look(connection, name)
+            result["executor_threads_cpu_s"] = CpuTimes.by_thread(self.executor_pids())  # with what look() waits for
             result["exact"] = (result["emitted"] == text.words and result["dead_letters"] == 0
                                and self.has_counts(connection, name, sink, text))
         self.cli("kill", name, "--purge")

@@ -64,7 +64,7 @@ def parse_options():
     parser.add_argument("--rate", type=int, default=1000, help="lines a second")
     parser.add_argument("--load", type=float, help="instead: a share of the rate that is sustained, as 0.5")
     parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--warm-up", type=int, default=20, help="seconds before that: a broker compiles its code at first")
+    parser.add_argument("--warm-up", type=int, default=45, help="seconds before that: a broker compiles its code at first")
     parser.add_argument("--linger-ms", type=int, help="of the producer; it is a part of the latency (default: 2, with "
                         "--load 5)")
     parser.add_argument("--probes", type=int, default=1000, help="lines a second that are looked for, at most")
