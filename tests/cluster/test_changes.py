@@ -75,6 +75,7 @@ def test_the_last_changes_before_a_stop_are_told(cluster):
         position = wait_for("the reader's first position", reader.position)
         reader.process.kill()
         append(cluster, "log://text", [b"a b a"])
+        cluster.wait_for_records("wc", 1)
         cluster.cli("stop", "wc")
         last = cluster.cli("changes", "wc", "--after", position, "--batches", "1").stdout
         assert sorted(line.split("\t")[1:] for line in last.splitlines()) == [["a", "2"], ["b", "1"]]
