@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+#include "common/api/quiet_thrift.h"
+
 namespace millrace {
 namespace {
 
@@ -59,12 +61,7 @@ struct ApiConnection::Transport {
 };
 
 ApiConnection::ApiConnection(HostPort master) : master_(std::move(master)) {
-  // Thrift writes its errors to standard error by itself, besides throwing them. Set once: it is not for several
-  // threads.
-  [[maybe_unused]] static const bool kQuiet = [] {
-    apache::thrift::GlobalOutput.setOutputFunction([](const char*) {});
-    return true;
-  }();
+  quiet_thrift();
 }
 ApiConnection::~ApiConnection() = default;
 

@@ -8,6 +8,7 @@
 
 #include <thread>
 
+#include "common/api/quiet_thrift.h"
 #include "common/model/master_starting.h"
 
 namespace millrace::client {
@@ -67,8 +68,7 @@ struct Connection::Transport {
 };
 
 Connection::Connection(const Session& session) : session_(session), master_(session.master) {
-  // Thrift writes its errors to standard error by itself, besides throwing them.
-  apache::thrift::GlobalOutput.setOutputFunction([](const char*) {});
+  quiet_thrift();
 }
 
 Connection::~Connection() = default;

@@ -23,7 +23,7 @@ MAY_INCLUDE = {
     "jobs": ["millrace", "stream", *SEAMS],
     "master": ["stream/job.h", "common/api", *RUNTIME],
     "worker": ["stream/job.h", *RUNTIME],
-    "adapters": SEAMS,
+    "adapters": ["common/api", *SEAMS],
     "gateway": ["stream/text.h", "common/api", *RUNTIME],
     "local": ["client/local_run.h", "master", "worker", "adapters", "jobs", "stream/job.h", *RUNTIME],
     "client": ["common/api", "common/model", "common/base"],
