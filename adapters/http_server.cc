@@ -8,9 +8,13 @@
 #include <future>
 #include <list>
 #include <optional>
+#include <sstream>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
+#include "adapters/http_stream.h"
+#include "adapters/http_target.h"
 #include "adapters/listen.h"
 #include "common/base/text.h"
 #include "common/model/address.h"
@@ -29,66 +33,6 @@ constexpr size_t kReadAtOnce = 16u << 10;
 // A client that is refused before its body was read may still be sending: what comes in this time is thrown away, since
 // closing at once would reset the connection, and the client would not read why.
 constexpr auto kLinger = std::chrono::seconds(2);
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// Percent-encoding undone; none where it is malformed. In a query '+' is a blank.
-std::optional<std::string> decode(std::string_view text, bool query) {
-  std::string decoded;
-  decoded.reserve(text.size());
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      decoded.push_back(query && text[i] == '+' ? ' ' : text[i]);
-      continue;
-    }
-    if (i + 2 >= text.size()) return std::nullopt;
-    const int high = hex_digit(text[i + 1]);
-    const int low = hex_digit(text[i + 2]);
-    if (high < 0 || low < 0) return std::nullopt;
-    decoded.push_back(static_cast<char>(high << 4 | low));
-    i += 2;
-  }
-  return decoded;
-}
-
-// Calls use(part) for the parts between the separators; false as soon as that is.
-template <typename Use>
-bool for_each_part(std::string_view text, char separator, Use use) {
-  while (true) {
-    const size_t end = text.find(separator);
-    if (!use(text.substr(0, end))) return false;
-    if (end == std::string_view::npos) return true;
-    text.remove_prefix(end + 1);
-  }
-}
-
-// False: the target is malformed.
-bool parse_target(HttpRequest& request) {
-  const std::string_view target = request.target;
-  if (!target.starts_with('/')) return false;
-  const size_t mark = target.find('?');
-  const bool path_parsed = for_each_part(target.substr(1, mark - 1), '/', [&](std::string_view part) {
-    auto segment = decode(part, false);
-    if (!segment) return false;
-    request.path.push_back(std::move(*segment));
-    return true;
-  });
-  if (!path_parsed || mark == std::string_view::npos) return path_parsed;
-  return for_each_part(target.substr(mark + 1), '&', [&](std::string_view part) {
-    if (part.empty()) return true;
-    const size_t equals = std::min(part.find('='), part.size());
-    auto name = decode(part.substr(0, equals), true);
-    auto value = decode(part.substr(std::min(equals + 1, part.size())), true);
-    if (!name || !value) return false;
-    request.query[std::move(*name)] = std::move(*value);
-    return true;
-  });
-}
 
 }  // namespace
 
@@ -182,10 +126,16 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   void close() {
     end_idle();
     release_body();
+    if (stream_ != nullptr) stream_->end();
     error_code ignored;
     socket_.close(ignored);
     server_.connections_.erase(id_);
     server_.tell_if_drained();
+  }
+
+  // The server ends: what was sent before still goes.
+  void end_stream() {
+    if (stream_ != nullptr) write_parts();
   }
 
   void answer(HttpResponse response) {
@@ -314,15 +264,75 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
 
   void write(HttpResponse response, bool keep_alive) {
     const bool body_wanted = parser_->get().method() != http::verb::head;
+    if (response.stream && body_wanted) return begin_stream(response);
+    write_head(response, keep_alive);
+    response_->content_length(response.body.size());
+    if (body_wanted) response_->body() = std::move(response.body);
+    expire_after(server_.options_.response_timeout);
+    http::async_write(socket_, *response_, bound(&Connection::on_written));
+  }
+
+  void write_head(const HttpResponse& response, bool keep_alive) {
     response_.emplace(http::int_to_status(static_cast<unsigned>(response.status)), parser_->get().version());
     response_->set(http::field::content_type, response.type);
     for (const auto& [name, value] : server_.options_.headers) response_->insert(name, value);
     for (const auto& [name, value] : response.headers) response_->insert(name, value);
     response_->keep_alive(keep_alive);
-    response_->content_length(response.body.size());
-    if (body_wanted) response_->body() = std::move(response.body);
+  }
+
+  // It has no length: it ends with the connection.
+  void begin_stream(HttpResponse& response) {
+    write_head(response, false);
+    std::ostringstream head;
+    head << response_->base();
+    stream_ = std::make_shared<QueuedStream>(server_.options_.max_stream_bytes,
+                                             [io = std::weak_ptr(server_.io_), &server = server_, id = id_] {
+                                               const auto context = io.lock();
+                                               if (!context) return;
+                                               asio::post(*context, [&server, id] {
+                                                 const auto found = server.connections_.find(id);
+                                                 if (found != server.connections_.end())
+                                                   std::shared_ptr<Connection>(found->second)->write_parts();
+                                               });
+                                             });
+    stream_->send(std::make_shared<const std::string>(head.str() + response.body));
+    response.stream(stream_);
+    // Whoever reads a stream says nothing more, until it goes.
+    buffer_.clear();
+    watch();
+    write_parts();
+  }
+
+  void watch() { socket_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_watched)); }
+
+  void on_watched(error_code error, size_t /*bytes*/) {
+    if (!socket_.is_open()) return;
+    if (error) return close();
+    watch();
+  }
+
+  void write_parts() {
+    if (!parts_.empty()) return;  // they are under way
+    if (server_.stopping_) stream_->end();
+    QueuedStream::Taken taken = stream_->take();
+    if (taken.broken) return close();
+    parts_ = std::move(taken.parts);
+    if (parts_.empty()) {
+      deadline_ = SteadyClock::time_point::max();
+      if (taken.ended) close();
+      return;
+    }
+    std::vector<asio::const_buffer> buffers;
+    for (const HttpStream::Part& part : parts_) buffers.emplace_back(asio::buffer(*part));
     expire_after(server_.options_.response_timeout);
-    http::async_write(socket_, *response_, bound(&Connection::on_written));
+    asio::async_write(socket_, buffers, bound(&Connection::on_parts_written));
+  }
+
+  void on_parts_written(error_code error, size_t /*bytes*/) {
+    if (!socket_.is_open()) return;
+    if (error) return close();
+    parts_.clear();
+    write_parts();
   }
 
   void on_written(error_code error, size_t /*bytes*/) {
@@ -352,6 +362,8 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;  // of the request under way
   std::optional<http::response<http::string_body>> response_;      // under way
+  std::shared_ptr<QueuedStream> stream_;                           // if the answer is one that goes on
+  std::vector<HttpStream::Part> parts_;                            // of it, under way
   std::optional<std::list<uint64_t>::iterator> idle_;              // its place among those that are
   size_t body_bytes_ = 0;                                          // that it has of the server's
 };
@@ -382,6 +394,9 @@ void HttpServer::Server::sweep_later() {
 void HttpServer::Server::begin_to_stop() {
   stopping_ = true;
   listener_.close();
+  std::vector<std::shared_ptr<Connection>> all;
+  for (const auto& [id, connection] : connections_) all.push_back(connection);
+  for (const auto& connection : all) connection->end_stream();
 }
 
 void HttpServer::Server::close_idle() {

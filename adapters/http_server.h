@@ -27,7 +27,8 @@ struct HttpServerOptions {
   size_t max_bodies_bytes = 64u << 20;  // of all requests together, until they are answered
   Duration idle_timeout = std::chrono::minutes(1);
   Duration request_timeout = std::chrono::seconds(10);   // for one to arrive, from its first byte
-  Duration response_timeout = std::chrono::seconds(30);  // for one to leave
+  Duration response_timeout = std::chrono::seconds(30);  // for one to leave, or for each part of one that goes on
+  size_t max_stream_bytes = 1u << 20;                    // that may wait for the reader of one that goes on
   HttpHeaders headers = {};                              // NOLINT(readability-redundant-member-init): of every answer
 };
 

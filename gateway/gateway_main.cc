@@ -25,6 +25,8 @@
 #include "common/base/check.h"
 #include "common/model/address.h"
 #include "common/model/uri.h"
+#include "common/runtime/event_loop.h"
+#include "gateway/change_streams.h"
 #include "gateway/gateway.h"
 #include "gateway/health_routes.h"
 #include "gateway/ingest_routes.h"
@@ -159,9 +161,13 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers, const Hos
   ingest_routes.add_to(gateway);
   HealthRoutes health_routes(std::move(parts));
   health_routes.add_to(gateway);
-  RemoteApi api({.master = master});
-  JobRoutes job_routes(api);
+  auto api = std::make_unique<RemoteApi>(RemoteApiOptions{.master = master});
+  JobRoutes job_routes(*api);
   job_routes.add_to(gateway);
+  EventLoop loop("streams");
+  loop.start();
+  ChangeStreams streams({}, loop, clock, *api);
+  streams.add_to(gateway);
 
   auto server = HttpServer::start(
       http, [&gateway](HttpRequest request, HttpReply reply) { gateway(std::move(request), std::move(reply)); });
@@ -176,6 +182,9 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers, const Hos
   // What writers still call finds the server's routes and metrics, and a connection that is gone.
   server->reset();
   writers.clear();
+  loop.stop();
+  loop.join();
+  api.reset();  // what it answers still goes by the streams, whose loop takes nothing any more
   return 0;
 }
 

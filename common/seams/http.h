@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,11 +29,25 @@ struct HttpRequest {
   [[nodiscard]] std::string_view header(std::string_view name) const;
 };
 
+// The rest of an answer that goes on, as it comes. Thread-safe.
+class HttpStream {
+ public:
+  using Part = std::shared_ptr<const std::string>;  // shared by all whom it is sent to
+
+  virtual ~HttpStream() = default;
+  // False: nobody reads it any more, or somebody so slowly that too much waits; it has ended then.
+  virtual bool send(Part part) = 0;
+  // What was sent still goes.
+  virtual void end() = 0;
+};
+
 struct HttpResponse {
   int status = 200;
   std::string type = "application/json";  // Content-Type
   std::string body;
   HttpHeaders headers;
+  // Of an answer that goes on behind `body`: called once, on the server's thread, with where it goes.
+  std::function<void(std::shared_ptr<HttpStream>)> stream;
 };
 
 // A problem document (RFC 9457): `detail` says what is wrong and where, and what to do about it.

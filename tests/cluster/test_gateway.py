@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -171,7 +172,7 @@ def readme_commands():
 def test_the_commands_of_the_readme_do_what_it_says(cluster):
     gateway = Gateway(cluster).start()
     commands = readme_commands()
-    assert len(commands) == 11, commands
+    assert len(commands) == 12, commands
     cluster.submit("word_count", "words", "log://text", "none:")
     position = ""
     for command, answer in commands:
@@ -179,6 +180,9 @@ def test_the_commands_of_the_readme_do_what_it_says(cluster):
         command = command.replace("POSITION", position)
         done = subprocess.run(["bash", "-ec", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and ("/jobs" in command or '"log":"text"' in done.stdout), (command, done)
+        if "/stream" in command:
+            assert "event: reset" in done.stdout, done
+            continue
         assert not answer or sorted(json.loads(done.stdout)) == sorted(json.loads(answer)), (command, done)
         position = json.loads(done.stdout).get("position", position)
         if "/records" in command:
@@ -204,6 +208,66 @@ def test_counts_are_told_and_jobs_are_stopped_over_http(counted):
     wait_for("the master", lambda: gateway.ask("GET", "/api/v1/jobs")[0] == 200)
     assert gateway.ask("POST", "/api/v1/jobs/words/resume")[0] == 200
     wait_for_count(counted, "b", 2)
+
+
+class Events:
+    """What a reader of the stream gets, on a thread: it comes back with the last id when the gateway goes."""
+
+    def __init__(self, gateway, job):
+        self.gateway, self.path = gateway, f"/api/v1/jobs/{job}/stream"
+        self.counts, self.resets, self.last_id, self.over = {}, 0, None, False
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        while not self.over:
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=60)
+                connection.request("GET", self.path, headers={"Last-Event-ID": self.last_id} if self.last_id else {})
+                answer = connection.getresponse()
+                fields = {}
+                while answer.status == 200 and not self.over:
+                    line = answer.readline().decode()
+                    if not line:
+                        break
+                    name, _, value = line.rstrip("\n").partition(": ")
+                    if name:
+                        fields[name] = value
+                    elif fields:
+                        self._take(fields)
+                        fields = {}
+            except OSError:
+                pass  # the gateway is away
+            time.sleep(0.1)  # before it is tried again, as browsers do
+
+    def _take(self, fields):
+        self.last_id = fields.get("id", self.last_id)
+        self.resets += fields.get("event") == "reset"
+        if fields.get("event") == "changes":
+            for change in json.loads(fields["data"])["changes"]:
+                assert change["count"] >= self.counts.get(change["word"], 0), change
+                self.counts[change["word"]] = change["count"]
+
+
+def test_readers_of_events_miss_nothing_though_a_worker_and_the_gateway_are_killed(counted):
+    gateway = Gateway(counted).start()
+    readers = [Events(gateway, "words") for _ in range(20)]
+    try:
+        wait_for("their first positions", lambda: all(reader.last_id for reader in readers))
+        for number in range(60):
+            if number == 20:
+                counted.workers[0].kill()
+                counted.workers[0].start()
+            if number == 40:
+                gateway.process.kill()
+                gateway.start()
+            assert gateway.submit(f"w{number} all")[0] == 200
+        expected = {f"w{number}": 1 for number in range(60)} | {"all": 60}
+        wait_for("all changes", lambda: all(reader.counts == expected for reader in readers))
+        assert [reader.resets for reader in readers] == [1] * 20
+    finally:
+        for reader in readers:
+            reader.over = True
 
 
 def test_texts_go_into_a_kafka_topic_too(cluster, shared_kafka):

@@ -1,0 +1,68 @@
+// QueuedStream: what is sent on a connection of an HttpServer, until the connection takes it.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "common/seams/http.h"
+
+namespace millrace {
+
+class QueuedStream final : public HttpStream {
+ public:
+  // `most_bytes`: that wait, besides those that were taken; one part always may. `wake` is called on any thread, when
+  // there is something to take after a take() that found nothing.
+  QueuedStream(size_t most_bytes, std::function<void()> wake) : most_bytes_(most_bytes), wake_(std::move(wake)) {}
+
+  bool send(Part part) override {
+    std::unique_lock lock(mutex_);
+    if (ended_) return false;
+    if (!parts_.empty() && bytes_ + part->size() > most_bytes_) {
+      // What is left out would be missing in what follows, so nothing may follow.
+      ended_ = broken_ = true;
+      return false;
+    }
+    bytes_ += part->size();
+    parts_.push_back(std::move(part));
+    wake(lock);
+    return true;
+  }
+  void end() override {
+    std::unique_lock lock(mutex_);
+    ended_ = true;
+    wake(lock);
+  }
+
+  struct Taken {
+    std::vector<Part> parts;
+    bool ended = false;   // there is nothing behind these
+    bool broken = false;  // there was, and it is left out
+  };
+  Taken take() {
+    const std::lock_guard lock(mutex_);
+    awaited_ = parts_.empty() && !ended_;
+    bytes_ = 0;
+    return {std::exchange(parts_, {}), ended_, broken_};
+  }
+
+ private:
+  void wake(std::unique_lock<std::mutex>& lock) {
+    if (!std::exchange(awaited_, false)) return;
+    lock.unlock();
+    wake_();
+  }
+
+  const size_t most_bytes_;
+  const std::function<void()> wake_;
+  std::mutex mutex_;
+  // Guarded by mutex_.
+  std::vector<Part> parts_;
+  size_t bytes_ = 0;
+  bool awaited_ = false;
+  bool ended_ = false;
+  bool broken_ = false;
+};
+
+}  // namespace millrace
