@@ -4,10 +4,9 @@
 
 #include <exception>
 #include <memory>
+#include <utility>
 
-#include "Control.h"
-#include "Ingest.h"
-#include "Query.h"
+#include "common/api/api_transport.h"
 #include "common/base/error.h"
 #include "common/base/time.h"
 #include "common/model/address.h"
@@ -16,14 +15,7 @@ namespace millrace {
 
 class ApiConnection {
  public:
-  struct Services {
-    api::ControlClient control;
-    api::QueryClient query;
-    api::IngestClient ingest;
-  };
-
-  explicit ApiConnection(HostPort master);
-  ~ApiConnection();
+  explicit ApiConnection(HostPort master) : master_(std::move(master)) {}
   ApiConnection(const ApiConnection&) = delete;
   ApiConnection& operator=(const ApiConnection&) = delete;
 
@@ -34,7 +26,7 @@ class ApiConnection {
     sent_ = false;
     was_open_ = transport_ != nullptr;
     try {
-      Services& open = services(limit);
+      ApiServices& open = services(limit);
       sent_ = true;
       Answer answer{};
       use(open, answer);
@@ -50,13 +42,11 @@ class ApiConnection {
   [[nodiscard]] bool was_stale() const { return was_open_ && transport_ == nullptr; }
 
  private:
-  struct Transport;
-
-  Services& services(Duration limit);  // throws what Thrift throws
+  ApiServices& services(Duration limit);  // throws what Thrift throws
   Error error_of(const std::exception_ptr& exception);
 
   const HostPort master_;
-  std::unique_ptr<Transport> transport_;  // null: not connected
+  std::unique_ptr<ApiTransport> transport_;  // null: not connected
   bool sent_ = false;
   bool was_open_ = false;
 };

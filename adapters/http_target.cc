@@ -6,15 +6,10 @@
 #include <string_view>
 #include <utility>
 
+#include "common/base/hex.h"
+
 namespace millrace {
 namespace {
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 // Percent-encoding undone; none where it is malformed. In a query '+' is a blank.
 std::optional<std::string> decode(std::string_view text, bool query) {

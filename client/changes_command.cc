@@ -1,7 +1,4 @@
 // changes: what becomes of each key of a table, batch by batch.
-#include <unistd.h>
-
-#include <csignal>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -10,6 +7,7 @@
 #include "client/connection.h"
 #include "client/options.h"
 #include "client/output.h"
+#include "client/screen.h"
 #include "common/api/api_json.h"
 #include "common/api/change_position.h"
 #include "common/base/text.h"
@@ -26,10 +24,6 @@ struct ChangesArguments {
 
 constexpr int32_t kWaitMs = 10'000;
 constexpr auto kAskAgainAfter = std::chrono::milliseconds(300);
-
-void end_changes_at_interrupt(int) {
-  _exit(0);
-}
 
 void print_batch(const Output& output, const api::BatchChanges& batch, const std::string& table) {
   if (!output.json) {
@@ -57,8 +51,7 @@ void print_reset(Session& session, const Output& output, const api::AsOf& positi
 }
 
 Status changes(Session& session, const ChangesArguments& arguments) {
-  std::signal(SIGINT, end_changes_at_interrupt);
-  std::signal(SIGTERM, end_changes_at_interrupt);
+  end_at_interrupt();
   const Output output = session.output();
   Connection connection(session);
   api::ChangesRequest request;

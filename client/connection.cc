@@ -1,24 +1,14 @@
 #include "client/connection.h"
 
 #include <thrift/TApplicationException.h>
-#include <thrift/protocol/TBinaryProtocol.h>
-#include <thrift/protocol/TMultiplexedProtocol.h>
-#include <thrift/transport/TBufferTransports.h>
-#include <thrift/transport/TSocket.h>
 
 #include <thread>
 
-#include "common/api/quiet_thrift.h"
 #include "common/model/master_starting.h"
 
 namespace millrace::client {
 namespace {
 
-using apache::thrift::TConfiguration;
-using apache::thrift::protocol::TBinaryProtocol;
-using apache::thrift::protocol::TMultiplexedProtocol;
-using apache::thrift::transport::TFramedTransport;
-using apache::thrift::transport::TSocket;
 using apache::thrift::transport::TTransportException;
 
 constexpr int kConnectMs = 5'000;
@@ -27,60 +17,18 @@ constexpr int kMaxAnswerBytes = 64 << 20;
 constexpr auto kTryAgainAfter = std::chrono::milliseconds(100);
 constexpr auto kTellAfter = std::chrono::seconds(1);
 
-ErrorCode code_of(api::ErrorKind::type kind) {
-  switch (kind) {
-    case api::ErrorKind::INVALID: return ErrorCode::kInvalid;
-    case api::ErrorKind::NOT_FOUND: return ErrorCode::kNotFound;
-    case api::ErrorKind::EXISTS: return ErrorCode::kExists;
-    case api::ErrorKind::UNAVAILABLE: return ErrorCode::kUnavailable;
-    case api::ErrorKind::TIMED_OUT: return ErrorCode::kTimeout;
-    case api::ErrorKind::INTERNAL: return ErrorCode::kInternal;
-  }
-  return ErrorCode::kInternal;
-}
-
 }  // namespace
 
-struct Connection::Transport {
-  explicit Transport(const HostPort& master)
-      : limits(std::make_shared<TConfiguration>(kMaxAnswerBytes, kMaxAnswerBytes)),
-        socket(std::make_shared<TSocket>(master.host, master.port, limits)),
-        framed(std::make_shared<TFramedTransport>(socket, limits)),
-        binary(std::make_shared<TBinaryProtocol>(framed, kMaxAnswerBytes, 1'000'000, true, true)),
-        services{.control = api::ControlClient(named("Control")),
-                 .query = api::QueryClient(named("Query")),
-                 .ingest = api::IngestClient(named("Ingest"))} {
-    socket->setConnTimeout(kConnectMs);
-    socket->setRecvTimeout(kAnswerMs);
-    socket->setSendTimeout(kAnswerMs);
-    socket->setKeepAlive(true);
-  }
-
-  std::shared_ptr<TMultiplexedProtocol> named(const std::string& service) {
-    return std::make_shared<TMultiplexedProtocol>(binary, service);
-  }
-
-  std::shared_ptr<TConfiguration> limits;
-  std::shared_ptr<TSocket> socket;
-  std::shared_ptr<TFramedTransport> framed;
-  std::shared_ptr<TBinaryProtocol> binary;
-  Services services;
-};
-
-Connection::Connection(const Session& session) : session_(session), master_(session.master) {
-  quiet_thrift();
-}
-
-Connection::~Connection() = default;
-
-Connection::Services& Connection::services() {
+ApiServices& Connection::services() {
   if (!transport_) connect();
   return transport_->services;
 }
 
 void Connection::connect() {
   while (true) {
-    auto transport = std::make_unique<Transport>(master_);
+    auto transport = std::make_unique<ApiTransport>(master_, kConnectMs, kMaxAnswerBytes);
+    transport->socket->setRecvTimeout(kAnswerMs);
+    transport->socket->setSendTimeout(kAnswerMs);
     try {
       transport->framed->open();
     } catch (const TTransportException& refused) {

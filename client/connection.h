@@ -12,10 +12,8 @@
 #include <memory>
 #include <string>
 
-#include "Control.h"
-#include "Ingest.h"
-#include "Query.h"
 #include "client/session.h"
+#include "common/api/api_transport.h"
 #include "common/base/error.h"
 #include "common/model/address.h"
 
@@ -23,14 +21,8 @@ namespace millrace::client {
 
 class Connection {
  public:
-  struct Services {
-    api::ControlClient control;
-    api::QueryClient query;
-    api::IngestClient ingest;
-  };
-
-  explicit Connection(const Session& session);  // which outlives it
-  ~Connection();
+  // `session` outlives it.
+  explicit Connection(const Session& session) : session_(session), master_(session.master) {}
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -56,9 +48,7 @@ class Connection {
   }
 
  private:
-  struct Transport;
-
-  Services& services();  // throws what Thrift throws
+  ApiServices& services();  // throws what Thrift throws
   void connect();
   void greet();
   // False: it has been waited for long enough, or is not waited for any more.
@@ -71,10 +61,10 @@ class Connection {
   const HostPort master_;
 
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-  bool answered_ = false;                 // by a master: from then on it is not waited for
-  bool greeted_ = false;                  // it is a master that answers this connection
-  bool told_ = false;                     // that it is waited for
-  std::unique_ptr<Transport> transport_;  // null: not connected
+  bool answered_ = false;                    // by a master: from then on it is not waited for
+  bool greeted_ = false;                     // it is a master that answers this connection
+  bool told_ = false;                        // that it is waited for
+  std::unique_ptr<ApiTransport> transport_;  // null: not connected
 };
 
 }  // namespace millrace::client

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 
 namespace millrace::client {
 
@@ -74,6 +75,10 @@ WindowFollower::~WindowFollower() {
   over_ = true;
   pthread_kill(thread_.native_handle(), SIGWINCH);
   thread_.join();
+}
+
+void end_at_interrupt() {
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { _exit(0); });
 }
 
 }  // namespace millrace::client

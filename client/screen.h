@@ -54,4 +54,8 @@ class WindowFollower {
   std::thread thread_;
 };
 
+// From here on Ctrl-C and SIGTERM end the program at once: for one that flushes what it writes and has nothing to tidy
+// up.
+void end_at_interrupt();
+
 }  // namespace millrace::client

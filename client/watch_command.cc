@@ -1,7 +1,4 @@
 // watch: the words with the highest counts, again after each batch.
-#include <unistd.h>
-
-#include <csignal>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -25,11 +22,6 @@ struct WatchArguments {
 
 constexpr auto kConnectAgainAfter = std::chrono::milliseconds(300);
 constexpr auto kShortestBetweenUpdates = std::chrono::milliseconds(50);
-
-// What is written is flushed after each update, so there is nothing to tidy up.
-void end_at_interrupt(int) {
-  _exit(0);
-}
 
 std::vector<std::string> lines_of(const Output& output, const api::Values& values) {
   std::vector<std::string> lines = {"batch " + std::to_string(values.as_of.batch)};
@@ -63,8 +55,7 @@ class View {
 };
 
 Status watch(Session& session, const WatchArguments& arguments) {
-  std::signal(SIGINT, end_at_interrupt);
-  std::signal(SIGTERM, end_at_interrupt);
+  end_at_interrupt();
   const Output output = session.output();
   Screen screen(output);
   std::optional<WindowFollower> follower;

@@ -17,26 +17,8 @@ constexpr int kMostDepth = 3;       // of {"records": [{...}]}
 constexpr size_t kMostShown = 300;  // of a message that repeats what was sent
 constexpr size_t kMostNamesShown = 60;
 
-std::unexpected<HttpResponse> bad(const std::string& detail) {
-  return std::unexpected(http_problem(400, detail));
-}
-
-// `place` is empty or ends with a colon and a blank.
-Parsed<json> parse_json(std::string_view text, const std::string& place) {
-  bool too_deep = false;
-  const auto shallow = [&](int depth, json::parse_event_t, const json&) {
-    too_deep = too_deep || depth > kMostDepth;
-    return depth <= kMostDepth;
-  };
-  try {
-    json value = json::parse(text, shallow);
-    if (too_deep) return bad(place + "this JSON has more levels than a list of records");
-    return value;
-  } catch (const json::exception& error) {  // a parse_error, and out_of_range of a number that is too large
-    // "[json.exception.parse_error.101] parse error at line 1, column 8: ..."
-    const std::string_view what = error.what();
-    return bad(place + "this is no JSON: " + std::string(what.substr(what.find("] ") + 2).substr(0, kMostShown)));
-  }
+Parsed<json> parse_records_json(std::string_view text, const std::string& place) {
+  return parse_json(text, place, kMostDepth, "this JSON has more levels than a list of records");
 }
 
 std::string described(const json& value) {
@@ -52,7 +34,7 @@ struct Member {
 };
 
 Parsed<void> read_strings(json& object, std::span<Member> members, const std::string& place) {
-  if (!object.is_object()) return bad(place + "expected an object, not " + described(object));
+  if (!object.is_object()) return bad_body(place + "expected an object, not " + described(object));
   for (auto item = object.begin(); item != object.end(); ++item) {
     const std::string& name = item.key();
     json& value = *item;
@@ -60,15 +42,15 @@ Parsed<void> read_strings(json& object, std::span<Member> members, const std::st
     if (member == members.end()) {
       std::string known;
       for (const Member& one : members) known += (known.empty() ? "'" : ", '") + std::string(one.name) + "'";
-      return bad(place + "there is no '" + name.substr(0, kMostNamesShown) + "' in it, but " + known);
+      return bad_body(place + "there is no '" + name.substr(0, kMostNamesShown) + "' in it, but " + known);
     }
     if (!value.is_string()) {
-      return bad(place + "'" + name + "' is " + described(value) + "; it must be a string");
+      return bad_body(place + "'" + name + "' is " + described(value) + "; it must be a string");
     }
     member->text = value.get_ptr<std::string*>();
   }
   for (const Member& member : members) {
-    if (member.required && member.text == nullptr) return bad(place + "'" + member.name + "' is missing");
+    if (member.required && member.text == nullptr) return bad_body(place + "'" + member.name + "' is missing");
   }
   return {};
 }
@@ -78,10 +60,10 @@ Parsed<KeyedRecord> read_record(json& object, const char* key, const char* value
   if (auto read = read_strings(object, members, place); !read) return std::unexpected(std::move(read.error()));
   KeyedRecord record{.key = {}, .value = std::move(*members[0].text)};
   if (members[1].text == nullptr) return record;
-  if (members[1].text->empty()) return bad(place + "'" + key + "' is empty; leave it out, or name one");
+  if (members[1].text->empty()) return bad_body(place + "'" + key + "' is empty; leave it out, or name one");
   if (members[1].text->size() > kMostKeyBytes) {
-    return bad(place + "'" + key + "' has " + std::to_string(members[1].text->size()) + " bytes; at most " +
-               std::to_string(kMostKeyBytes) + " are taken");
+    return bad_body(place + "'" + key + "' has " + std::to_string(members[1].text->size()) + " bytes; at most " +
+                    std::to_string(kMostKeyBytes) + " are taken");
   }
   record.key = std::move(*members[1].text);
   return record;
@@ -93,13 +75,13 @@ std::unexpected<HttpResponse> too_many() {
 }
 
 Parsed<std::vector<KeyedRecord>> parse_list(std::string_view body) {
-  auto object = parse_json(body, "");
+  auto object = parse_records_json(body, "");
   if (!object) return std::unexpected(std::move(object.error()));
   if (!object->is_object() || object->size() != 1 || !object->contains("records")) {
-    return bad("expected {\"records\": [{\"key\": \"...\", \"value\": \"...\"}, ...]}");
+    return bad_body("expected {\"records\": [{\"key\": \"...\", \"value\": \"...\"}, ...]}");
   }
   json& list = object->at("records");
-  if (!list.is_array()) return bad("'records' is " + described(list) + "; it must be an array");
+  if (!list.is_array()) return bad_body("'records' is " + described(list) + "; it must be an array");
   if (list.size() > kMostRecords) return too_many();
   std::vector<KeyedRecord> records;
   for (json& element : list) {
@@ -111,7 +93,7 @@ Parsed<std::vector<KeyedRecord>> parse_list(std::string_view body) {
 }
 
 Parsed<KeyedRecord> parse_json_line(std::string_view line, const std::string& place) {
-  auto value = parse_json(line, place);
+  auto value = parse_records_json(line, place);
   if (!value) return std::unexpected(std::move(value.error()));
   if (value->is_string()) return KeyedRecord{.key = {}, .value = std::move(*value->get_ptr<std::string*>())};
   return read_record(*value, "key", "value", place);
@@ -119,7 +101,7 @@ Parsed<KeyedRecord> parse_json_line(std::string_view line, const std::string& pl
 
 Parsed<KeyedRecord> parse_text_line(std::string_view line, const std::string& place) {
   if (const auto byte = find_invalid_utf8(line)) {
-    return bad(place + "byte " + std::to_string(*byte + 1) + " is no UTF-8");
+    return bad_body(place + "byte " + std::to_string(*byte + 1) + " is no UTF-8");
   }
   return KeyedRecord{.key = {}, .value = std::string(line)};
 }
@@ -150,10 +132,10 @@ std::string_view without_parameters(std::string_view type) {
 }  // namespace
 
 Parsed<KeyedRecord> parse_submission(std::string_view body) {
-  auto object = parse_json(body, "");
+  auto object = parse_records_json(body, "");
   if (!object) return std::unexpected(std::move(object.error()));
   auto record = read_record(*object, "user_id", "text", "");
-  if (record && record->value.empty()) return bad("'text' is empty");
+  if (record && record->value.empty()) return bad_body("'text' is empty");
   return record;
 }
 
@@ -171,7 +153,7 @@ Parsed<std::vector<KeyedRecord>> parse_records(std::string_view type, std::strin
         415, "the Content-Type is " + (type.empty() ? "missing" : "'" + std::string(type.substr(0, kMostShown)) + "'") +
                  "; there is application/json, application/x-ndjson and text/plain"));
   }
-  if (records && records->empty()) return bad("there is no record in the body");
+  if (records && records->empty()) return bad_body("there is no record in the body");
   return records;
 }
 

@@ -3,21 +3,18 @@
 #pragma once
 
 #include <cstddef>
-#include <expected>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/seams/http.h"
 #include "common/seams/record_writer.h"
+#include "gateway/json_body.h"
 
 namespace millrace {
 
 inline constexpr size_t kMostRecords = 10'000;  // of one request
 inline constexpr size_t kMostKeyBytes = 1024;   // of a record
-
-template <typename T>
-using Parsed = std::expected<T, HttpResponse>;
 
 // {"text": "...", "user_id": "..."}: the record of that text, and with the user as its key, if one is named.
 Parsed<KeyedRecord> parse_submission(std::string_view body);

@@ -60,20 +60,16 @@ ChangeStreams::ChangeStreams(ChangeStreamsOptions options, TaskLoop& loop, const
 void ChangeStreams::add_to(Gateway& gateway) {
   gateway.add("GET", "/api/v1/jobs/NAME/stream", Role::kRead,
               [this](const HttpRequest& request, const auto& arguments, const auto&, HttpReply reply) {
-                const auto in_query = [&](const char* name) {
-                  const auto found = request.query.find(name);
-                  return found == request.query.end() ? std::string() : found->second;
-                };
                 api::AsOf after;
                 // What comes back by itself sends the header with the old query.
                 std::string position(request.header("Last-Event-ID"));
-                if (position.empty()) position = in_query("after");
+                if (position.empty()) position = request.parameter("after");
                 if (!position.empty()) {
                   Result<api::AsOf> parsed = parse_position(position);
                   if (!parsed) return reply(http_failure(parsed.error()));
                   after = *std::move(parsed);
                 }
-                loop_.post([this, table = Table(arguments[0], in_query("table")), after,
+                loop_.post([this, table = Table(arguments[0], request.parameter("table")), after,
                             reply = std::move(reply)]() mutable { begin(table, after, std::move(reply)); });
               });
 }

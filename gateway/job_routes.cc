@@ -59,11 +59,6 @@ Parsed<bool> flag_in(const HttpRequest& request, const std::string& name) {
       http_problem(400, "?" + name + "= is '" + found->second.substr(0, 100) + "'; it must be true or false"));
 }
 
-std::string text_in(const HttpRequest& request, const std::string& name) {
-  const auto found = request.query.find(name);
-  return found == request.query.end() ? "" : found->second;
-}
-
 ordered_json count_of(const api::Values& values) {
   const api::Value& value = values.values.at(0);
   ordered_json object = {{"as_of", json_of(values.as_of)}, {"batch", values.as_of.batch}};
@@ -130,7 +125,7 @@ void JobRoutes::add_questions(Gateway& gateway) {
                 if (!partition) return reply(std::move(partition.error()));
                 auto offset = number_in<int64_t>(request, "offset", 0);
                 if (!offset) return reply(std::move(offset.error()));
-                master_.dead_letters(arguments[0], *limit, *partition, *offset, text_in(request, "topic"),
+                master_.dead_letters(arguments[0], *limit, *partition, *offset, request.parameter("topic"),
                                      answering<api::DeadLetters>(std::move(reply)));
               });
 }
@@ -140,7 +135,7 @@ void JobRoutes::add_counts(Gateway& gateway) {
               [this](const HttpRequest& request, const auto& arguments, const auto&, HttpReply reply) {
                 auto at_least = number_in<int64_t>(request, "at_least", 0);
                 if (!at_least) return reply(std::move(at_least.error()));
-                master_.get(arguments[0], {arguments[1]}, *at_least, text_in(request, "table"),
+                master_.get(arguments[0], {arguments[1]}, *at_least, request.parameter("table"),
                             answering<api::Values>(std::move(reply), count_of));
               });
   gateway.add("GET", "/api/v1/jobs/NAME/top", Role::kRead,
@@ -149,7 +144,7 @@ void JobRoutes::add_counts(Gateway& gateway) {
                 if (!n) return reply(std::move(n.error()));
                 auto at_least = number_in<int64_t>(request, "at_least", 0);
                 if (!at_least) return reply(std::move(at_least.error()));
-                master_.top(arguments[0], *n, *at_least, text_in(request, "table"),
+                master_.top(arguments[0], *n, *at_least, request.parameter("table"),
                             answering<api::Values>(std::move(reply),
                                                    [](const auto& values) { return json_of(values, false); }));
               });
@@ -157,14 +152,14 @@ void JobRoutes::add_counts(Gateway& gateway) {
               [this](const HttpRequest& request, const auto& arguments, const auto&, HttpReply reply) {
                 api::ChangesRequest asked;
                 asked.name = arguments[0];
-                asked.table = text_in(request, "table");
+                asked.table = request.parameter("table");
                 auto wait_ms = number_in<int32_t>(request, "wait_ms", kMostWaitMs);
                 if (!wait_ms) return reply(std::move(wait_ms.error()));
                 if (*wait_ms > kMostWaitMs) {
                   return reply(http_problem(400, "?wait_ms= is at most " + std::to_string(kMostWaitMs)));
                 }
                 asked.wait_ms = *wait_ms;
-                if (const std::string after = text_in(request, "after"); !after.empty()) {
+                if (const std::string after = request.parameter("after"); !after.empty()) {
                   Result<api::AsOf> position = parse_position(after);
                   if (!position) return reply(http_failure(position.error()));
                   asked.after = *std::move(position);

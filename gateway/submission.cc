@@ -11,12 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMostJobShown = 300;  // of a message that repeats what was sent
-constexpr int kMostJobDepth = 2;       // of {"settings": {...}}
-
-std::unexpected<HttpResponse> refuse_job(const std::string& detail) {
-  return std::unexpected(http_problem(400, detail));
-}
+constexpr int kMostJobDepth = 2;  // of {"settings": {...}}
 
 struct Field {
   const char* expected;
@@ -87,32 +82,23 @@ const std::map<std::string, Field>& fields() {
 }  // namespace
 
 Parsed<api::SubmitRequest> parse_job(std::string_view body) {
-  json object;
-  bool too_deep = false;
-  try {
-    object = json::parse(body, [&](int depth, json::parse_event_t, const json&) {
-      too_deep = too_deep || depth > kMostJobDepth;
-      return depth <= kMostJobDepth;
-    });
-  } catch (const json::exception& error) {
-    const std::string_view what = error.what();
-    return refuse_job("this is no JSON: " + std::string(what.substr(what.find("] ") + 2).substr(0, kMostJobShown)));
-  }
-  if (too_deep || !object.is_object())
-    return refuse_job("expected an object with the settings of a job: name, type, source...");
+  static const std::string kExpected = "expected an object with the settings of a job: name, type, source...";
+  const Parsed<json> object = parse_json(body, "", kMostJobDepth, kExpected);
+  if (!object) return std::unexpected(object.error());
+  if (!object->is_object()) return bad_body(kExpected);
   api::SubmitRequest request;
   request.sink = "none:";
-  for (const auto& [name, value] : object.items()) {
+  for (const auto& [name, value] : object->items()) {
     const auto field = fields().find(name);
     if (field == fields().end()) {
       std::string known;
       for (const auto& [each, unused] : fields()) known += (known.empty() ? "" : ", ") + each;
-      return refuse_job("a job has no '" + name.substr(0, 60) + "', but " + known);
+      return bad_body("a job has no '" + name.substr(0, 60) + "', but " + known);
     }
-    if (!field->second.take(value, request)) return refuse_job("'" + name + "' must be " + field->second.expected);
+    if (!field->second.take(value, request)) return bad_body("'" + name + "' must be " + field->second.expected);
   }
   for (const char* const required : {"name", "type", "source"}) {
-    if (!object.contains(required)) return refuse_job("'" + std::string(required) + "' is missing");
+    if (!object->contains(required)) return bad_body("'" + std::string(required) + "' is missing");
   }
   return request;
 }

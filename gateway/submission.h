@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "gateway/bodies.h"
+#include "gateway/json_body.h"
 #include "millrace_types.h"
 
 namespace millrace {

@@ -37,6 +37,11 @@ bool same_http_name(std::string_view one, std::string_view other) {
   return std::ranges::equal(one, other, {}, lower, lower);
 }
 
+std::string HttpRequest::parameter(const std::string& name) const {
+  const auto found = query.find(name);
+  return found == query.end() ? "" : found->second;
+}
+
 std::string_view HttpRequest::header(std::string_view name) const {
   const auto found =
       std::ranges::find_if(headers, [&](const auto& field) { return same_http_name(field.first, name); });

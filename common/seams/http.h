@@ -27,6 +27,8 @@ struct HttpRequest {
 
   // Empty: there is none. The name in any case; of one that comes twice the first value.
   [[nodiscard]] std::string_view header(std::string_view name) const;
+  // Of the query; empty: there is none.
+  [[nodiscard]] std::string parameter(const std::string& name) const;
 };
 
 // The rest of an answer that goes on, as it comes. Thread-safe.

@@ -14,7 +14,7 @@ RUNTIME = ["common/runtime", "common/wire", *SEAMS]
 MAY_INCLUDE = {
     "common/base": [],
     "common/model": ["common/base"],
-    "common/api": ["common/base"],
+    "common/api": ["common/model", "common/base"],
     "common/wire": ["common/model", "common/base"],
     "common/seams": ["common/model", "common/base"],
     "common/runtime": RUNTIME,
@@ -38,7 +38,7 @@ RESTRICTED = {
     r"boost/beast/.*": ["adapters"],
     r"openssl/.*": ["gateway"],
     r"thrift/(server|concurrency|async)/.*": ["adapters"],
-    r"thrift/(transport|protocol|processor)/.*": ["adapters", "common/wire", "client"],
+    r"thrift/(transport|protocol|processor)/.*": ["adapters", "common/wire", "common/api", "client"],
     r"(thread|mutex|condition_variable|shared_mutex|future)": ["adapters", "common/runtime", "common/base", "local", "bench", "client"],
     r"(sys|netinet|arpa)/.*|unistd\.h|fcntl\.h": ["adapters", "jobs", "common/runtime", "common/base", "bench", "client"],
     r"gflags/.*": ["adapters"],  # adapters/settings.cc reads the flags; only main files define them
