@@ -266,7 +266,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     const bool body_wanted = parser_->get().method() != http::verb::head;
     if (response.stream && body_wanted) return begin_stream(response);
     write_head(response, keep_alive);
-    response_->content_length(response.body.size());
+    if (response.status != 204 && response.status != 304) response_->content_length(response.body.size());
     if (body_wanted) response_->body() = std::move(response.body);
     expire_after(server_.options_.response_timeout);
     http::async_write(socket_, *response_, bound(&Connection::on_written));
@@ -276,7 +276,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     response_.emplace(http::int_to_status(static_cast<unsigned>(response.status)), parser_->get().version());
     response_->set(http::field::content_type, response.type);
     for (const auto& [name, value] : server_.options_.headers) response_->insert(name, value);
-    for (const auto& [name, value] : response.headers) response_->insert(name, value);
+    for (const auto& [name, value] : response.headers) response_->set(name, value);  // instead of the common one
     response_->keep_alive(keep_alive);
   }
 

@@ -26,12 +26,15 @@ Gateway::Gateway(GatewayOptions options, const Clock& clock, GatewayMetrics& met
     : options_(std::move(options)), clock_(clock), metrics_(metrics) {}
 
 HttpHeaders Gateway::common_headers(const std::string& cors_origin) {
-  HttpHeaders headers = {{"Server", "millrace-gateway"},
-                         {"X-Content-Type-Options", "nosniff"},
-                         {"X-Frame-Options", "DENY"},
-                         {"Referrer-Policy", "no-referrer"},
-                         {"Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'"},
-                         {"Cache-Control", "no-store"}};
+  HttpHeaders headers = {
+      {"Server", "millrace-gateway"},
+      {"X-Content-Type-Options", "nosniff"},
+      {"X-Frame-Options", "DENY"},
+      {"Referrer-Policy", "no-referrer"},
+      {"Content-Security-Policy",
+       "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+       "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+      {"Cache-Control", "no-store"}};
   if (!cors_origin.empty()) {
     headers.emplace_back("Access-Control-Allow-Origin", cors_origin);
     headers.emplace_back("Access-Control-Expose-Headers", "Retry-After");
@@ -75,12 +78,15 @@ std::expected<Caller, HttpResponse> Gateway::admit(const HttpRequest& request, s
                                                  std::string(request.header("Origin").substr(0, 200)) +
                                                  "'; --cors_origin names the one whose pages may use it"));
   }
-  Caller caller{.key_name = "", .peer = request.peer};
-  if (!options_.keys || !role) return caller;
+  Caller caller{.key_name = "", .peer = request.peer, .role = Role::kOperate};
+  if (!options_.keys) return caller;
   const std::string_view given = request.header("Authorization");
   const ApiKey* const key = same_http_name(given.substr(0, kBearer.size()), kBearer)
                                 ? options_.keys->find(given.substr(kBearer.size()))
                                 : nullptr;
+  caller.role = key == nullptr ? std::nullopt : std::optional(key->role);
+  if (key != nullptr) caller.key_name = key->name;
+  if (!role) return caller;
   if (key == nullptr) {
     metrics_.refused(GatewayMetrics::Refusal::kKey);
     HttpResponse response =
@@ -94,7 +100,6 @@ std::expected<Caller, HttpResponse> Gateway::admit(const HttpRequest& request, s
     return std::unexpected(http_problem(403, "the API key '" + key->name + "' has the role " + to_string(key->role) +
                                                  ", and this needs " + to_string(*role)));
   }
-  caller.key_name = key->name;
   return caller;
 }
 

@@ -1,5 +1,5 @@
 // Gateway: what all routes of millrace-gateway have in common: who may use them, from which pages, and what is counted.
-// The routes come in groups, each in a file of its own: ingest_routes.h, health_routes.h.
+// The routes come in groups, each in a file of its own: ingest_routes.h, health_routes.h, job_routes.h, page_routes.h.
 //
 // A plain object behind an HttpServer, whose thread calls it.
 #pragma once
@@ -19,8 +19,9 @@ namespace millrace {
 
 // Who sends a request.
 struct Caller {
-  std::string key_name;  // of the API key; empty: keys are not asked for
-  std::string peer;      // the address
+  std::string key_name;      // of the API key; empty: there is none, or keys are not asked for
+  std::string peer;          // the address
+  std::optional<Role> role;  // what he may do; none: his key is not known, for routes that need none
 };
 
 struct GatewayOptions {

@@ -31,6 +31,7 @@
 #include "gateway/health_routes.h"
 #include "gateway/ingest_routes.h"
 #include "gateway/job_routes.h"
+#include "gateway/page_routes.h"
 
 DEFINE_string(http, "127.0.0.1:7090", "HOST:PORT where people and programs reach this gateway; port 0: any");
 DEFINE_string(api, "127.0.0.1:7071", "HOST:PORT of the master's --api");
@@ -157,6 +158,7 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers, const Hos
                        return HealthPart::Health{std::move(health.problem), health.oldest_wait};
                      }});
   }
+  PageRoutes::add_to(gateway);
   IngestRoutes ingest_routes(std::move(ingest), std::move(logs), gunzip, clock, metrics);
   ingest_routes.add_to(gateway);
   HealthRoutes health_routes(std::move(parts));

@@ -35,6 +35,7 @@ std::string joined(const std::vector<std::string>& segments) {
 
 void HttpRoutes::add(std::string method, std::string_view path, Answer answer) {
   Route route{.method = std::move(method), .path = {}, .answer = std::move(answer)};
+  if (path == "/") route.path.emplace_back();
   for (const auto segment : std::views::split(path.substr(1), '/')) {
     route.path.emplace_back(std::string_view(segment));
   }

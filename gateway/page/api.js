@@ -1,0 +1,148 @@
+// The gateway's API: requests with the key, problems as errors, and a reader of server-sent events. EventSource sends no
+// Authorization, so the stream is read by fetch().
+
+const kKeyName = 'millrace.key';
+const kSilentMs = 40_000; // the gateway says something every 15 s
+
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status; // 0: no answer at all
+  }
+}
+
+export const key = {
+  get: () => sessionStorage.getItem(kKeyName) ?? '',
+  set: (text) => (text ? sessionStorage.setItem(kKeyName, text) : sessionStorage.removeItem(kKeyName)),
+};
+
+export function headers(more = {}) {
+  return key.get() ? { ...more, Authorization: `Bearer ${key.get()}` } : more;
+}
+
+export async function send(method, path, { body, signal, headers: more = {} } = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { method, body, signal, headers: headers(more), cache: 'no-store' });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new Problem(0, 'the gateway does not answer');
+  }
+  if (answer.ok) return answer;
+  throw new Problem(answer.status, await detailOf(answer));
+}
+
+async function detailOf(answer) {
+  const text = await answer.text().catch(() => '');
+  try {
+    return JSON.parse(text).detail ?? `status ${answer.status}`;
+  } catch {
+    return text.slice(0, 300) || `status ${answer.status}`;
+  }
+}
+
+export async function get(path, options) {
+  return (await send('GET', path, options)).json();
+}
+
+export async function post(path, value, options = {}) {
+  const sent = value === undefined ? {} : { body: JSON.stringify(value), headers: { 'Content-Type': 'application/json' } };
+  return (await send('POST', path, { ...sent, ...options })).json();
+}
+
+export const jobPath = (name) => `/api/v1/jobs/${encodeURIComponent(name)}`;
+
+// /health, which says what is wrong with status 503.
+export async function health() {
+  let answer;
+  try {
+    answer = await fetch('/health', { cache: 'no-store' });
+  } catch {
+    throw new Problem(0, 'the gateway does not answer');
+  }
+  return answer.json();
+}
+
+// Events of a text/event-stream, cut where an empty line ends them.
+export class EventParser {
+  #rest = '';
+  #event = {};
+
+  // The whole events in `text`, which goes on where the last one ended.
+  *take(text) {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop();
+    for (const line of lines) {
+      if (line === '') {
+        if (this.#event.data !== undefined) yield this.#event;
+        this.#event = {};
+        continue;
+      }
+      const colon = line.indexOf(':');
+      if (colon === 0) continue;
+      this.#event[line.slice(0, colon)] = line.slice(colon + 1).replace(/^ /, '');
+    }
+  }
+}
+
+// Reads a stream for ever, from where it was when the connection breaks. `on`: event(name, data), state(name, detail)
+// with 'open', 'lost' (it is tried again) or 'refused' (it is not).
+export class Stream {
+  #over = new AbortController();
+  #lastId = '';
+
+  constructor(path, on) {
+    this.path = path;
+    this.on = on;
+    this.#run();
+  }
+
+  close() {
+    this.#over.abort();
+  }
+
+  async #run() {
+    for (let pause = 500; !this.#over.signal.aborted; pause = Math.min(pause * 2, 4000)) {
+      const opened = performance.now();
+      try {
+        await this.#read();
+        if (!this.#over.signal.aborted) this.on.state('lost', 'the connection ended');
+      } catch (problem) {
+        if (this.#over.signal.aborted) return;
+        const refused = problem instanceof Problem && problem.status >= 400 && problem.status < 500 && problem.status !== 429;
+        this.on.state(refused ? 'refused' : 'lost', problem.message || 'the connection broke');
+        if (refused) return;
+      }
+      if (performance.now() - opened > 5000) pause = 250;
+      await new Promise((done) => setTimeout(done, pause));
+    }
+  }
+
+  async #read() {
+    const one = new AbortController();
+    const end = () => one.abort();
+    this.#over.signal.addEventListener('abort', end);
+    let silent = setTimeout(end, kSilentMs);
+    try {
+      const more = this.#lastId ? { 'Last-Event-ID': this.#lastId } : {};
+      const answer = await send('GET', this.path, { signal: one.signal, headers: more });
+      this.on.state('open');
+      const parser = new EventParser();
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) return;
+        clearTimeout(silent);
+        silent = setTimeout(end, kSilentMs);
+        for (const event of parser.take(value)) {
+          if (event.id) this.#lastId = event.id;
+          this.on.event(event.event, JSON.parse(event.data));
+        }
+      }
+    } finally {
+      clearTimeout(silent);
+      this.#over.signal.removeEventListener('abort', end);
+      one.abort();
+    }
+  }
+}

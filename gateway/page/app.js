@@ -1,0 +1,138 @@
+// What both views share: which job, which view, the theme, the key, and what the cluster says of itself.
+
+import { Problem, get, health, jobPath, key } from './api.js';
+import { Console } from './console.js';
+import { Dashboard } from './dashboard.js';
+import { byId, element, setText } from './text.js';
+
+const kThemes = ['auto', 'light', 'dark'];
+const kEveryMs = 1000;
+
+// What was told last. Views read it, and are told of news by news().
+const cluster = { jobs: [], workers: [], access: { role: null, key: null }, health: null, problem: null };
+const dashboard = new Dashboard(cluster);
+const operators = new Console(cluster, () => look());
+let job = '';
+let jobChosen = false; // by whoever looks, not by default
+const rankless = new Set(); // jobs without a rank: nothing to show on the dashboard
+
+// --- theme -----------------------------------------------------------------------------------------------------------
+
+function showTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  setText(byId('theme'), `Theme: ${theme}`);
+}
+
+byId('theme').addEventListener('click', () => {
+  const next = kThemes[(kThemes.indexOf(document.documentElement.dataset.theme) + 1) % kThemes.length];
+  localStorage.setItem('millrace.theme', next);
+  showTheme(next);
+});
+showTheme(kThemes.includes(localStorage.getItem('millrace.theme')) ? localStorage.getItem('millrace.theme') : 'auto');
+
+// --- views -----------------------------------------------------------------------------------------------------------
+
+function showView() {
+  const console = location.hash.startsWith('#/console');
+  byId('dashboard').hidden = console;
+  byId('console').hidden = !console;
+  byId('to-dashboard').toggleAttribute('aria-current', !console);
+  byId('to-console').toggleAttribute('aria-current', console);
+  document.title = console ? 'Console · Millrace' : 'Millrace';
+  operators.show(console);
+}
+
+window.addEventListener('hashchange', () => {
+  showView();
+  byId('main').focus({ preventScroll: true });
+});
+
+// --- the key ---------------------------------------------------------------------------------------------------------
+
+const dialog = byId('key-dialog');
+byId('key-open').addEventListener('click', () => {
+  byId('key').value = key.get();
+  dialog.showModal();
+});
+dialog.addEventListener('close', () => {
+  if (dialog.returnValue !== 'use' && dialog.returnValue !== 'forget') return;
+  key.set(dialog.returnValue === 'use' ? byId('key').value.trim() : '');
+  byId('key').value = '';
+  look();
+  dashboard.restart();
+});
+
+// --- the cluster -----------------------------------------------------------------------------------------------------
+
+// The first running job whose rank holds something, else the first with a rank, else the first.
+async function usualJob() {
+  let empty = '';
+  for (const { name } of cluster.jobs.filter((each) => each.state === 'running' && !rankless.has(each.name))) {
+    try {
+      const rank = await get(`${jobPath(name)}/top?n=1`);
+      if (rank.values.length > 0) return name;
+      empty ||= name;
+    } catch (problem) {
+      if (problem instanceof Problem && (problem.status === 400 || problem.status === 404)) rankless.add(name);
+      else empty ||= name; // not now
+    }
+  }
+  return empty || cluster.jobs[0]?.name || '';
+}
+
+function choose(name) {
+  if (job === name) return;
+  job = name;
+  dashboard.choose(name);
+  operators.choose(name);
+}
+
+byId('job').addEventListener('change', (event) => {
+  jobChosen = true;
+  choose(event.target.value);
+});
+
+async function showJobs() {
+  const names = cluster.jobs.map((each) => each.name);
+  if (!jobChosen && (!names.includes(job) || rankless.has(job))) choose(await usualJob());
+  if (!names.includes(job) && job !== '') names.push(job); // it may come back
+  const list = byId('job');
+  if ([...list.options].map((option) => option.value).join('\n') !== names.join('\n')) {
+    list.replaceChildren(...names.map((name) => element('option', { value: name }, name)));
+  }
+  list.disabled = names.length === 0;
+  list.value = job;
+}
+
+let looking = null;
+let timer = 0;
+
+// One look at a time; whoever asks meanwhile gets the one under way.
+function look() {
+  looking ??= lookOnce().finally(() => {
+    looking = null;
+    clearTimeout(timer);
+    timer = setTimeout(look, document.hidden ? 10 * kEveryMs : kEveryMs);
+  });
+  return looking;
+}
+
+async function lookOnce() {
+  const [jobs, workers, access, parts] = await Promise.allSettled([
+    get('/api/v1/jobs'), get('/api/v1/workers'), get('/api/v1/access'), health()]);
+  cluster.problem = jobs.status === 'rejected' ? jobs.reason : null;
+  if (jobs.status === 'fulfilled') cluster.jobs = jobs.value.jobs;
+  cluster.workers = workers.status === 'fulfilled' ? workers.value.workers : [];
+  if (access.status === 'fulfilled') cluster.access = access.value;
+  cluster.health = parts.status === 'fulfilled' ? parts.value : null;
+  byId('key-open').classList.toggle('wanted', cluster.access.role === null);
+  await showJobs();
+  dashboard.news();
+  operators.news();
+}
+
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden) look();
+});
+showView();
+look();

@@ -1,0 +1,260 @@
+// The dashboard: the highest words of a job, live.
+
+import { get, jobPath, post } from './api.js';
+import { Bars, Ring } from './charts.js';
+import { LiveTop } from './live.js';
+import { Words } from './words.js';
+import { brief, byId, duration, element, number, setText } from './text.js';
+
+const kRoseMs = 4000; // a word is marked so long after it rose
+const kSeenWithinMs = 15_000;
+
+export class Dashboard {
+  #cluster;
+  #job = '';
+  #live = null;
+  #paused = false;
+  #dirty = false;
+  #state = { name: 'connecting', detail: '' };
+  #lost = false; // the connection, since it was there
+  #ranks = new Map(); // word -> place, some time ago
+  #ranksAt = 0;
+  #rose = new Map(); // word -> until when it is marked
+  #sent = []; // { words, at }, that was not seen yet
+  #records = []; // { at, records }, of the last seconds
+  #keys = null; // how many words there are, by the job's own count
+  #totals = true; // the API has /totals
+
+  constructor(cluster) {
+    this.#cluster = cluster;
+    this.bars = new Bars(byId('bars'));
+    this.ring = new Ring(byId('pie'), byId('legend'));
+    this.words = new Words();
+    byId('shown').addEventListener('change', () => this.#mark());
+    byId('refresh').addEventListener('change', () => this.restart());
+    byId('pause').addEventListener('click', () => this.#pause(!this.#paused));
+    byId('send').addEventListener('submit', (event) => this.#send(event));
+    byId('text').addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) byId('send').requestSubmit();
+    });
+    setInterval(() => this.#tick(), 500);
+  }
+
+  choose(job) {
+    this.#job = job;
+    this.#records = [];
+    this.#keys = null;
+    this.words.choose(job);
+    this.restart();
+  }
+
+  restart() {
+    this.#live?.close();
+    this.#live = null;
+    this.#ranks.clear();
+    this.#rose.clear();
+    if (this.#job === '') return this.#mark();
+    this.#live = new LiveTop(this.#job, Number(byId('refresh').value), {
+      changed: (entries) => this.#changed(entries),
+      state: (name, detail) => this.#setState(name, detail ?? ''),
+    });
+    this.#mark();
+  }
+
+  // --- what is told of the job ---
+
+  news() {
+    const { problem, access } = this.#cluster;
+    const job = this.#cluster.jobs.find((each) => each.name === this.#job);
+    if (problem) this.#setState('lost', problem.message);
+    if (access.role === null) this.#setState('refused', 'this gateway asks for an API key');
+    else if (this.#state.name === 'refused' && this.#state.detail.includes('API key')) this.restart();
+    if (!problem && this.#job === '') this.#setState('none', '');
+    if (job) this.#showJob(job);
+    this.#showHealth(job);
+    if (job) this.#showLatency().catch(() => {});
+  }
+
+  #showJob(job) {
+    const now = performance.now();
+    this.#records.push({ at: now, records: job.records });
+    while (now - this.#records[0].at > 4000) this.#records.shift();
+    const [first] = this.#records;
+    const seconds = (now - first.at) / 1000;
+    setText(byId('rate'), seconds > 0.5 ? brief(Math.max(0, (job.records - first.records) / seconds)) : '–');
+    setText(byId('name-total'), job.type.includes('word') ? 'Words counted' : 'Values counted');
+    setText(byId('total'), number(job.emitted));
+    if (job.state !== 'running' && this.#state.name !== 'lost') this.#setState('stopped', `the job is ${job.state}`);
+  }
+
+  async #showLatency() {
+    const path = jobPath(this.#job);
+    const [described, told, totals] = await Promise.all([
+      get(path), get(`${path}/batches?n=20`), this.#totals ? get(`${path}/totals`).catch(() => null) : null]);
+    if (totals === null) this.#totals = false;
+    this.#keys = described.executors.reduce((sum, executor) => sum + executor.keys, 0);
+    const took = told.batches.filter((batch) => batch.newest_ms > 0 && batch.published_us > 0)
+      .map((batch) => batch.time_ms - batch.newest_ms + batch.published_us / 1000).sort((a, b) => a - b);
+    setText(byId('engine-latency'), took.length ? duration(Math.max(0, took[Math.floor(took.length / 2)])) : '–');
+    setText(byId('unique'), number(this.#unique()));
+  }
+
+  #unique() {
+    return this.#live?.whole ? this.#live.words.size : (this.#keys ?? this.#live?.words.size ?? 0);
+  }
+
+  #showHealth(job) {
+    const { health, problem, workers } = this.#cluster;
+    const parts = [{ name: 'gateway', well: health !== null, said: health ? `version ${health.version}` : 'it does not answer' }];
+    for (const part of health?.parts ?? []) {
+      parts.push({ name: part.name, well: part.status === 'ok', said: part.problem ?? 'takes records' });
+    }
+    if (health) parts.push({ name: 'master', well: !problem, said: problem ? problem.message : 'answers' });
+    if (health && !problem) {
+      const ready = workers.filter((worker) => worker.state === 'ready').length;
+      const trouble = workers.find((worker) => worker.problem)?.problem;
+      parts.push({ name: 'workers', well: ready > 0 && !trouble, said: trouble ?? `${ready} of ${workers.length} ready` });
+    }
+    if (job && !problem) {
+      parts.push({ name: `job ${job.name}`, well: job.state === 'running' && !job.problem, said: job.problem || job.state });
+    }
+    const list = byId('health');
+    const told = JSON.stringify(parts);
+    if (list.dataset.told === told) return;
+    list.dataset.told = told;
+    list.replaceChildren(...parts.map((part) => element('li', { class: part.well ? 'well' : 'ill' },
+      element('span', { class: 'dot', 'aria-hidden': 'true' }), element('b', {}, part.name), ' ',
+      element('span', { class: 'unseen' }, part.well ? 'well: ' : 'in trouble: '), element('span', { class: 'detail' }, part.said))));
+  }
+
+  // --- state ---
+
+  #setState(name, detail) {
+    if (name === 'open' && this.#cluster.jobs.some((each) => each.name === this.#job && each.state !== 'running')) return;
+    if (this.#state.name === name && this.#state.detail === detail) return;
+    if (name === 'lost' || name === 'waiting') this.#lost = true;
+    this.#state = { name, detail };
+    this.#showState();
+  }
+
+  #showState() {
+    const { name, detail } = this.#state;
+    const live = byId('refresh').value === '0' ? 'Live' : 'Refreshed as chosen';
+    const said = {
+      connecting: 'Connecting …',
+      open: `${live}: ${this.#job}`,
+      lost: `Connection lost: ${detail}. Trying again …`,
+      waiting: `Nothing new for now: ${detail}`,
+      refused: `Nothing to show: ${detail}`,
+      stopped: `Nothing new: ${detail}`,
+      none: 'No job runs. Submit one: millrace submit word_count --name words --source log://text --sink none:',
+    }[name];
+    const again = name === 'open' && this.#lost ? 'Connected again. ' : '';
+    setText(byId('status'), this.#paused ? `Paused. ${said}` : again + said);
+    byId('status').dataset.state = this.#paused ? 'paused' : name;
+    if (name !== 'open' || !this.#lost) return;
+    setTimeout(() => {
+      if (this.#state.name !== 'open' || !this.#lost) return;
+      this.#lost = false;
+      this.#showState();
+    }, 6000);
+  }
+
+  #pause(paused) {
+    this.#paused = paused;
+    byId('pause').setAttribute('aria-pressed', String(paused));
+    setText(byId('pause'), paused ? 'Go on' : 'Pause');
+    this.#showState();
+    if (!paused) this.#mark();
+  }
+
+  // --- what changes ---
+
+  #changed(entries) {
+    const now = performance.now();
+    this.#sent = this.#sent.filter((sent) => {
+      const seen = entries.find((entry) => sent.words.has(entry.word));
+      if (!seen) return now - sent.at < kSeenWithinMs;
+      setText(byId('seen-latency'), duration(now - sent.at));
+      setText(byId('sent'), `Counted ${duration(now - sent.at)} after it was sent`);
+      return false;
+    });
+    this.#mark();
+  }
+
+  // Draws with the next frame, once, however much changes until then.
+  #mark() {
+    if (this.#dirty === 'asked') return;
+    this.#dirty = 'asked';
+    requestAnimationFrame(() => {
+      this.#dirty = false;
+      if (!this.#paused) this.#draw();
+    });
+  }
+
+  #draw() {
+    const sorted = this.#live?.sorted() ?? [];
+    const now = performance.now();
+    this.#markRises(sorted, now);
+    const shown = sorted.slice(0, Number(byId('shown').value)).filter((entry) => entry.count > 0);
+    const sum = sorted.reduce((all, entry) => all + entry.count, 0);
+    const job = this.#cluster.jobs.find((each) => each.name === this.#job);
+    // `emitted` counts what the job made of its records; only of these types is it the sum of the counts.
+    const total = this.#live?.whole || !['word_count', 'network_word_count'].includes(job?.type) ? sum : Math.max(sum, job.emitted);
+    this.bars.show(shown, this.#rose);
+    this.ring.show(sorted, total);
+    this.words.show(sorted, total, this.#rose);
+    byId('bars-empty').hidden = shown.length > 0;
+    setText(byId('unique'), number(this.#unique()));
+    this.#showAge();
+  }
+
+  #markRises(sorted, now) {
+    for (const [word, until] of this.#rose) if (until < now) this.#rose.delete(word);
+    if (this.#ranks.size > 0) {
+      sorted.slice(0, 200).forEach((entry, place) => {
+        if (place < (this.#ranks.get(entry.word) ?? Infinity)) this.#rose.set(entry.word, now + kRoseMs);
+      });
+    }
+    if (sorted.length > 0) this.#ranks = new Map(sorted.map((entry, place) => [entry.word, place]));
+    this.#ranksAt = now;
+  }
+
+  #showAge() {
+    const age = this.#live ? performance.now() - this.#live.changedAt : NaN;
+    setText(byId('updated'), this.#live?.changedAt ? (age < 1500 ? 'just now' : `${duration(age)} ago`) : '–');
+  }
+
+  #tick() {
+    this.#showAge();
+    const now = performance.now();
+    if ([...this.#rose.values()].some((until) => until < now) || this.#live?.words.size > 0 && now - this.#ranksAt > 1000) this.#mark();
+    if (this.#sent.some((sent) => now - sent.at > kSeenWithinMs)) {
+      this.#sent = this.#sent.filter((sent) => now - sent.at <= kSeenWithinMs);
+      setText(byId('sent'), 'It is stored, but none of its words has been seen here: another job may read that log.');
+    }
+  }
+
+  // --- sending ---
+
+  async #send(event) {
+    event.preventDefault();
+    const text = byId('text').value;
+    const words = text.split(/[ \t\n\v\f\r]+/).filter((word) => word !== '');
+    if (words.length === 0) return setText(byId('sent'), 'There is no text yet.');
+    const at = performance.now();
+    const sent = { at, words: new Set([...words, ...words.map((word) => word.toLowerCase())]) };
+    this.#sent.push(sent);
+    byId('send').setAttribute('aria-busy', 'true');
+    try {
+      const stored = await post('/submit_text', { text });
+      byId('text').value = '';
+      if (this.#sent.includes(sent)) setText(byId('sent'), `Stored in log “${stored.log}”, partition ${stored.partition}, offset ${stored.offset}`);
+    } catch (problem) {
+      this.#sent = this.#sent.filter((each) => each !== sent);
+      setText(byId('sent'), `Not sent: ${problem.message}`);
+    } finally {
+      byId('send').removeAttribute('aria-busy');
+    }
+  }
+}

@@ -1,0 +1,160 @@
+// The highest words of a job as they change: the thousand highest to begin with, then what the stream tells.
+
+import { Problem, Stream, get, jobPath } from './api.js';
+
+export const kMost = 1000; // the API's bound of a rank
+const kKept = 4000; // words that are remembered
+const kReadAgainMs = 2000; // at the earliest, where words fell
+
+// "3 17" of a table whose values are several numbers counts 3.
+export function numberOf(count) {
+  return typeof count === 'number' ? count : Number.parseFloat(count) || 0;
+}
+
+export class LiveTop {
+  words = new Map(); // word -> { word, count, text, before, since }
+  batch = 0;
+  whole = false; // there are no other words
+  changedAt = 0; // of performance.now()
+  #floor = 0; // words that are not in `words` have no more
+  #waiting = null; // changes that came while the rank is read
+  #stream = null;
+  #timer = 0;
+  #readAt = 0;
+  #over = new AbortController();
+
+  // `on`: changed(words that did, by the batch), state(name, detail) as Stream's, also 'waiting'.
+  constructor(job, everyMs, on) {
+    this.job = job;
+    this.on = on;
+    if (everyMs === 0) {
+      this.#stream = new Stream(`${jobPath(job)}/stream`, {
+        event: (name, data) => this.#event(name, data),
+        state: (name, detail) => on.state(name, detail),
+      });
+    } else {
+      this.#poll(everyMs);
+    }
+  }
+
+  close() {
+    this.#over.abort();
+    this.#stream?.close();
+    clearTimeout(this.#timer);
+  }
+
+  // The n highest, ties in the order of the words.
+  top(n) {
+    return this.sorted().slice(0, n);
+  }
+
+  sorted() {
+    return [...this.words.values()].sort((a, b) => b.count - a.count || (a.word < b.word ? -1 : 1));
+  }
+
+  async #poll(everyMs) {
+    try {
+      await this.#readRank(0);
+      this.on.state('open');
+    } catch (problem) {
+      if (this.#over.signal.aborted) return;
+      this.on.state(problem.status === 401 || problem.status === 404 ? 'refused' : 'lost', problem.message);
+    }
+    if (!this.#over.signal.aborted) this.#timer = setTimeout(() => this.#poll(everyMs), everyMs);
+  }
+
+  #event(name, data) {
+    if (name === 'waiting') return this.on.state('waiting', data.detail);
+    if (name === 'reset') return this.#readAnew(data.batch);
+    if (name !== 'changes') return;
+    this.on.state('open');
+    if (this.#waiting) this.#waiting.push(data);
+    else this.#apply(data);
+  }
+
+  async #readAnew(batch) {
+    if (this.#waiting) return;
+    this.#waiting = [];
+    for (;;) {
+      try {
+        await this.#readRank(batch);
+        break;
+      } catch (problem) {
+        if (this.#over.signal.aborted) return;
+        this.on.state(problem instanceof Problem && problem.status === 400 ? 'refused' : 'lost', problem.message);
+        await new Promise((done) => setTimeout(done, 1000));
+      }
+    }
+    this.on.state('open');
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    for (const data of waiting) if (data.batch > this.batch) this.#apply(data);
+  }
+
+  async #readRank(atLeast) {
+    const path = `${jobPath(this.job)}/top?n=${kMost}${atLeast ? `&at_least=${atLeast}` : ''}`;
+    const rank = await get(path, { signal: this.#over.signal });
+    this.#readAt = performance.now();
+    const former = this.words;
+    this.words = new Map();
+    const changed = [];
+    for (const { word, count } of rank.values) {
+      const known = former.get(word);
+      const entry = this.#entry(word, count, known, false);
+      this.words.set(word, entry);
+      if (known && known.count !== entry.count) changed.push(entry);
+    }
+    this.whole = rank.values.length < kMost;
+    this.#floor = this.whole ? 0 : numberOf(rank.values.at(-1).count);
+    this.batch = rank.batch;
+    this.changedAt = this.#readAt;
+    this.on.changed(changed);
+  }
+
+  #entry(word, text, known, fresh) {
+    const count = numberOf(text);
+    const now = performance.now();
+    if (!known) return { word, count, text, before: fresh && this.whole ? 0 : count, since: now };
+    // What it was some seconds ago, so that its rise is seen.
+    if (now - known.since > 5000) return { word, count, text, before: known.count, since: now };
+    return { ...known, count, text };
+  }
+
+  #apply(data) {
+    const changed = [];
+    let fell = false;
+    for (const { word, count } of data.changes) {
+      const known = this.words.get(word);
+      if (count === null) {
+        fell ||= known !== undefined;
+        this.words.delete(word);
+        continue;
+      }
+      const entry = this.#entry(word, count, known, true);
+      fell ||= known !== undefined && entry.count < known.count && entry.count < this.#floor;
+      this.words.set(word, entry);
+      changed.push(entry);
+    }
+    this.batch = data.batch;
+    this.changedAt = performance.now();
+    if (this.words.size > kKept) this.#forget();
+    if (fell && !this.whole) this.#readSoon();
+    this.on.changed(changed);
+  }
+
+  #forget() {
+    const kept = this.top(kMost);
+    this.#floor = Math.max(this.#floor, kept.at(-1).count);
+    this.whole = false;
+    this.words = new Map(kept.map((entry) => [entry.word, entry]));
+  }
+
+  // A word that is not known may be higher than one that fell.
+  #readSoon() {
+    if (this.#timer || !this.#stream) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      if (!this.#over.signal.aborted) this.#readAnew(0);
+    }, Math.max(0, this.#readAt + kReadAgainMs - performance.now()));
+  }
+}

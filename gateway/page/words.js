@@ -1,0 +1,151 @@
+// The table: every word that is known, found, sorted and exported.
+
+import { get, jobPath, send } from './api.js';
+import { numberOf } from './live.js';
+import { byId, element, number, setText, share, wordElement } from './text.js';
+
+const kStep = 100; // rows
+const kOrders = {
+  count: (a, b) => b.count - a.count || a.place - b.place,
+  word: (a, b) => a.word.localeCompare(b.word) || a.place - b.place,
+  rise: (a, b) => b.count - b.before - (a.count - a.before) || a.place - b.place,
+};
+
+// A field as RFC 4180 has it.
+const field = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+function save(blob, name) {
+  const link = element('a', { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+export class Words {
+  #job = '';
+  #order = 'count';
+  #backwards = false;
+  #shown = kStep;
+  #rows = [];
+  #last = { sorted: [], total: 0, rose: new Map() };
+  #searched = []; // what the cluster found beyond the words that are known here
+  #searches = 0;
+  #canSearch = true; // until the gateway says that it cannot
+  #timer = 0;
+
+  constructor() {
+    byId('search').addEventListener('input', () => this.#search());
+    byId('export').addEventListener('click', () => this.#export());
+    byId('more').addEventListener('click', () => {
+      this.#shown += kStep;
+      this.#draw();
+    });
+    for (const button of document.querySelectorAll('#words [data-sort]')) {
+      button.addEventListener('click', () => this.#sort(button));
+    }
+  }
+
+  choose(job) {
+    this.#job = job;
+    this.#searched = [];
+    this.#shown = kStep;
+    this.#search();
+  }
+
+  show(sorted, total, rose) {
+    this.#last = { sorted, total, rose };
+    this.#draw();
+  }
+
+  #sort(button) {
+    this.#backwards = this.#order === button.dataset.sort && !this.#backwards;
+    this.#order = button.dataset.sort;
+    for (const each of document.querySelectorAll('#words [data-sort]')) each.closest('th').removeAttribute('aria-sort');
+    button.closest('th').setAttribute('aria-sort', (this.#order === 'word') === this.#backwards ? 'descending' : 'ascending');
+    this.#draw();
+  }
+
+  // --- search ---
+
+  #search() {
+    this.#searched = [];
+    this.#shown = kStep;
+    this.#draw();
+    clearTimeout(this.#timer);
+    const prefix = byId('search').value;
+    const turn = ++this.#searches;
+    if (prefix === '' || !this.#canSearch || this.#job === '') return;
+    this.#timer = setTimeout(async () => {
+      try {
+        const found = await get(`${jobPath(this.#job)}/search?prefix=${encodeURIComponent(prefix)}&limit=100`);
+        if (turn !== this.#searches) return;
+        this.#searched = found.counts.map(({ key, value }) => ({ word: key, text: value, count: numberOf(value) }));
+      } catch (problem) {
+        if (problem.status === 404 || problem.status === 501) this.#canSearch = false;
+      }
+      this.#draw();
+    }, 200);
+  }
+
+  #found() {
+    const wanted = byId('search').value.toLowerCase();
+    const known = this.#last.sorted.map((entry, index) => ({ ...entry, place: index }))
+      .filter((entry) => wanted === '' || entry.word.toLowerCase().includes(wanted));
+    if (this.#searched.length > 0) {
+      const here = new Set(this.#last.sorted.map((entry) => entry.word));
+      for (const entry of this.#searched) if (!here.has(entry.word)) known.push({ ...entry, before: entry.count, place: Infinity });
+    }
+    if (this.#order !== 'count' || this.#searched.length > 0) known.sort(kOrders[this.#order]);
+    return this.#backwards ? known.reverse() : known;
+  }
+
+  // --- rows ---
+
+  #draw() {
+    const found = this.#found();
+    const shown = found.slice(0, this.#shown);
+    const body = document.querySelector('#words tbody');
+    while (this.#rows.length > shown.length) this.#rows.pop().row.remove();
+    shown.forEach((entry, index) => {
+      const row = this.#rows[index] ?? this.#add(body);
+      if (row.shown !== entry.word) {
+        row.shown = entry.word;
+        row.word.replaceChildren(wordElement(entry.word));
+      }
+      setText(row.rank, entry.place === Infinity ? '' : number(entry.place + 1));
+      setText(row.count, typeof entry.text === 'number' ? number(entry.text) : String(entry.text));
+      setText(row.share, share(entry.count / this.#last.total));
+      const rise = entry.count - entry.before;
+      setText(row.rise, rise === 0 ? '' : `${rise > 0 ? '+' : '−'}${number(Math.abs(rise))}`);
+      row.row.classList.toggle('rose', this.#last.rose.has(entry.word));
+    });
+    byId('more').hidden = found.length <= shown.length;
+    const wanted = byId('search').value !== '';
+    setText(byId('found'), found.length === 0 ? (wanted ? 'No word like that is known here' : 'No words yet')
+      : `${number(shown.length)} of ${number(found.length)} ${wanted ? 'found' : 'words'}`);
+  }
+
+  #add(body) {
+    const cells = ['rank', 'word', 'count', 'share', 'rise'].map((name) =>
+      element(name === 'word' ? 'th' : 'td', name === 'word' ? { scope: 'row', class: 'of-word' } : { class: 'number' }));
+    const [rank, word, count, part, rise] = cells;
+    const row = { row: element('tr', {}, ...cells), rank, word, count, share: part, rise, shown: null };
+    this.#rows.push(row);
+    body.append(row.row);
+    return row;
+  }
+
+  // --- export ---
+
+  // All words, if the gateway can tell them; else those that are known here.
+  async #export() {
+    const prefix = byId('search').value;
+    const name = `${this.#job || 'words'}.csv`;
+    try {
+      const answer = await send('GET', `${jobPath(this.#job)}/export.csv?prefix=${encodeURIComponent(prefix)}`);
+      return save(await answer.blob(), name);
+    } catch {
+      const lines = this.#found().map((entry) => `${field(entry.word)},${field(String(entry.text))}\r\n`);
+      save(new Blob(['word,count\r\n', ...lines], { type: 'text/csv;charset=utf-8' }), name);
+    }
+  }
+}
