@@ -63,6 +63,7 @@ int run_client(const std::vector<std::string>& arguments, Session& session) {
   add_explain_command(app, session);
   add_upgrade_command(app, session);
   add_run_command(app, session);
+  add_simulate_command(app, session);
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::Success& told) {  // --help or --version

@@ -6,7 +6,9 @@
 #include <chrono>
 #include <iostream>
 
+#include "adapters/asio_http_caller.h"
 #include "adapters/kafka_producer.h"
+#include "adapters/settings.h"
 #include "client/session.h"
 #include "common/model/job_plan.h"
 #include "common/model/uri.h"
@@ -50,6 +52,14 @@ Result<std::unique_ptr<millrace::client::Appender>> open_kafka(const millrace::c
   auto producer = millrace::KafkaProducer::open(options, std::max(target.wait, kShortestKafkaWait));
   if (!producer) return std::unexpected(producer.error());
   return std::make_unique<KafkaAppender>(std::move(*producer), target.retry_for + kShortestKafkaWait);
+}
+
+Result<std::unique_ptr<millrace::HttpCaller>> make_http_caller(size_t connections) {
+  constexpr size_t kOwnDescriptors = 64;
+  if (const Status raised = millrace::raise_descriptor_limit(connections + kOwnDescriptors); !raised) {
+    return std::unexpected(raised.error());
+  }
+  return std::make_unique<millrace::AsioHttpCaller>();
 }
 
 std::string names_of(const std::vector<millrace::JobType>& types) {
@@ -105,5 +115,6 @@ int main(int argc, char** argv) {
   session.open_kafka = open_kafka;
   session.start_local_run = millrace::start_local_run;
   session.explain = explain;
+  session.make_http_caller = make_http_caller;
   return millrace::client::run_client({argv + 1, argv + argc}, session);
 }

@@ -14,6 +14,7 @@
 #include "client/output.h"
 #include "common/base/error.h"
 #include "common/model/address.h"
+#include "common/seams/http_caller.h"
 
 namespace CLI {
 class App;
@@ -43,6 +44,9 @@ struct KafkaTarget {
 // Opens a Kafka topic for appending; main gives the one of the adapters, tests a fake.
 using OpenKafka = std::function<Result<std::unique_ptr<Appender>>(const KafkaTarget& target)>;
 
+// For so many connections; main gives the one of the adapters.
+using MakeHttpCaller = std::function<Result<std::unique_ptr<HttpCaller>>(size_t connections)>;
+
 struct Session {
   std::ostream& out;
   std::ostream& err;
@@ -51,6 +55,7 @@ struct Session {
   OpenKafka open_kafka;
   StartLocalRun start_local_run;
   ExplainJob explain;
+  MakeHttpCaller make_http_caller;
 
   // Filled by parsing the arguments.
   HostPort master;
@@ -72,6 +77,7 @@ void add_changes_command(CLI::App& app, Session& session);
 void add_append_command(CLI::App& app, Session& session);
 void add_explain_command(CLI::App& app, Session& session);
 void add_upgrade_command(CLI::App& app, Session& session);
+void add_simulate_command(CLI::App& app, Session& session);
 void add_run_command(CLI::App& app, Session& session);
 
 // The whole program: 0 done, 1 failed, 2 wrong usage. Errors are one line on `err`.

@@ -26,7 +26,7 @@ MAY_INCLUDE = {
     "adapters": ["common/api", *SEAMS],
     "gateway": ["stream/text.h", "common/api", *RUNTIME],
     "local": ["client/local_run.h", "master", "worker", "adapters", "jobs", "stream/job.h", *RUNTIME],
-    "client": ["common/api", "common/model", "common/base"],
+    "client": ["common/api", "common/seams/http.h", "common/seams/http_caller.h", "common/model", "common/base"],
 }
 # Headers of others -> folders whose files may include them.
 RESTRICTED = {
