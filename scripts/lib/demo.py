@@ -1,8 +1,8 @@
-"""The demo behind scripts/demo: see there. Its processes live in build/demo; --keep leaves their pids in state.json."""
+"""The demo behind scripts/demo: see there. Its processes live in build/demo, and end with it."""
 
 import argparse
 import collections
-import json
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import demo_text
 import thrift_api
@@ -17,9 +18,10 @@ from processes import ROOT, Kafka, Process, Redis, free_ports, wait_for
 
 BIN = f"{ROOT}/build/release/bin"
 DIRECTORY = f"{ROOT}/build/demo"
-STATE = f"{DIRECTORY}/state.json"
+LOCK = f"{ROOT}/build/demo.lock"
 WORDS = 4_000_000
 JOB = "demo"
+TEXT_JOB = "words"  # of what the gateway is sent
 
 
 def say(text):
@@ -29,9 +31,7 @@ def say(text):
 class Demo:
     def __init__(self, options):
         self.seconds = options.seconds
-        self.keep = options.keep
-        Process.outlives = options.keep
-        listen, api, http = (f"127.0.0.1:{port}" for port in free_ports(3))
+        listen, api, http, self.page = (f"127.0.0.1:{port}" for port in free_ports(4))
         self.api_address = api
         self.redis = Redis(DIRECTORY, durable=False)
         self.kafka = Kafka(DIRECTORY) if options.kafka else None
@@ -51,12 +51,18 @@ class Demo:
             )
             for number in (1, 2)
         ]
+        self.text_uri = self.kafka.uri("text") if self.kafka else "log://text"
+        self.gateway = Process(
+            "gateway",
+            [f"{BIN}/millrace-gateway", f"--api={api}", f"--http={self.page}", f"--logs=text={self.text_uri}"],
+            DIRECTORY,
+        )
         self.feeder = None
         self.fed_words = 0
 
     def processes(self):
         kafka = [self.kafka.process] if self.kafka else []
-        return [*self.workers, self.master, self.redis.process, *kafka]
+        return [self.gateway, *self.workers, self.master, self.redis.process, *kafka]
 
     def api(self):
         host, port = self.api_address.split(":")
@@ -184,18 +190,37 @@ class Demo:
         say(f"exact: {'yes' if exact else 'no'}")
         return exact
 
-    def leave(self):
-        with open(STATE, "w", encoding="utf-8") as file:
-            json.dump({process.name: [process.pid, started_at(process.pid)] for process in self.processes()}, file)
+    def keep(self):
+        """Until Ctrl-C or SIGTERM: everything, a gateway, and a job that counts what the gateway is sent."""
+        if self.kafka:
+            self.kafka.topic("text", 4)
+        else:
+            with self.api() as connection:
+                connection.ingest.open_log("text", 4)
+        self.gateway.start()
+        wait_for("the gateway", self.gateway_is_ready, 30)
+        self.cli("submit", "word_count", "--name", TEXT_JOB, "--source", self.text_uri, "--sink", self.redis.uri,
+                 "--set", "words=unicode", "--set", "stop-words=english", "--set", "min-length=2")
         say(f"""
-left running; try
+kept running: http://{self.page}/ shows the highest words of what is sent, live; try
+  curl http://{self.page}/submit_text -H 'Content-Type: application/json' -d '{{"text": "to be or not to be", "user_id": "ann"}}'
+  {BIN}/millrace simulate-users --gateway http://{self.page} --job {TEXT_JOB} --users 200 --rate 5/s --duration 30s
+  kill -9 {self.workers[0].pid}   # worker-1, while they send; worker-2 is {self.workers[1].pid}. It is started again
   alias m='{BIN}/millrace --api={self.api_address}'
-  m jobs; m describe {JOB}; m workers; m lag {JOB}
-  m top {JOB} -n 5; m get {JOB} the and; m watch {JOB}
-  echo 'the end' | m append {self.uri}
+  m jobs; m describe {JOB}; m workers; m top {TEXT_JOB} -n 5; m watch {TEXT_JOB}
+  echo 'the end' | m append {self.uri}; m get {JOB} the
   redis-cli -p {self.redis.port} HGET '{{{JOB}}}:counts' the
-and end it with
-  scripts/demo --stop""")
+Ctrl-C ends all of it""")
+        while True:
+            for worker in self.workers:
+                if not worker.running():
+                    worker.start()
+                    say(f"{worker.name} had ended; it is started again as {worker.pid}")
+            time.sleep(0.5)
+
+    def gateway_is_ready(self):
+        with urllib.request.urlopen(f"http://{self.page}/ready", timeout=5) as answer:
+            return answer.status == 200
 
     def end(self):
         if self.feeder and self.feeder.poll() is None:
@@ -234,49 +259,42 @@ def as_bytes(text):
     return text if isinstance(text, bytes) else text.encode()
 
 
-def started_at(pid):
-    """When the process was started, in clock ticks since boot: tells it from a later one with its pid."""
+class Ended(Exception):
+    """By Ctrl-C or SIGTERM, while all was only kept running."""
+
+
+def keep_until_ended(demo):
+    def ended(*_):
+        raise Ended
+
+    signal.signal(signal.SIGINT, ended)
+    signal.signal(signal.SIGTERM, ended)
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rsplit(b")", 1)[1].split()[19])
-    except OSError:
-        return None
+        demo.keep()
+    except Ended:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows takes a moment
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        say("\nends what it started")
 
 
-def kept():
-    """{name: pid} of what an earlier --keep left running."""
+def alone():
+    """The lock of build/demo, which goes with this process."""
+    os.makedirs(os.path.dirname(LOCK), exist_ok=True)
+    lock = open(LOCK, "w", encoding="utf-8")
     try:
-        with open(STATE, encoding="utf-8") as file:
-            state = json.load(file)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return {}
-    return {name: pid for name, (pid, start) in state.items() if start is not None and started_at(pid) == start}
-
-
-def stop():
-    running = kept()
-    for pid in running.values():
-        os.killpg(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 20
-    while kept() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    for pid in kept().values():
-        os.killpg(pid, signal.SIGKILL)
-    shutil.rmtree(DIRECTORY, ignore_errors=True)
-    say(f"ended: {', '.join(running) or 'nothing was running'}")
+        raise SystemExit("demo: another demo is running here; end that one by Ctrl-C") from None
+    return lock
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kafka", action="store_true")
     parser.add_argument("--keep", action="store_true")
-    parser.add_argument("--stop", action="store_true")
     parser.add_argument("--seconds", type=int, default=30)
     options = parser.parse_args()
-    if options.stop:
-        return stop()
-    if kept():
-        raise SystemExit("demo: an earlier demo is still running; end it with scripts/demo --stop")
+    lock = alone()
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     os.makedirs(DIRECTORY)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # even where a shell had it ignored
@@ -284,19 +302,18 @@ def main():
     source, lines = demo_text.lines(WORDS * options.seconds // 30)
     say(f"text: {len(lines):,} lines, {sum(map(len, lines)) / 1e6:.0f} MB ({source})")
     demo = Demo(options)
-    exact = left = False
+    exact = False
     try:
         demo.start()
         demo.run(lines)
         exact = demo.check(lines)
         if options.keep:
-            demo.leave()
-            left = True
+            keep_until_ended(demo)
     except AssertionError as error:
         say(f"demo: {error}; the logs are in {DIRECTORY}")
     finally:
-        if not left:
-            demo.end()
+        demo.end()
+        lock.close()
     return sys.exit(0 if exact else 1)
 
 

@@ -49,8 +49,6 @@ def wait_for(what, condition, seconds=20.0, pause=0.02):
 class Process:
     """One program with its log. start(), kill() (SIGKILL), stop() (SIGTERM); may be started again."""
 
-    outlives = False  # True: goes on when the starting program ends (the demo's --keep)
-
     def __init__(self, name, command, log_directory, environment=None):
         self.name = name
         self.command = command
@@ -69,7 +67,7 @@ class Process:
         assert not self.running(), f"{self.name} runs already"
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen(
-                [*([] if self.outlives else ["setpriv", "--pdeathsig", "KILL", "--"]), *self.command],
+                ["setpriv", "--pdeathsig", "KILL", "--", *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
