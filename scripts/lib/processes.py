@@ -4,6 +4,7 @@ when who started them dies.
 Start them from the main thread: the parent-death signal follows the thread that made the process."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,16 +14,23 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PYTHON = "/usr/bin/python3"
 
 
+# Below those that the kernel gives to outgoing connections, one of which may otherwise have the port before its server.
+SERVER_PORTS = range(10_000, 32_000)
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_ports(1)[0]
 
 
 def free_ports(count):
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
+    probes = []
+    while len(probes) < count:
+        probe = socket.socket()
+        try:
+            probe.bind(("127.0.0.1", random.choice(SERVER_PORTS)))
+            probes.append(probe)
+        except OSError:
+            probe.close()  # somebody has it
     ports = [probe.getsockname()[1] for probe in probes]
     for probe in probes:
         probe.close()
