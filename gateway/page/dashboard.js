@@ -14,6 +14,7 @@ export class Dashboard {
   #job = '';
   #live = null;
   #paused = false;
+  #held = 0; // updates that came meanwhile
   #dirty = false;
   #state = { name: 'connecting', detail: '' };
   #lost = false; // the connection, since it was there
@@ -54,6 +55,7 @@ export class Dashboard {
     this.#ranks.clear();
     this.#rose.clear();
     if (this.#job === '') return this.#mark();
+    this.#setState('connecting', '');
     this.#live = new LiveTop(this.#job, Number(byId('refresh').value), {
       changed: (entries) => this.#changed(entries),
       state: (name, detail) => this.#setState(name, detail ?? ''),
@@ -163,6 +165,7 @@ export class Dashboard {
   #pause(paused) {
     this.#paused = paused;
     byId('pause').setAttribute('aria-pressed', String(paused));
+    this.#held = 0;
     setText(byId('pause'), paused ? 'Go on' : 'Pause');
     this.#showState();
     if (!paused) this.#mark();
@@ -179,6 +182,7 @@ export class Dashboard {
       setText(byId('sent'), `Counted ${duration(now - sent.at)} after it was sent`);
       return false;
     });
+    if (this.#paused && entries.length > 0) setText(byId('pause'), `Go on (${number(++this.#held)})`);
     this.#mark();
   }
 

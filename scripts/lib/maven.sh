@@ -1,7 +1,7 @@
 # Jars from Maven Central, for programs of Java that tests and bench run. To be sourced after install.sh.
 
-# maven_fetch NAME SIZE GROUP:ARTIFACT:VERSION...: the jars and all that they need in $MILLRACE_CACHE/NAME, whole or not at
-# all. SIZE is told to whoever waits.
+# maven_fetch NAME SIZE GROUP:ARTIFACT:VERSION[:alone]...: the jars and all that they need (alone: without that) in
+# $MILLRACE_CACHE/NAME, whole or not at all. SIZE is told to whoever waits.
 maven_fetch() {
   local name=$1 size=$2 jars=$MILLRACE_CACHE/$1
   shift 2
@@ -26,14 +26,16 @@ maven_fetch() {
 }
 
 maven_write_pom() {
-  local pom=$1 coordinate group artifact version
+  local pom=$1 coordinate group artifact version alone
   shift
   {
     echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
     echo '<groupId>millrace</groupId><artifactId>fetch</artifactId><version>1</version><packaging>pom</packaging><dependencies>'
     for coordinate in "$@"; do
-      IFS=: read -r group artifact version <<<"$coordinate"
-      echo "<dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version></dependency>"
+      IFS=: read -r group artifact version alone <<<"$coordinate"
+      echo "<dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version>"
+      [[ -z $alone ]] || echo '<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>'
+      echo '</dependency>'
     done
     echo '</dependencies></project>'
   } >"$pom"

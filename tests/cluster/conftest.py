@@ -16,6 +16,7 @@ from processes import Kafka, Redis  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: long chaos, only in scripts/test --slow")
+    config.addinivalue_line("markers", "browser: needs chromium, only in scripts/test --slow")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,0 +1,267 @@
+"""The gateway's page, as people use it: in a real browser, while things die."""
+
+import csv
+import os
+import re
+
+import pytest
+
+from browser import Browser
+from http_gateway import Gateway
+from processes import wait_for
+
+pytestmark = pytest.mark.browser
+TAB, ENTER, SPACE, CONTROL = "\ue004", "\ue007", " ", "\ue009"
+
+
+@pytest.fixture
+def open_browser(directory):
+    opened = []
+
+    def open_one(**more):
+        opened.append(Browser(directory, **more))
+        return opened[-1]
+
+    yield open_one
+    for browser in opened:
+        browser.end()
+
+
+@pytest.fixture
+def words(cluster):
+    """A cluster whose job counts what the gateway's page sends."""
+    cluster.open_log("text")
+    cluster.submit("word_count", "words", "log://text", "none:")
+    return cluster
+
+
+@pytest.fixture
+def gateway(words):
+    return Gateway(words).start()
+
+
+@pytest.fixture
+def page(gateway, open_browser):
+    browser = open_browser().open(gateway)
+    browser.wait_for_text("#status", "Live: words")
+    return browser
+
+
+def test_text_that_is_sent_is_seen_within_a_second_of_its_publication(page, gateway):
+    for number in (1, 2, 3):
+        page.run("""const word = arguments[0];
+            window.seen = new Promise((done) => new MutationObserver(() => {
+              for (const row of document.querySelectorAll('#words tbody tr'))
+                if (row.cells[1].textContent === word) done(Date.now());
+            }).observe(document.querySelector('#words'), { subtree: true, childList: true, characterData: true }));""", f"w{number}")
+        page.type("#text", f"hello w{number}")
+        page.click("#send button")
+        seen_ms = page.driver.execute_async_script("window.seen.then(arguments[0])")
+        page.wait_for_count("hello", number)
+
+        def published():
+            batches = [batch for batch in gateway.ask("GET", "/api/v1/jobs/words/batches?n=100")[2]["batches"] if batch["records"] > 0]
+            return len(batches) == number and batches[-1]["published_us"] > 0 and batches[-1]
+
+        batch = wait_for("the batch", published)
+        assert seen_ms - (batch["time_ms"] + batch["published_us"] / 1000) < 1000, (seen_ms, batch)
+    assert re.fullmatch(r"Counted [\d.]+ m?s after it was sent", page.text("#sent")), page.text("#sent")
+    assert page.text("#total") and page.text("#legend").startswith("hello")
+    wait_for("totals", lambda: (page.text("#total"), page.text("#unique")) == ("6", "4"))
+    wait_for("the engine's latency", lambda: re.fullmatch(r"[\d.]+ m?s", page.text("#engine-latency")))
+    assert not page.faults()
+
+
+def test_words_are_found_sorted_and_exported(page, gateway, directory):
+    gateway.submit('b a b c b a "quo,ted"')
+    page.wait_for_count("b", 3)
+    page.wait_for_count('"quo,ted"', 1)
+    assert [row[1] for row in page.rows()][:2] == ["b", "a"]
+    page.click('[data-sort="word"]')
+    assert [row[1] for row in page.rows() if len(row[1]) == 1] == ["a", "b", "c"]
+    assert page.find("th:nth-child(2)").get_attribute("aria-sort") == "ascending"
+    page.click('[data-sort="word"]')
+    assert [row[1] for row in page.rows() if len(row[1]) == 1] == ["c", "b", "a"]
+    page.click('[data-sort="count"]')
+    page.click('[data-sort="count"]')
+    assert [row[1] for row in page.rows()][-1] == "b"
+    page.click("#export")
+    wait_for("the file", lambda: os.path.exists(f"{directory}/words.csv"))
+    with open(f"{directory}/words.csv", encoding="utf-8", newline="") as file:
+        exported = list(csv.reader(file))[1:]
+    assert sorted(exported) == sorted([["a", "2"], ["b", "3"], ["c", "1"], ['"quo,ted"', "1"]]), exported
+    page.type("#search", "QUO")
+    wait_for("what was found", lambda: page.rows() and [row[1] for row in page.rows()] == ['"quo,ted"'])
+    page.type("#search", "x")
+    page.wait_for_text("#found", "No word like that")
+    assert not page.faults()
+
+
+def test_a_page_that_pauses_stands_still_and_then_catches_up(page, gateway):
+    gateway.submit("a")
+    page.wait_for_count("a", 1)
+    page.click("#pause")
+    assert page.text("#status").startswith("Paused.") and page.find("#pause").get_attribute("aria-pressed") == "true"
+    gateway.submit("a b")
+    page.wait_for_text("#pause", "Go on (1)")
+    assert page.counts() == {"a": 1}
+    page.click("#pause")
+    page.wait_for_count("a", 2)
+    assert page.counts() == {"a": 2, "b": 1} and "Paused" not in page.text("#status")
+
+
+def test_a_page_that_refreshes_now_and_then_shows_the_same(page, gateway):
+    page.run("""const list = document.querySelector('#refresh'); list.value = '1000'; list.dispatchEvent(new Event('change'));""")
+    gateway.submit("a b a")
+    page.wait_for_count("a", 2)
+    page.wait_for_text("#status", "Refreshed")
+
+
+def test_the_page_goes_on_while_a_worker_is_killed(page, gateway, words):
+    for _ in range(3):
+        gateway.submit("again")
+    page.wait_for_count("again", 3)
+    words.workers[0].kill()
+    page.wait_for_text("#health", "1 of 1 ready")
+    assert gateway.submit("again")[0] == 200
+    page.wait_for_count("again", 4, seconds=60)
+    words.workers[0].start()
+    page.wait_for_text("#health", "2 of 2 ready")
+    assert not page.faults()
+
+
+def test_the_page_comes_back_when_its_gateway_does_and_says_so(page, gateway):
+    gateway.submit("before")
+    page.wait_for_count("before", 1)
+    gateway.process.kill()
+    page.wait_for_text("#status", "Connection lost")
+    page.wait_for_text("#health", "it does not answer")
+    assert page.counts() == {"before": 1}, "what was known stays"
+    gateway.start()
+    page.wait_for_text("#status", "Connected again. Live: words")
+    gateway.submit("before after")
+    page.wait_for_count("after", 1)
+    page.wait_for_count("before", 2)
+    wait_for("the status of every day", lambda: page.text("#status") == "Live: words")
+
+
+def odd_words():
+    """A thousand, each once."""
+    shapes = [
+        "שלום{}", "مرحبا{}", "\u202eright{}", "\u2066left{}\u2069", "👩‍👩‍👧‍👦{}", "🏳️‍🌈{}", "e\u0301\u0323{}", "Z" + "\u0335\u0321\u0489" * 40 + "{}", "\u200b{}\u200d",
+        "<script>window.hacked=1</script>{}", '<img/src=x/onerror="window.hacked=1">{}', "&lt;b&gt;{}", "'--{}", "${{window.hacked=1}}{}", "javascript:window.hacked=1//{}",
+        "日本語{}", "ไทย{}", "𝔘𝔫𝔦{}", "\u00a0{}", "__proto__{}", "W" * 3000 + "{}", "=1+1|{}", "\ufeff{}", "İ{}", "ﷺ{}",
+    ]
+    fixed = ["__proto__", "constructor", "\u200b", "\u200b\u200d", "\u202e", "<script>window.hacked=1</script>", "</textarea>", "null", "undefined", "\u0301"]
+    made = [shapes[number % len(shapes)].format(number) for number in range(1000 - len(fixed))]
+    return fixed + made
+
+
+def test_a_thousand_odd_words_are_shown_as_what_they_are(page, gateway):
+    wanted = odd_words()
+    assert len(set(wanted)) == 1000
+    for begin in range(0, 1000, 100):
+        assert gateway.submit(" ".join(wanted[begin : begin + 100]))[0] == 200
+    page.wait_for_text("#found", "of 1,000 words", seconds=60)
+    while page.find("#more").is_displayed():
+        page.run("document.querySelector('#more').click()")
+    shown = page.run("return [...document.querySelectorAll('#words .word')].map((word) => word.classList.contains('points') ? [word.textContent] : word.textContent)")
+    told = {word for word in shown if isinstance(word, str)}
+    points = {word[0] for word in shown if not isinstance(word, str)}
+    assert len(shown) == 1000 and told <= set(wanted), sorted(told - set(wanted))[:5]
+    assert points == {"U+200B", "U+200B U+200D", "U+202E"}, points
+    assert page.run("return window.hacked ?? null") is None
+    assert page.run("return document.querySelectorAll('body script, main img').length") == 0
+    assert page.run("return document.documentElement.scrollWidth - innerWidth") <= 0
+    heights = page.run("return [...document.querySelectorAll('#words tbody tr')].map((row) => row.offsetHeight)")
+    assert max(heights) < 60, "a word breaks out of its row"
+    assert not page.faults()
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_nothing_is_wider_than_a_narrow_screen(page, gateway, width):
+    gateway.submit("a b a " + "long" * 60)
+    page.wait_for_count("a", 2)
+    page.resize(width, 800)
+    for path in ["#/", "#/console"]:
+        page.run("location.hash = arguments[0]", path)
+        wait_for("the view", lambda: page.find("#console").is_displayed() == (path == "#/console"))
+        wide = page.run("""return [...document.querySelectorAll('body *')].filter((each) => !each.closest('.scroll, .unseen, .skip, svg') &&
+            each.getBoundingClientRect().right > innerWidth + 1).map((each) => each.outerHTML.slice(0, 100))""")
+        assert page.run("return document.documentElement.scrollWidth") <= width, wide[:5]
+
+
+def test_everything_can_be_done_by_keyboard(page, gateway):
+    gateway.submit("a")
+    page.wait_for_count("a", 1)
+    reached, unmarked = [], []
+    for _ in range(60):
+        page.press(TAB)
+        name, marked = page.run("""const it = document.activeElement; const style = getComputedStyle(it);
+            return [it === document.body ? 'body' : it.id || it.dataset?.sort || it.className || it.textContent.trim(), style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]""")
+        if name == "body" or name in reached:
+            break  # it begins anew
+        reached.append(name)
+        if not marked:
+            unmarked.append(name)
+    assert {"skip", "to-console", "job", "key-open", "theme", "shown", "refresh", "pause", "text", "main", "search", "export", "word", "count", "rise"} <= set(reached), reached
+    assert not unmarked, f"the focus is not seen on {unmarked}"
+    page.run("document.querySelector('#text').focus()")
+    page.press("by keyboard")
+    page.press(TAB, ENTER)
+    page.wait_for_count("keyboard", 1)
+    page.run("document.querySelector('#pause').focus()")
+    page.press(SPACE)
+    assert page.text("#status").startswith("Paused")
+    page.press(SPACE)
+    page.run("document.querySelector('#key-open').focus()")
+    page.press(ENTER)
+    assert page.run("return document.activeElement.id") == "key"
+    page.press("\ue00c")  # Escape
+    assert page.run("return document.activeElement.id") == "key-open" and not page.find("#key-dialog").is_displayed()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("path", ["/", "/#/console"])
+def test_nothing_is_in_the_way_of_people_with_disabilities(gateway, open_browser, path, dark):
+    gateway.submit("a b a naïve שלום \u200b")
+    page = open_browser(dark=dark).open(gateway, path)
+    page.wait_for_text("#status", "Live: words")
+    page.wait_for_count("a", 2)
+    assert page.accessibility() == []
+    page.click("#key-open")
+    assert page.accessibility() == []
+    page.resize(390, 800)
+    assert page.accessibility() == []
+
+
+def test_the_theme_is_what_was_chosen(page):
+    ground = lambda: page.run("return getComputedStyle(document.body).backgroundColor")
+    light = ground()
+    page.scheme(dark=True)
+    dark = ground()
+    assert light != dark
+    page.click("#theme")
+    assert (page.text("#theme"), ground()) == ("Theme: light", light)
+    page.click("#theme")
+    page.scheme(dark=False)
+    assert (page.text("#theme"), ground()) == ("Theme: dark", dark)
+    page.driver.refresh()
+    assert ground() == dark
+
+
+def test_a_key_is_asked_for_and_forgotten_with_the_tab(words, directory, open_browser):
+    with open(f"{directory}/keys", "w", encoding="utf-8") as file:
+        file.write("ann operate 0123456789abcdef\n")
+    gateway = Gateway(words, flags=[f"--auth={directory}/keys"]).start()
+    page = open_browser().open(gateway)
+    page.wait_for_text("#status", "asks for an API key")
+    page.click("#key-open")
+    page.type("#key", "0123456789abcdef")
+    page.press(ENTER)
+    page.wait_for_text("#status", "Live: words")
+    page.type("#text", "hello")
+    page.click("#send button")
+    page.wait_for_count("hello", 1)
+    stored = page.run("return [JSON.stringify(localStorage), JSON.stringify(sessionStorage), document.cookie]")
+    assert "0123456789abcdef" not in stored[0] + stored[2] and "0123456789abcdef" in stored[1]
