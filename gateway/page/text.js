@@ -10,7 +10,7 @@ export const share = (part) => percent.format(Number.isFinite(part) ? part : 0);
 
 export function duration(ms) {
   if (ms === null || !Number.isFinite(ms)) return '–';
-  if (ms < 1) return `${ms.toFixed(1)} ms`;
+  if (Math.abs(ms) < 10) return `${ms.toFixed(1)} ms`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
   if (ms < 3_600_000) return `${Math.round(ms / 60_000)} min`;

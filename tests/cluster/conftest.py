@@ -10,7 +10,9 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, f"{HERE}/../../scripts/lib"]
 
+from browser import Browser  # noqa: E402
 from harness import Cluster  # noqa: E402
+from http_gateway import Gateway  # noqa: E402
 from processes import Kafka, Redis  # noqa: E402
 
 
@@ -95,3 +97,31 @@ def own_kafka(directory):
     broker = Kafka(directory)
     yield broker.start()
     broker.process.end()
+
+
+@pytest.fixture
+def open_browser(directory):
+    """Opens Chromium, without a window."""
+    opened = []
+
+    def open_one(**more):
+        opened.append(Browser(directory, **more))
+        return opened[-1]
+
+    yield open_one
+    for browser in opened:
+        browser.end()
+
+
+@pytest.fixture
+def words(cluster):
+    """A cluster whose job counts what the gateway's page sends."""
+    cluster.open_log("text")
+    cluster.submit("word_count", "words", "log://text", "none:")
+    return cluster
+
+
+@pytest.fixture
+def gateway(words):
+    """In front of `words`."""
+    return Gateway(words).start()

@@ -6,38 +6,11 @@ import re
 
 import pytest
 
-from browser import Browser
 from http_gateway import Gateway
 from processes import wait_for
 
 pytestmark = pytest.mark.browser
 TAB, ENTER, SPACE, CONTROL = "\ue004", "\ue007", " ", "\ue009"
-
-
-@pytest.fixture
-def open_browser(directory):
-    opened = []
-
-    def open_one(**more):
-        opened.append(Browser(directory, **more))
-        return opened[-1]
-
-    yield open_one
-    for browser in opened:
-        browser.end()
-
-
-@pytest.fixture
-def words(cluster):
-    """A cluster whose job counts what the gateway's page sends."""
-    cluster.open_log("text")
-    cluster.submit("word_count", "words", "log://text", "none:")
-    return cluster
-
-
-@pytest.fixture
-def gateway(words):
-    return Gateway(words).start()
 
 
 @pytest.fixture
@@ -221,17 +194,17 @@ def test_everything_can_be_done_by_keyboard(page, gateway):
     assert page.run("return document.activeElement.id") == "key-open" and not page.find("#key-dialog").is_displayed()
 
 
-@pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("path", ["/", "/#/console"])
-def test_nothing_is_in_the_way_of_people_with_disabilities(gateway, open_browser, path, dark):
+def test_nothing_is_in_the_way_of_people_with_disabilities(gateway, open_browser, path):
     gateway.submit("a b a naïve שלום \u200b")
-    page = open_browser(dark=dark).open(gateway, path)
+    page = open_browser().open(gateway, path)
     page.wait_for_text("#status", "Live: words")
     page.wait_for_count("a", 2)
     assert page.accessibility() == []
-    page.click("#key-open")
-    assert page.accessibility() == []
+    page.scheme(dark=True)
     page.resize(390, 800)
+    assert page.accessibility() == []
+    page.click("#key-open")
     assert page.accessibility() == []
 
 
