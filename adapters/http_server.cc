@@ -101,8 +101,9 @@ class HttpServer::Server {
   std::shared_ptr<std::promise<void>> drained_;  // null: nobody waits for it
   uint64_t last_id_ = 0;
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> connections_;
-  std::list<uint64_t> idle_;  // those that wait for a request, the longest first
-  size_t bodies_bytes_ = 0;   // of requests that are not answered yet
+  std::list<uint64_t> idle_;      // those that wait for a request, the longest first
+  std::list<uint64_t> arriving_;  // those whose request is not whole yet, the longest first
+  size_t bodies_bytes_ = 0;       // of requests that are not answered yet
 
   std::thread thread_;
 };
@@ -118,13 +119,13 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
 
   void wait() {
     if (buffer_.size() > 0) return read_head();  // the next request is here already
-    idle_ = server_.idle_.insert(server_.idle_.end(), id_);
+    stand_in(&server_.idle_);
     expire_after(server_.options_.idle_timeout);
     socket_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_first_bytes));
   }
 
   void close() {
-    end_idle();
+    stand_in(nullptr);
     release_body();
     if (stream_ != nullptr) stream_->end();
     error_code ignored;
@@ -166,21 +167,23 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     deadline_ = SteadyClock::now() + duration;
   }
 
-  void end_idle() {
-    if (idle_) server_.idle_.erase(*idle_);
-    idle_.reset();
+  // At the end of this list of those that may have to make way, and no longer in another one; null: in none.
+  void stand_in(std::list<uint64_t>* list) {
+    if (list_ != nullptr) list_->erase(place_);
+    list_ = list;
+    if (list_ != nullptr) place_ = list_->insert(list_->end(), id_);
   }
 
   void release_body() { server_.bodies_bytes_ -= std::exchange(body_bytes_, 0); }
 
   void on_first_bytes(error_code error, size_t bytes) {
-    end_idle();
     if (error) return close();
     buffer_.commit(bytes);
     read_head();
   }
 
   void read_head() {
+    stand_in(&server_.arriving_);
     parser_.emplace();
     parser_->header_limit(static_cast<uint32_t>(server_.options_.max_head_bytes));
     parser_->body_limit(server_.options_.max_body_bytes);
@@ -194,7 +197,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     if (server_.bodies_bytes_ + body > server_.options_.max_bodies_bytes) {
       HttpResponse busy = http_problem(503, "too many requests are under way; send it again later");
       busy.headers.emplace_back("Retry-After", "1");
-      return write(std::move(busy), false);
+      return refuse(std::move(busy));
     }
     body_bytes_ = body;
     server_.bodies_bytes_ += body;
@@ -212,9 +215,11 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
 
   void on_request(error_code error, size_t /*bytes*/) {
     if (error) return on_broken(error);
+    stand_in(nullptr);
     auto& message = parser_->get();
     HttpRequest request{.method = std::string(message.method_string()), .target = std::string(message.target())};
     if (!parse_target(request)) {
+      tell_refused(400);
       return answer(http_problem(400, "'" + request.target.substr(0, 200) +
                                           "' is no path: it begins with / and has %XX for what is not in it as it is"));
     }
@@ -241,25 +246,31 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   void on_broken(error_code error) {
     const HttpServerOptions& options = server_.options_;
     if (expired_) {
-      return write(
-          http_problem(408, "the request had not come after " + std::to_string(to_ms(options.request_timeout)) + " ms"),
-          false);
+      return refuse(http_problem(
+          408, "the request had not come after " + std::to_string(to_ms(options.request_timeout)) + " ms"));
     }
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-      return write(http_problem(431, "the head of the request is larger than " +
-                                         std::to_string(options.max_head_bytes) + " bytes"),
-                   false);
+      return refuse(http_problem(
+          431, "the head of the request is larger than " + std::to_string(options.max_head_bytes) + " bytes"));
     }
     if (error == http::error::body_limit) {
-      return write(http_problem(413, "the body of the request is larger than " +
-                                         std::to_string(options.max_body_bytes) + " bytes; send it in parts"),
-                   false);
+      return refuse(http_problem(413, "the body of the request is larger than " +
+                                          std::to_string(options.max_body_bytes) + " bytes; send it in parts"));
     }
     if (error.category() != http::make_error_code(http::error::bad_method).category() ||
         error == http::error::end_of_stream || error == http::error::partial_message) {
       return close();  // the client has gone
     }
-    write(http_problem(400, "this is no HTTP request: " + error.message()), false);
+    refuse(http_problem(400, "this is no HTTP request: " + error.message()));
+  }
+
+  void refuse(HttpResponse problem) {
+    stand_in(nullptr);
+    tell_refused(problem.status);
+    write(std::move(problem), false);
+  }
+  void tell_refused(int status) {
+    if (server_.options_.refused) server_.options_.refused(status);
   }
 
   void write(HttpResponse response, bool keep_alive) {
@@ -364,13 +375,15 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   std::optional<http::response<http::string_body>> response_;      // under way
   std::shared_ptr<QueuedStream> stream_;                           // if the answer is one that goes on
   std::vector<HttpStream::Part> parts_;                            // of it, under way
-  std::optional<std::list<uint64_t>::iterator> idle_;              // its place among those that are
+  std::list<uint64_t>* list_ = nullptr;                            // of the server's, where it stands; null: in none
+  std::list<uint64_t>::iterator place_;                            // in it
   size_t body_bytes_ = 0;                                          // that it has of the server's
 };
 
 void HttpServer::Server::admit(tcp::socket socket) {
-  if (connections_.size() >= max_connections_ && !idle_.empty()) {
-    std::shared_ptr<Connection>(connections_.at(idle_.front()))->close();
+  if (connections_.size() >= max_connections_) {
+    const auto& list = idle_.empty() ? arriving_ : idle_;
+    if (!list.empty()) std::shared_ptr<Connection>(connections_.at(list.front()))->close();
   }
   if (connections_.size() >= max_connections_) return;  // all are at work: the new one is closed
   const uint64_t id = ++last_id_;

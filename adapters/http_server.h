@@ -2,8 +2,8 @@
 //
 // A client holds little and not for long: a request's head and body have a size, a time to arrive in and, all bodies
 // together, a bound of memory; connections have a number, and for a new one beyond it the one that has been idle
-// longest makes way. Whatever exceeds that is answered by a problem document (RFC 9457) that says what and where, and
-// disturbs nobody else.
+// longest makes way, or else the one whose request has been arriving longest. Whatever exceeds that is answered by a
+// problem document (RFC 9457) that says what and where, and disturbs nobody else.
 #pragma once
 
 #include <cstddef>
@@ -30,6 +30,8 @@ struct HttpServerOptions {
   Duration response_timeout = std::chrono::seconds(30);  // for one to leave, or for each part of one that goes on
   size_t max_stream_bytes = 1u << 20;                    // that may wait for the reader of one that goes on
   HttpHeaders headers = {};                              // NOLINT(readability-redundant-member-init): of every answer
+  // Told of each request that does not come as it should, and that the server therefore answers itself; on its thread.
+  std::function<void(int status)> refused = nullptr;
 };
 
 class HttpServer {

@@ -23,7 +23,10 @@ HttpResponse http_failure(const Error& error) {
 }
 
 Gateway::Gateway(GatewayOptions options, const Clock& clock, GatewayMetrics& metrics)
-    : options_(std::move(options)), clock_(clock), metrics_(metrics) {}
+    : options_(std::move(options)),
+      clock_(clock),
+      metrics_(metrics),
+      routes_([&metrics](int status) { metrics.unrouted(status); }) {}
 
 HttpHeaders Gateway::common_headers(const std::string& cors_origin) {
   HttpHeaders headers = {

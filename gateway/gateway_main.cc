@@ -143,11 +143,12 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers, const Hos
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
 
-  const HttpServerOptions http{.address = FLAGS_http,
-                               .max_body_bytes = ingest.max_body_bytes,
-                               .headers = Gateway::common_headers(options.cors_origin)};
   const SystemClock clock;
   GatewayMetrics metrics;
+  const HttpServerOptions http{.address = FLAGS_http,
+                               .max_body_bytes = ingest.max_body_bytes,
+                               .headers = Gateway::common_headers(options.cors_origin),
+                               .refused = [&metrics](int status) { metrics.unrouted(status); }};
   Gateway gateway(std::move(options), clock, metrics);
   IngestRoutes::Logs logs;
   std::vector<HealthPart> parts;

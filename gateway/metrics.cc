@@ -37,21 +37,28 @@ void GatewayMetrics::Route::answered(int status, Duration took) {
   --under_way_;
 }
 
-void GatewayMetrics::Route::describe(std::string& requests, std::string& latency) const {
-  const std::string route = "{route=\"" + name_ + "\"";
+void GatewayMetrics::Route::describe_requests(std::string& out) const {
   for (size_t status = 0; status < by_status_.size(); ++status) {
     if (by_status_[status] == 0) continue;
-    requests += "millrace_gateway_requests_total" + route + ",status=\"" + std::to_string(status) + "\"} " +
-                std::to_string(by_status_[status]) + "\n";
+    out += "millrace_gateway_requests_total{route=\"" + name_ + "\",status=\"" + std::to_string(status) + "\"} " +
+           std::to_string(by_status_[status]) + "\n";
   }
+}
+
+void GatewayMetrics::Route::describe_latency(std::string& out) const {
+  const std::string route = "{route=\"" + name_ + "\"";
   uint64_t count = 0;
   for (size_t i = 0; i < by_latency_.size(); ++i) {
     count += by_latency_[i];
-    latency += "millrace_gateway_request_seconds_bucket" + route + ",le=\"" +
-               (i < kBounds.size() ? number(kBounds[i]) : "+Inf") + "\"} " + std::to_string(count) + "\n";
+    out += "millrace_gateway_request_seconds_bucket" + route + ",le=\"" +
+           (i < kBounds.size() ? number(kBounds[i]) : "+Inf") + "\"} " + std::to_string(count) + "\n";
   }
-  latency += "millrace_gateway_request_seconds_sum" + route + "} " + number(static_cast<double>(took_us_) / 1e6) + "\n";
-  latency += "millrace_gateway_request_seconds_count" + route + "} " + std::to_string(count) + "\n";
+  out += "millrace_gateway_request_seconds_sum" + route + "} " + number(static_cast<double>(took_us_) / 1e6) + "\n";
+  out += "millrace_gateway_request_seconds_count" + route + "} " + std::to_string(count) + "\n";
+}
+
+void GatewayMetrics::unrouted(int status) {
+  ++no_route_.by_status_[static_cast<size_t>(std::clamp(status, 0, 599))];
 }
 
 GatewayMetrics::Route& GatewayMetrics::add_route(std::string name) {
@@ -65,11 +72,13 @@ std::string GatewayMetrics::text() const {
   head(bytes, "millrace_gateway_body_bytes_total", "counter", "Bytes of the bodies of requests, as they came.");
   head(under_way, "millrace_gateway_requests_under_way", "gauge", "Requests that are not answered yet.");
   for (const Route& route : routes_) {
-    route.describe(out, latency);
+    route.describe_requests(out);
+    route.describe_latency(latency);
     const std::string label = "{route=\"" + route.name_ + "\"} ";
     bytes += "millrace_gateway_body_bytes_total" + label + std::to_string(route.bytes_) + "\n";
     under_way += "millrace_gateway_requests_under_way" + label + std::to_string(route.under_way_) + "\n";
   }
+  no_route_.describe_requests(out);
   out += latency + bytes + under_way;
   head(out, "millrace_gateway_refused_total", "counter", "Requests that were refused, by what.");
   for (size_t i = 0; i < kRefusals; ++i) {

@@ -23,7 +23,8 @@ class GatewayMetrics {
    private:
     friend class GatewayMetrics;
     static constexpr size_t kBuckets = 14;
-    void describe(std::string& requests, std::string& latency) const;
+    void describe_requests(std::string& out) const;
+    void describe_latency(std::string& out) const;
 
     const std::string name_;
     std::array<std::atomic<uint64_t>, 600> by_status_{};
@@ -39,11 +40,14 @@ class GatewayMetrics {
   Route& add_route(std::string name);  // which lives as long as this
   void refused(Refusal why) { ++refused_[static_cast<size_t>(why)]; }
   void stored(size_t records) { records_ += records; }
+  // A request that no route was asked about.
+  void unrouted(int status);
 
   [[nodiscard]] std::string text() const;
 
  private:
   std::list<Route> routes_;
+  Route no_route_{"none"};  // whose requests are counted, and nothing else
   std::array<std::atomic<uint64_t>, kRefusals> refused_{};
   std::atomic<uint64_t> records_ = 0;
 };

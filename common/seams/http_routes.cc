@@ -51,11 +51,16 @@ void HttpRoutes::operator()(HttpRequest request, HttpReply reply) const {
     if (route.method == method) return route.answer(std::move(request), std::move(*arguments), std::move(reply));
     allowed += (allowed.empty() ? "" : ", ") + route.method;
   }
-  if (allowed.empty()) return reply(no_such_path(request));
+  if (allowed.empty()) return refuse(no_such_path(request), std::move(reply));
   HttpResponse response =
       http_problem(405, request.method + " " + request.target.substr(0, 200) + ": there is " + allowed);
   response.headers.emplace_back("Allow", allowed);
-  reply(std::move(response));
+  refuse(std::move(response), std::move(reply));
+}
+
+void HttpRoutes::refuse(HttpResponse problem, HttpReply reply) const {
+  if (refused_) refused_(problem.status);
+  reply(std::move(problem));
 }
 
 HttpResponse HttpRoutes::no_such_path(const HttpRequest& request) const {

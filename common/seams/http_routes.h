@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/seams/http.h"
@@ -15,6 +16,10 @@ class HttpRoutes {
  public:
   using Arguments = std::vector<std::string>;
   using Answer = std::function<void(HttpRequest request, Arguments arguments, HttpReply reply)>;
+  using Refused = std::function<void(int status)>;
+
+  // `refused` is told each answer that is no route's, if it is not null.
+  explicit HttpRoutes(Refused refused = nullptr) : refused_(std::move(refused)) {}
 
   // Of `path`, segments in capitals stand for any segment: /jobs/NAME/counts/WORD has two arguments. HEAD is answered
   // as GET. The routes that were added first come first.
@@ -30,7 +35,9 @@ class HttpRoutes {
   };
 
   [[nodiscard]] HttpResponse no_such_path(const HttpRequest& request) const;
+  void refuse(HttpResponse problem, HttpReply reply) const;
 
+  const Refused refused_;
   std::vector<Route> routes_;
 };
 

@@ -180,6 +180,39 @@ TEST(HttpServerTest, ForANewConnectionTheLongestIdleOneMakesWay) {
   EXPECT_THAT(at_work.rest(), StartsWith("HTTP/1.1 200"));
 }
 
+TEST(HttpServerTest, WhereNoneIsIdleTheOneWhoseRequestHasBeenArrivingLongestMakesWay) {
+  const auto server = start(echo, {.max_connections = 2});
+  const HttpClient slow_head(server->port());
+  slow_head.send("GET /he");
+  const HttpClient slow_body(server->port());
+  slow_body.send(post(10, "abc"));
+  // Until what was sent is there they are idle, and the first to make way.
+  EXPECT_THAT(http_get(server->port(), "/"), StartsWith("HTTP/1.1 200"));
+  EXPECT_EQ(slow_head.rest(), "");
+  slow_body.send("defghij");
+  EXPECT_THAT(slow_body.rest(), AllOf(StartsWith("HTTP/1.1 200"), HasSubstr("abcdefghij")));
+}
+
+TEST(HttpServerTest, WhatTheServerRefusesItselfIsTold) {
+  std::mutex mutex;
+  std::vector<int> told;
+  const auto server = start(echo, {.max_head_bytes = 1000,
+                                   .max_body_bytes = 100,
+                                   .request_timeout = std::chrono::milliseconds(100),
+                                   .refused = [&](int status) {
+                                     const std::lock_guard lock(mutex);
+                                     told.push_back(status);
+                                   }});
+  http_fetch(server->port(), "no request\r\n\r\n");
+  http_fetch(server->port(), "GET /%x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  http_fetch(server->port(), "GET / HTTP/1.1\r\nHost: " + std::string(2000, 'a') + "\r\n\r\n");
+  http_fetch(server->port(), post(101, ""));
+  http_fetch(server->port(), post(10, "a"));
+  http_get(server->port(), "/");
+  const std::lock_guard lock(mutex);
+  EXPECT_THAT(told, testing::ElementsAre(400, 400, 431, 413, 408));
+}
+
 TEST(HttpServerTest, AReplyThatIsDroppedIsA500AndOneAfterTheEndIsNoHarm) {
   std::optional<HttpReply> late;
   Waiting waiting;
