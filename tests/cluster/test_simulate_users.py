@@ -65,9 +65,10 @@ def texts_of(cluster):
     return sorted(text for partition in cluster.read_log("text").values() for _, text in partition)
 
 
-def test_counts_are_exact_while_a_worker_and_a_gateway_are_killed(words):
+@pytest.mark.parametrize("users, rate, seconds", [(50, 4, 8), pytest.param(200, 5, 30, marks=pytest.mark.slow)])
+def test_counts_are_exact_while_a_worker_and_a_gateway_are_killed(words, users, rate, seconds):
     gateways = [Gateway(words, f"gateway-{number}").start() for number in (1, 2)]
-    simulation = Simulation(gateways, "--users", "50", "--rate", "4/s", "--duration", "8s", "--job", "words")
+    simulation = Simulation(gateways, "--users", f"{users}", "--rate", f"{rate}/s", "--duration", f"{seconds}s")
     simulation.wait_for(200)
     words.workers[1].kill()
     words.workers[1].start()
