@@ -40,6 +40,8 @@ void add_page(Gateway& gateway, const char* path, const char* name) {
 
 void PageRoutes::add_to(Gateway& gateway) {
   add_page(gateway, "/", "index.html");
+  add_page(gateway, "/docs", "docs.html");
+  add_page(gateway, "/openapi.json", "openapi.json");
   gateway.add("GET", "/page/FILE", {},
               [](const HttpRequest& request, const auto& arguments, const auto&, HttpReply reply) {
                 const PageFile* const file = find_page_file(arguments.at(0));

@@ -4,8 +4,8 @@ import { Problem, get, health, jobPath, key } from './api.js';
 import { Console } from './console.js';
 import { Dashboard } from './dashboard.js';
 import { byId, element, setText } from './text.js';
+import { nextTheme, showTheme, theme } from './theme.js';
 
-const kThemes = ['auto', 'light', 'dark'];
 const kEveryMs = 1000;
 
 // What was told last. Views read it, and are told of news by news().
@@ -18,17 +18,16 @@ const rankless = new Set(); // jobs without a rank: nothing to show on the dashb
 
 // --- theme -----------------------------------------------------------------------------------------------------------
 
-function showTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  setText(byId('theme'), `Theme: ${theme}`);
+function tellTheme() {
+  setText(byId('theme'), `Theme: ${theme()}`);
 }
 
 byId('theme').addEventListener('click', () => {
-  const next = kThemes[(kThemes.indexOf(document.documentElement.dataset.theme) + 1) % kThemes.length];
-  localStorage.setItem('millrace.theme', next);
-  showTheme(next);
+  nextTheme();
+  tellTheme();
 });
-showTheme(kThemes.includes(localStorage.getItem('millrace.theme')) ? localStorage.getItem('millrace.theme') : 'auto');
+showTheme();
+tellTheme();
 
 // --- views -----------------------------------------------------------------------------------------------------------
 
