@@ -127,7 +127,8 @@ export class Batches {
     setText(byId('waterfall-title'), `Batch ${number(batch.batch)}: where the time of its ${number(batch.records)} records went`);
     this.begin = Math.min(0, ...batch.steps.map((step) => step.begin_us));
     this.end = Math.max(1, ...batch.steps.map((step) => step.end_us));
-    this.steps.show(batch.steps);
+    const order = Object.keys(kSteps);
+    this.steps.show([...batch.steps].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)));
   }
 
   #showStep(cell, step, fresh) {

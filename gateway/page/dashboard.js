@@ -8,6 +8,7 @@ import { brief, byId, duration, element, number, setText } from './text.js';
 
 const kRoseMs = 4000; // a word is marked so long after it rose
 const kSeenWithinMs = 15_000;
+const kSeenForMs = 1500; // without another word of the text
 
 export class Dashboard {
   #cluster;
@@ -21,7 +22,7 @@ export class Dashboard {
   #ranks = new Map(); // word -> place, some time ago
   #ranksAt = 0;
   #rose = new Map(); // word -> until when it is marked
-  #sent = []; // { words, at }, that was not seen yet
+  #sent = []; // { at, missing: words that were not seen yet, seenAt: when one of them was }
   #records = []; // { at, records }, of the last seconds
   #keys = null; // how many words there are, by the job's own count
   #totals = true; // the API has /totals
@@ -175,13 +176,12 @@ export class Dashboard {
 
   #changed(entries) {
     const now = performance.now();
-    this.#sent = this.#sent.filter((sent) => {
-      const seen = entries.find((entry) => sent.words.has(entry.word));
-      if (!seen) return now - sent.at < kSeenWithinMs;
-      setText(byId('seen-latency'), duration(now - sent.at));
-      setText(byId('sent'), `Counted ${duration(now - sent.at)} after it was sent`);
-      return false;
-    });
+    for (const sent of this.#sent) {
+      const before = sent.missing.size;
+      for (const { word } of entries) sent.missing.delete(word.toLowerCase());
+      if (sent.missing.size < before) sent.seenAt = now;
+    }
+    this.#tellSeen(now);
     if (this.#paused && entries.length > 0) setText(byId('pause'), `Go on (${number(++this.#held)})`);
     this.#mark();
   }
@@ -233,10 +233,21 @@ export class Dashboard {
     this.#showAge();
     const now = performance.now();
     if ([...this.#rose.values()].some((until) => until < now) || this.#live?.words.size > 0 && now - this.#ranksAt > 1000) this.#mark();
-    if (this.#sent.some((sent) => now - sent.at > kSeenWithinMs)) {
-      this.#sent = this.#sent.filter((sent) => now - sent.at <= kSeenWithinMs);
+    this.#tellSeen(now);
+  }
+
+  // A text is seen when the last of its words is: others may send those that are common. Some may not be counted at all.
+  #tellSeen(now) {
+    this.#sent = this.#sent.filter(({ at, missing, seenAt }) => {
+      if (missing.size === 0 || (seenAt && now - seenAt > kSeenForMs)) {
+        setText(byId('seen-latency'), duration(seenAt - at));
+        setText(byId('sent'), `Counted ${duration(seenAt - at)} after it was sent`);
+        return false;
+      }
+      if (seenAt || now - at < kSeenWithinMs) return true;
       setText(byId('sent'), 'It is stored, but none of its words has been seen here: another job may read that log.');
-    }
+      return false;
+    });
   }
 
   // --- sending ---
@@ -247,7 +258,7 @@ export class Dashboard {
     const words = text.split(/[ \t\n\v\f\r]+/).filter((word) => word !== '');
     if (words.length === 0) return setText(byId('sent'), 'There is no text yet.');
     const at = performance.now();
-    const sent = { at, words: new Set([...words, ...words.map((word) => word.toLowerCase())]) };
+    const sent = { at, missing: new Set(words.map((word) => word.toLowerCase())), seenAt: 0 };
     this.#sent.push(sent);
     byId('send').setAttribute('aria-busy', 'true');
     try {

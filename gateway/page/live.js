@@ -1,6 +1,6 @@
 // The highest words of a job as they change: the thousand highest to begin with, then what the stream tells.
 
-import { Problem, Stream, get, jobPath } from './api.js';
+import { Stream, get, jobPath } from './api.js';
 
 export const kMost = 1000; // the API's bound of a rank
 const kKept = 4000; // words that are remembered
@@ -18,9 +18,11 @@ export class LiveTop {
   changedAt = 0; // of performance.now()
   #floor = 0; // words that are not in `words` have no more
   #waiting = null; // changes that came while the rank is read
+  #wanted = 0; // the batch that it is to be read as of
   #stream = null;
   #timer = 0;
   #readAt = 0;
+  #read = false; // what is shown, so that the stream's changes go on from it
   #over = new AbortController();
 
   // `on`: changed(words that did, by the batch), state(name, detail) as Stream's, also 'waiting'.
@@ -30,7 +32,7 @@ export class LiveTop {
     if (everyMs === 0) {
       this.#stream = new Stream(`${jobPath(job)}/stream`, {
         event: (name, data) => this.#event(name, data),
-        state: (name, detail) => on.state(name, detail),
+        state: (name, detail) => (name !== 'open' || this.#read) && on.state(name, detail),
       });
     } else {
       this.#poll(everyMs);
@@ -67,24 +69,34 @@ export class LiveTop {
     if (name === 'waiting') return this.on.state('waiting', data.detail);
     if (name === 'reset') return this.#readAnew(data.batch);
     if (name !== 'changes') return;
+    if (this.#waiting) return this.#waiting.push(data);
     this.on.state('open');
-    if (this.#waiting) this.#waiting.push(data);
-    else this.#apply(data);
+    this.#apply(data);
   }
 
+  // Reads the rank as of `batch` or later, until it is there; what changes meanwhile is added to it.
   async #readAnew(batch) {
-    if (this.#waiting) return;
+    this.#wanted = batch;
+    if (this.#waiting) {
+      this.#waiting = []; // they are from before this reset
+      return;
+    }
     this.#waiting = [];
-    for (;;) {
+    for (let pause = 100, read = -1; read !== this.#wanted; ) {
+      const asked = this.#wanted;
       try {
-        await this.#readRank(batch);
-        break;
+        await this.#readRank(asked);
+        read = asked;
       } catch (problem) {
         if (this.#over.signal.aborted) return;
-        this.on.state(problem instanceof Problem && problem.status === 400 ? 'refused' : 'lost', problem.message);
-        await new Promise((done) => setTimeout(done, 1000));
+        const never = problem.status === 400 || problem.status === 404;
+        this.on.state(never ? 'refused' : problem.status === 0 ? 'lost' : 'waiting', problem.message);
+        if (never) return this.close();
+        await new Promise((done) => setTimeout(done, pause));
+        pause = Math.min(2 * pause, 2000);
       }
     }
+    this.#read = true;
     this.on.state('open');
     const waiting = this.#waiting;
     this.#waiting = null;
@@ -154,7 +166,7 @@ export class LiveTop {
     if (this.#timer || !this.#stream) return;
     this.#timer = setTimeout(() => {
       this.#timer = 0;
-      if (!this.#over.signal.aborted) this.#readAnew(0);
+      if (!this.#over.signal.aborted && !this.#waiting) this.#readAnew(this.batch);
     }, Math.max(0, this.#readAt + kReadAgainMs - performance.now()));
   }
 }
