@@ -14,6 +14,9 @@ constexpr Duration kAskAgainAfter = std::chrono::seconds(1);
 // What is under way is bounded by WritesUnderWay; librdkafka's own queue holds more than that.
 const KafkaProducerClient::Settings kWriterSettings = {
     {"linger.ms", "1"},
+    // A broker takes up a connection's next request when the last one is answered, so more than one waiting there gains
+    // nothing; while five do, librdkafka 2.0 looks for the next chance without a pause, which took half of a core.
+    {"max.in.flight.requests.per.connection", "2"},
     {"partitioner", "murmur2_random"},
     {"message.timeout.ms", "10000"},
     {"queue.buffering.max.messages", "1000000"},

@@ -216,7 +216,7 @@ def parse_options():
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of uvicorn; the best number counts")
     parser.add_argument("--readers", type=int, default=2000)
     parser.add_argument("--stream-texts", type=float, default=20, help="texts a second that the readers are told")
-    parser.add_argument("--probes", type=float, default=20, help="texts a second whose count is looked for")
+    parser.add_argument("--probes", type=float, default=10, help="texts a second whose count is looked for")
     parser.add_argument("--batch-interval", default="10ms", help="of the job whose counts are read")
     parser.add_argument("--rates", type=float, nargs="+", help="texts a second for that (default: 500, and half of the gateway's best)")
     add_options(parser, "gateway.json")

@@ -41,7 +41,7 @@ using Clock = HttpLines::Clock;
 using Seconds = std::chrono::duration<double>;
 
 constexpr size_t kPreparedRequests = 4096;
-constexpr auto kPauseOfLooks = std::chrono::milliseconds(1);
+constexpr auto kPauseOfLooks = std::chrono::milliseconds(4);
 constexpr std::string_view kProbe = "probe";
 constexpr size_t kProbeDigits = 9;
 
