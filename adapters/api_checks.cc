@@ -70,6 +70,18 @@ Status check_docs(const api::DocsRequest& request) {
       [&] { return check_number("at_least", request.at_least, 0, kAnyAmount); });
 }
 
+Status check_search(const api::SearchRequest& request) {
+  return first_failure(
+      [&] { return check_name("the job name", request.name); }, [&] { return check_table(request.table); },
+      [&] { return check_number("the length of the prefix in bytes", std::ssize(request.prefix), 0, kMaxKeyBytes); },
+      [&] { return check_number("the length of `after` in bytes", std::ssize(request.after), 0, kMaxCursorBytes); },
+      [&] { return check_number("limit", request.limit, 1, 1000); });
+}
+
+Status check_totals(const std::string& name, const std::string& table) {
+  return first_failure([&] { return check_name("the job name", name); }, [&] { return check_table(table); });
+}
+
 Status check_batches(const std::string& name, int32_t n, int64_t before) {
   return first_failure([&] { return check_name("the job name", name); }, [&] { return check_number("n", n, 1, 600); },
                        [&] { return check_number("before", before, 0, kAnyAmount); });

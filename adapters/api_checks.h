@@ -15,6 +15,8 @@ Status check_get(const std::string& name, const std::vector<std::string>& keys, 
                  const std::string& table);
 Status check_top(const std::string& name, int32_t n, int64_t at_least, const std::string& table);
 Status check_docs(const api::DocsRequest& request);
+Status check_search(const api::SearchRequest& request);
+Status check_totals(const std::string& name, const std::string& table);
 Status check_changes(const api::ChangesRequest& request);
 Status check_batches(const std::string& name, int32_t n, int64_t before);
 Status check_resume_from(const std::string& name, int64_t batch);

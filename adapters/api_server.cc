@@ -38,6 +38,7 @@ api::ErrorKind::type kind_of(ErrorCode code) {
     case ErrorCode::kExists: return api::ErrorKind::EXISTS;
     case ErrorCode::kUnavailable: return api::ErrorKind::UNAVAILABLE;
     case ErrorCode::kTimeout: return api::ErrorKind::TIMED_OUT;
+    case ErrorCode::kDataLost: return api::ErrorKind::GONE;
     default: return api::ErrorKind::INTERNAL;
   }
 }
@@ -187,6 +188,16 @@ class ApiServer::Services : public api::ControlIf, public api::QueryIf, public a
     require(check_changes(request));
     answer = ask<api::Changes>(std::chrono::milliseconds(request.wait_ms) + options_.answer_timeout,
                                [=](auto& service, auto done) { service.changes(request, std::move(done)); });
+  }
+  void search(api::Page& answer, const api::SearchRequest& request) override {
+    require(check_search(request));
+    answer = ask<api::Page>(options_.answer_timeout,
+                            [=](auto& service, auto done) { service.search(request, std::move(done)); });
+  }
+  void totals(api::Totals& answer, const std::string& name, const std::string& table) override {
+    require(check_totals(name, table));
+    answer = ask<api::Totals>(options_.answer_timeout,
+                              [=](auto& service, auto done) { service.totals(name, table, std::move(done)); });
   }
   void dead_letters(api::DeadLetters& answer, const std::string& name, const int32_t limit,
                     const int32_t from_partition, const int64_t from_offset, const std::string& from_topic) override {

@@ -1,9 +1,8 @@
 #include "adapters/file_checkpoint_store.h"
 
-#include <rocksdb/options.h>
 #include <rocksdb/sst_file_reader.h>
 #include <rocksdb/sst_file_writer.h>
-#include <rocksdb/table.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,41 +11,25 @@
 #include <utility>
 
 #include "adapters/durable_file.h"
+#include "adapters/state_file.h"
+#include "adapters/state_pages.h"
 #include "adapters/worker_thread.h"
 #include "common/base/check.h"
 
 namespace millrace {
 namespace {
 
-constexpr char kValueTag = 0;
-constexpr char kRemovedTag = 1;
-constexpr size_t kPrefixSize = 4;
+using state_file::describe;
+using state_file::kPrefixSize;
+using state_file::kRemovedTag;
+using state_file::kValueTag;
+using state_file::prefix_of;
+using state_file::table_options;
 
-rocksdb::Options table_options() {
-  rocksdb::BlockBasedTableOptions table;
-  table.block_size = 16 << 10;
-  table.format_version = 5;
-  table.checksum = rocksdb::kXXH3;
-  table.no_block_cache = true;
-  rocksdb::Options options;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  options.compression = rocksdb::kNoCompression;
-  return options;
-}
-
-std::string prefix_of(StatePartition partition) {
-  const auto number = static_cast<uint32_t>(partition.value());
-  return {static_cast<char>(number >> 24), static_cast<char>(number >> 16), static_cast<char>(number >> 8),
-          static_cast<char>(number)};
-}
-
-Error describe(const std::string& path, const rocksdb::Status& status) {
-  if (status.IsNoSpace()) return {ErrorCode::kIo, path + ": no space left on the disk; free some space there"};
-  if (status.IsCorruption()) return {ErrorCode::kCorrupt, path + " is damaged: " + status.ToString()};
-  // Entries out of order: a bug of the caller, not of the disk.
-  if (status.IsInvalidArgument()) return {ErrorCode::kInternal, path + ": " + status.ToString()};
-  return {ErrorCode::kIo, path + ": " + status.ToString() + "; check the disk and its permissions"};
-}
+// Of those who read pages. The lanes of a host with two processors lose a twentieth of them at most to such a thread.
+constexpr int kPagesNice = 10;
+// A page that nobody has followed after so long leaves its files alone.
+constexpr Duration kPagesKept = std::chrono::seconds(30);
 
 // Writes one state file aside and puts it under its name when it is complete. Blocking.
 class StateFileWriter {
@@ -279,13 +262,20 @@ Result<std::unique_ptr<FileCheckpointStore>> FileCheckpointStore::open(TaskLoop&
 }
 
 FileCheckpointStore::FileCheckpointStore(TaskLoop& loop, std::string root)
-    : root_(std::move(root)), thread_(std::make_unique<WorkerThread>(loop, "checkpoints")) {}
+    : loop_(loop), root_(std::move(root)), thread_(std::make_unique<WorkerThread>(loop, "checkpoints")) {}
 
-FileCheckpointStore::~FileCheckpointStore() = default;
+FileCheckpointStore::~FileCheckpointStore() {
+  if (forget_pages_ != 0) loop_.cancel(forget_pages_);
+}
 
 template <typename T, typename Work>
 void FileCheckpointStore::run(Work work, Done<T> done) {
-  thread_->run([this, work = std::move(work), done = std::move(done)]() mutable {
+  run_on(*thread_, std::move(work), std::move(done));
+}
+
+template <typename T, typename Work>
+void FileCheckpointStore::run_on(WorkerThread& thread, Work work, Done<T> done) {
+  thread.run([this, &thread, work = std::move(work), done = std::move(done)]() mutable {
     const auto attempt = [&]() -> Result<T> {
       if (!durable_file::is_there(root_)) {
         return fail(ErrorCode::kUnavailable, "the checkpoint store is not mounted at " + root_ + "; mount it there");
@@ -295,7 +285,7 @@ void FileCheckpointStore::run(Work work, Done<T> done) {
     Result<T> result = attempt();
     // It may have gone and come back in between.
     if (!result && result.error().code == ErrorCode::kNotFound) result = attempt();
-    thread_->complete([result = std::move(result), done = std::move(done)]() mutable { done(std::move(result)); });
+    thread.complete([result = std::move(result), done = std::move(done)]() mutable { done(std::move(result)); });
   });
 }
 
@@ -316,6 +306,28 @@ void FileCheckpointStore::merge_state(std::vector<StateFile> files, std::vector<
   run<StateFile>([this, files = std::move(files), partitions = std::move(partitions),
                   name = std::move(name)] { return merge_files(root_, files, partitions, name); },
                  std::move(done));
+}
+
+void FileCheckpointStore::read_page(StateSlice slice, Show show, Done<StatePage> done) {
+  if (pages_thread_ == nullptr) {
+    pages_ = std::make_unique<StatePages>(root_);
+    pages_thread_ = std::make_unique<WorkerThread>(loop_, "pages");
+    pages_thread_->run([] { ::setpriority(PRIO_PROCESS, 0, kPagesNice); });  // of this thread alone
+  }
+  if (forget_pages_ != 0) loop_.cancel(forget_pages_);
+  forget_pages_ = loop_.schedule(kPagesKept, [this] {
+    forget_pages_ = 0;
+    pages_thread_->run([this] { pages_->forget(); });
+  });
+  run_on<StatePage>(
+      *pages_thread_,
+      [this, slice = std::move(slice), show = std::move(show)]() mutable -> Result<StatePage> {
+        Result<StatePage> page = pages_->read(slice);
+        if (!page) return page;
+        if (Status shown = show(page->run); !shown) return std::unexpected(shown.error());
+        return page;
+      },
+      std::move(done));
 }
 
 void FileCheckpointStore::create(std::string name, std::string bytes, Done<bool> done) {

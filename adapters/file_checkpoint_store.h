@@ -12,7 +12,8 @@
 // there", and nothing is written into the empty mount point. Therefore only a master that is new makes it: whoever
 // made it in an empty mount point would let everyone on that host take the local disk for the store.
 //
-// One thread of its own does the work in the order of the calls; answers come on the loop.
+// One thread of its own does the work in the order of the calls; another one, with less right to the processor, reads
+// pages. Answers come on the loop.
 #pragma once
 
 #include <memory>
@@ -24,6 +25,7 @@
 
 namespace millrace {
 
+class StatePages;
 class WorkerThread;
 
 class FileCheckpointStore : public CheckpointStore {
@@ -43,6 +45,7 @@ class FileCheckpointStore : public CheckpointStore {
   void read_state(StateFile file, std::vector<StatePartition> partitions, Done<StateRun> done) override;
   void merge_state(std::vector<StateFile> files, std::vector<StatePartition> partitions, std::string name,
                    Done<StateFile> done) override;
+  void read_page(StateSlice slice, Show show, Done<StatePage> done) override;
   void create(std::string name, std::string bytes, Done<bool> done) override;
   void read(std::string name, Done<std::string> done) override;
   void list(std::string folder, Done<std::vector<std::string>> done) override;
@@ -55,9 +58,16 @@ class FileCheckpointStore : public CheckpointStore {
   template <typename T, typename Work>
   void run(Work work, Done<T> done);
 
+  template <typename T, typename Work>
+  void run_on(WorkerThread& thread, Work work, Done<T> done);
+
   // Constant after construction.
+  TaskLoop& loop_;  // outlives this
   const std::string root_;
   std::unique_ptr<WorkerThread> thread_;
+  std::unique_ptr<StatePages> pages_;           // of the thread; these two from the first page on
+  std::unique_ptr<WorkerThread> pages_thread_;  // ends before them
+  TaskLoop::TimerId forget_pages_ = 0;          // 0: none
 };
 
 }  // namespace millrace

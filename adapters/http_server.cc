@@ -294,8 +294,12 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   // It has no length: it ends with the connection.
   void begin_stream(HttpResponse& response) {
     write_head(response, false);
+    chunked_ = response.marks_end && response_->version() >= 11;
+    marks_end_ = response.marks_end;
+    if (chunked_) response_->chunked(true);
     std::ostringstream head;
     head << response_->base();
+    head_ = head.str();
     stream_ = std::make_shared<QueuedStream>(server_.options_.max_stream_bytes,
                                              [io = std::weak_ptr(server_.io_), &server = server_, id = id_] {
                                                const auto context = io.lock();
@@ -306,7 +310,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
                                                    std::shared_ptr<Connection>(found->second)->write_parts();
                                                });
                                              });
-    stream_->send(std::make_shared<const std::string>(head.str() + response.body));
+    stream_->send(std::make_shared<const std::string>(std::move(response.body)));
     response.stream(stream_);
     // Whoever reads a stream says nothing more, until it goes.
     buffer_.clear();
@@ -324,17 +328,35 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
 
   void write_parts() {
     if (!parts_.empty()) return;  // they are under way
-    if (server_.stopping_) stream_->end();
+    if (server_.stopping_) marks_end_ ? stream_->give_up() : stream_->end();
     QueuedStream::Taken taken = stream_->take();
     if (taken.broken) return close();
     parts_ = std::move(taken.parts);
+    if (taken.ended && chunked_ && !end_sent_) {
+      end_sent_ = true;
+      parts_.push_back(std::make_shared<const std::string>());  // which is how chunks end
+    }
     if (parts_.empty()) {
       deadline_ = SteadyClock::time_point::max();
       if (taken.ended) close();
       return;
     }
     std::vector<asio::const_buffer> buffers;
-    for (const HttpStream::Part& part : parts_) buffers.emplace_back(asio::buffer(*part));
+    sizes_.clear();
+    if (!head_.empty()) buffers.emplace_back(asio::buffer(head_));
+    for (const HttpStream::Part& part : parts_) {
+      const bool is_last = end_sent_ && part == parts_.back();
+      if (!chunked_) {
+        buffers.emplace_back(asio::buffer(*part));
+      } else if (!part->empty() || is_last) {  // an empty one would be the end
+        static constexpr std::string_view kLineEnd = "\r\n";
+        std::ostringstream size;
+        size << std::hex << part->size() << kLineEnd;
+        buffers.emplace_back(asio::buffer(sizes_.emplace_back(size.str())));
+        buffers.emplace_back(asio::buffer(*part));
+        buffers.emplace_back(asio::buffer(kLineEnd));
+      }
+    }
     expire_after(server_.options_.response_timeout);
     asio::async_write(socket_, buffers, bound(&Connection::on_parts_written));
   }
@@ -343,6 +365,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     if (!socket_.is_open()) return;
     if (error) return close();
     parts_.clear();
+    head_.clear();
     write_parts();
   }
 
@@ -374,10 +397,15 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   std::optional<http::request_parser<http::string_body>> parser_;  // of the request under way
   std::optional<http::response<http::string_body>> response_;      // under way
   std::shared_ptr<QueuedStream> stream_;                           // if the answer is one that goes on
-  std::vector<HttpStream::Part> parts_;                            // of it, under way
-  std::list<uint64_t>* list_ = nullptr;                            // of the server's, where it stands; null: in none
-  std::list<uint64_t>::iterator place_;                            // in it
-  size_t body_bytes_ = 0;                                          // that it has of the server's
+  bool marks_end_ = false;
+  bool chunked_ = false;
+  bool end_sent_ = false;
+  std::string head_;                     // of it, until it has gone
+  std::vector<HttpStream::Part> parts_;  // of it, under way
+  std::list<std::string> sizes_;         // of these, in chunks
+  std::list<uint64_t>* list_ = nullptr;  // of the server's, where it stands; null: in none
+  std::list<uint64_t>::iterator place_;  // in it
+  size_t body_bytes_ = 0;                // that it has of the server's
 };
 
 void HttpServer::Server::admit(tcp::socket socket) {

@@ -29,25 +29,48 @@ class QueuedStream final : public HttpStream {
     wake(lock);
     return true;
   }
-  void end() override {
-    std::unique_lock lock(mutex_);
-    ended_ = true;
-    wake(lock);
+  void end() override { end(false); }
+  void give_up() override { end(true); }
+  void when_taken(std::move_only_function<void()> next) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!ended_ && !awaited_) {
+        next_ = std::move(next);
+        return;
+      }
+    }
+    next();
   }
 
   struct Taken {
     std::vector<Part> parts;
     bool ended = false;   // there is nothing behind these
-    bool broken = false;  // there was, and it is left out
+    bool broken = false;  // there was, and it is left out, or does not come
   };
   Taken take() {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     awaited_ = parts_.empty() && !ended_;
     bytes_ = 0;
-    return {std::exchange(parts_, {}), ended_, broken_};
+    Taken taken{std::exchange(parts_, {}), ended_, broken_};
+    if (awaited_) call_next(lock);
+    return taken;
   }
 
  private:
+  void end(bool broken) {
+    std::unique_lock lock(mutex_);
+    ended_ = true;
+    broken_ = broken_ || broken;
+    const bool awaited = std::exchange(awaited_, false);
+    call_next(lock);
+    if (awaited) wake_();
+  }
+  // Lets go of the lock.
+  void call_next(std::unique_lock<std::mutex>& lock) {
+    auto next = std::exchange(next_, nullptr);
+    lock.unlock();
+    if (next) next();
+  }
   void wake(std::unique_lock<std::mutex>& lock) {
     if (!std::exchange(awaited_, false)) return;
     lock.unlock();
@@ -63,6 +86,7 @@ class QueuedStream final : public HttpStream {
   bool awaited_ = false;
   bool ended_ = false;
   bool broken_ = false;
+  std::move_only_function<void()> next_;  // null: nobody waits for all to be taken
 };
 
 }  // namespace millrace

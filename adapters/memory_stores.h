@@ -42,6 +42,7 @@ class ForgetfulCheckpointStore final : public CheckpointStore {
   void read_state(StateFile file, std::vector<StatePartition> partitions, Done<StateRun> done) override;
   void merge_state(std::vector<StateFile> files, std::vector<StatePartition> partitions, std::string name,
                    Done<StateFile> done) override;
+  void read_page(StateSlice slice, Show show, Done<StatePage> done) override;
   void create(std::string name, std::string bytes, Done<bool> done) override;
   void read(std::string name, Done<std::string> done) override;
   void list(std::string folder, Done<std::vector<std::string>> done) override;

@@ -88,7 +88,8 @@ class RemoteApi::Pool {
 RemoteApi::RemoteApi(RemoteApiOptions options)
     : questions_(std::make_unique<Pool>(options.master, options.questions, options.most_waiting, true)),
       commands_(std::make_unique<Pool>(options.master, options.commands, options.most_waiting, false)),
-      followers_(std::make_unique<Pool>(options.master, options.followers, options.most_waiting, true)) {}
+      followers_(std::make_unique<Pool>(options.master, options.followers, options.most_waiting, true)),
+      pages_(std::make_unique<Pool>(options.master, options.pages, options.most_waiting, true)) {}
 RemoteApi::~RemoteApi() = default;
 
 void RemoteApi::submit(api::SubmitRequest request, Done<api::JobSummary> done) {
@@ -160,6 +161,12 @@ void RemoteApi::changes(api::ChangesRequest request, Done<api::Changes> done) {
   followers_->call(
       std::chrono::milliseconds(request.wait_ms) + kQuestionTime,
       [=](auto& to, auto& answer) { to.query.changes(answer, request); }, std::move(done));
+}
+void RemoteApi::search(api::SearchRequest request, Done<api::Page> done) {
+  pages_->call(kQuestionTime, [=](auto& to, auto& answer) { to.query.search(answer, request); }, std::move(done));
+}
+void RemoteApi::totals(std::string name, std::string table, Done<api::Totals> done) {
+  pages_->call(kQuestionTime, [=](auto& to, auto& answer) { to.query.totals(answer, name, table); }, std::move(done));
 }
 void RemoteApi::dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                              std::string from_topic, Done<api::DeadLetters> done) {

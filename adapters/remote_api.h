@@ -1,6 +1,6 @@
 // RemoteApi: a master's ApiService from another process, over its public services. Calls wait for a thread of a pool,
 // of which each has a connection of its own: questions have some, changes of jobs (which are long) others, readers that
-// follow a job others again, so that none of them waits for one of another kind.
+// follow a job others again, and those that read whole tables, so that none of them waits for one of another kind.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,7 @@ struct RemoteApiOptions {
   size_t questions = 8;  // at once
   size_t commands = 4;
   size_t followers = 16;
+  size_t pages = 4;
   size_t most_waiting = 1000;  // of each kind; then calls are answered kUnavailable
 };
 
@@ -48,6 +49,8 @@ class RemoteApi final : public ApiService {
   void top(std::string name, int32_t n, int64_t at_least, std::string table, Done<api::Values> done) override;
   void docs(api::DocsRequest request, Done<api::Docs> done) override;
   void changes(api::ChangesRequest request, Done<api::Changes> done) override;
+  void search(api::SearchRequest request, Done<api::Page> done) override;
+  void totals(std::string name, std::string table, Done<api::Totals> done) override;
   void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                     std::string from_topic, Done<api::DeadLetters> done) override;
 
@@ -56,6 +59,7 @@ class RemoteApi final : public ApiService {
   const std::unique_ptr<Pool> questions_;
   const std::unique_ptr<Pool> commands_;
   const std::unique_ptr<Pool> followers_;
+  const std::unique_ptr<Pool> pages_;
 };
 
 }  // namespace millrace

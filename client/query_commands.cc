@@ -1,10 +1,11 @@
-// get, top, docs, dead-letters: the Query service.
+// get, top, docs, search, export, totals, dead-letters: the Query service.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "client/connection.h"
 #include "client/options.h"
 #include "client/output.h"
+#include "common/model/csv.h"
 
 namespace millrace::client {
 namespace {
@@ -92,6 +93,85 @@ Status docs(Session& session, const DocsArguments& arguments) {
   return {};
 }
 
+struct TableArguments {
+  std::string name;
+  std::string prefix;
+  std::string table;
+  int32_t limit = 100;
+  std::string after;
+  bool spreadsheet = false;
+};
+
+api::SearchRequest search_of(const TableArguments& arguments) {
+  api::SearchRequest request;
+  request.name = arguments.name;
+  request.prefix = arguments.prefix;
+  request.table = arguments.table;
+  request.limit = arguments.limit;
+  request.after = arguments.after;
+  return request;
+}
+
+Status search(Session& session, const TableArguments& arguments) {
+  Connection connection(session);
+  const auto page = connection.call<api::Page>(
+      [&](auto& services, auto& answer) { services.query.search(answer, search_of(arguments)); });
+  if (!page) return std::unexpected(page.error());
+  const Output output = session.output();
+  if (output.json) {
+    print_json(output, json_of(*page));
+    return {};
+  }
+  for (const api::Value& entry : page->entries) {
+    output.stream << output.shown(entry.key) << "\t" << output.shown(entry.text) << "\n";
+  }
+  if (!page->next_page.empty()) session.err << "more of them: --after " << page->next_page << "\n";
+  return {};
+}
+
+Status export_table(Session& session, const TableArguments& arguments) {
+  api::SearchRequest request = search_of(arguments);
+  request.limit = 1000;
+  const auto append = arguments.spreadsheet ? append_csv_text : append_csv_column;
+  Connection connection(session);
+  std::ostream& out = session.output().stream;
+  for (bool first = true; first || !request.after.empty(); first = false) {
+    const auto page =
+        connection.call<api::Page>([&](auto& services, auto& answer) { services.query.search(answer, request); });
+    if (!page) {
+      const char* const half = first ? "" : "; what was written is not the whole table";
+      return fail(page.error().code, page.error().message + half);
+    }
+    std::string lines = first ? "key,value\r\n" : "";
+    if (first) session.err << "as of batch " << page->as_of.batch << "\n";
+    for (const api::Value& entry : page->entries) {
+      append(lines, entry.key);
+      lines += ',';
+      append(lines, entry.text);
+      lines += "\r\n";
+    }
+    if (!out.write(lines.data(), std::ssize(lines))) return fail(ErrorCode::kIo, "the output cannot be written");
+    request.after = page->next_page;
+  }
+  return {};
+}
+
+Status totals(Session& session, const TableArguments& arguments) {
+  Connection connection(session);
+  const auto counted = connection.call<api::Totals>(
+      [&](auto& services, auto& answer) { services.query.totals(answer, arguments.name, arguments.table); });
+  if (!counted) return std::unexpected(counted.error());
+  const Output output = session.output();
+  if (output.json) {
+    print_json(output, json_of(*counted));
+    return {};
+  }
+  output.stream << counted->keys << " keys";
+  if (counted->__isset.sum) output.stream << ", values that sum to " << counted->sum;
+  output.stream << ", as of batch " << counted->as_of.batch << "\n";
+  return {};
+}
+
 Status dead_letters(Session& session, const DeadLetterArguments& arguments) {
   Connection connection(session);
   const auto letters = connection.call<api::DeadLetters>([&](auto& services, auto& answer) {
@@ -149,6 +229,35 @@ void add_query_commands(CLI::App& app, Session& session) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   docs_command->add_option("--after", docs_arguments->after, "The page behind one that said this");
+
+  const auto add_table = [](CLI::App* of, std::string& table) {
+    of->add_option("--table", table, "One of those that the job publishes; if none, its first");
+  };
+  const auto [search_command, search_arguments] = add_command<TableArguments>(
+      app, session, "search", "List the words that begin with some letters, as of the newest checkpoint",
+      "  millrace search wc inter\n  millrace --json search wc inter --limit 1000", search);
+  add_job_name(search_command, search_arguments->name);
+  search_command->add_option("PREFIX", search_arguments->prefix, "What they begin with; if none, all of them");
+  search_command->add_option("--limit", search_arguments->limit, "At most so many")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  search_command->add_option("--after", search_arguments->after, "The page behind one that said this");
+  add_table(search_command, search_arguments->table);
+
+  const auto [export_command, export_arguments] = add_command<TableArguments>(
+      app, session, "export", "Write all counts as CSV to standard output, all as of one batch",
+      "  millrace export wc > counts.csv\n  millrace export wc --prefix inter", export_table);
+  add_job_name(export_command, export_arguments->name);
+  export_command->add_option("--prefix", export_arguments->prefix, "Only of words that begin with this");
+  export_command->add_flag("--spreadsheet", export_arguments->spreadsheet,
+                           "Put an apostrophe before what a spreadsheet would take for a formula");
+  add_table(export_command, export_arguments->table);
+
+  const auto [totals_command, totals_arguments] =
+      add_command<TableArguments>(app, session, "totals", "Print how many words there are, and the sum of their counts",
+                                  "  millrace totals wc\n  millrace --json totals wc", totals);
+  add_job_name(totals_command, totals_arguments->name);
+  add_table(totals_command, totals_arguments->table);
 
   const auto [command, arguments] = add_command<DeadLetterArguments>(
       app, session, "dead-letters", "List the records that could not be processed, the oldest kept first",

@@ -32,6 +32,7 @@
 #include "gateway/ingest_routes.h"
 #include "gateway/job_routes.h"
 #include "gateway/page_routes.h"
+#include "gateway/table_export.h"
 
 DEFINE_string(http, "127.0.0.1:7090", "HOST:PORT where people and programs reach this gateway; port 0: any");
 DEFINE_string(api, "127.0.0.1:7071", "HOST:PORT of the master's --api");
@@ -167,6 +168,8 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers, const Hos
   auto api = std::make_unique<RemoteApi>(RemoteApiOptions{.master = master});
   JobRoutes job_routes(*api);
   job_routes.add_to(gateway);
+  TableExport table_export(*api);
+  table_export.add_to(gateway);
   EventLoop loop("streams");
   loop.start();
   ChangeStreams streams({}, loop, clock, *api);

@@ -77,6 +77,12 @@ ordered_json changes_of(const api::Changes& changes) {
   return object;
 }
 
+ordered_json of_job(const std::string& name, const ordered_json& answer) {
+  ordered_json object = {{"job", name}};
+  object.update(answer);
+  return object;
+}
+
 }  // namespace
 
 void JobRoutes::add_to(Gateway& gateway) {
@@ -147,6 +153,27 @@ void JobRoutes::add_counts(Gateway& gateway) {
                 master_.top(arguments[0], *n, *at_least, request.parameter("table"),
                             answering<api::Values>(std::move(reply),
                                                    [](const auto& values) { return json_of(values, false); }));
+              });
+  gateway.add("GET", "/api/v1/jobs/NAME/search", Role::kRead,
+              [this](const HttpRequest& request, const auto& arguments, const auto&, HttpReply reply) {
+                auto limit = number_in<int32_t>(request, "limit", 100);
+                if (!limit) return reply(std::move(limit.error()));
+                api::SearchRequest asked;
+                asked.name = arguments[0];
+                asked.table = request.parameter("table");
+                asked.prefix = request.parameter("prefix");
+                asked.limit = *limit;
+                asked.after = request.parameter("after");
+                master_.search(asked, answering<api::Page>(std::move(reply), [name = arguments[0]](const auto& page) {
+                                 return of_job(name, json_of(page));
+                               }));
+              });
+  gateway.add("GET", "/api/v1/jobs/NAME/totals", Role::kRead,
+              [this](const HttpRequest& request, const auto& arguments, const auto&, HttpReply reply) {
+                master_.totals(arguments[0], request.parameter("table"),
+                               answering<api::Totals>(std::move(reply), [name = arguments[0]](const auto& totals) {
+                                 return of_job(name, json_of(totals));
+                               }));
               });
   gateway.add("GET", "/api/v1/jobs/NAME/changes", Role::kRead,
               [this](const HttpRequest& request, const auto& arguments, const auto&, HttpReply reply) {

@@ -3,6 +3,8 @@
 //   GET    /api/v1/jobs, /api/v1/jobs/NAME, /api/v1/workers
 //   GET    /api/v1/jobs/NAME/counts/WORD     the value of one key; null: there is none
 //   GET    /api/v1/jobs/NAME/top?n=10        the highest
+//   GET    /api/v1/jobs/NAME/search?prefix=P&limit=100&after=NEXT_PAGE    keys that begin with P, by their bytes
+//   GET    /api/v1/jobs/NAME/totals          how many keys there are, and what their values sum to
 //   GET    /api/v1/jobs/NAME/changes?after=POSITION&wait_ms=10000    see Query.changes in thrift/millrace.thrift
 //   GET    /api/v1/jobs/NAME/lag, /checkpoints, /batches?n=100, /dead-letters?limit=100
 //   POST   /api/v1/jobs                      submits one

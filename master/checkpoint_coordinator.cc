@@ -259,7 +259,7 @@ std::vector<wire::CheckpointRef> CheckpointCoordinator::references_with(const Ke
 
 void CheckpointCoordinator::remove_unnamed(const std::vector<wire::CheckpointFile>& files,
                                            const std::string& manifest) {
-  std::set<std::string> named = spared_;
+  std::set<std::string> named = spared_and_pinned();
   for (const KeptCheckpoint& kept : kept_) {
     for (const wire::CheckpointFile& file : kept.manifest.files) named.insert(file.name);
   }
@@ -272,11 +272,40 @@ void CheckpointCoordinator::remove_unnamed(const std::vector<wire::CheckpointFil
   if (!unnamed.empty()) store_.remove(std::move(unnamed), [](Result<bool>) {});
 }
 
+std::set<std::string> CheckpointCoordinator::spared_and_pinned() const {
+  std::set<std::string> names = spared_;
+  for (const auto& [batch, pinned] : pinned_) {
+    for (const wire::CheckpointFile& file : pinned.manifest.files) names.insert(file.name);
+  }
+  return names;
+}
+
+const KeptCheckpoint* CheckpointCoordinator::find(BatchId batch) const {
+  for (const KeptCheckpoint& kept : kept_) {
+    if (kept.manifest.batch == batch.value()) return &kept;
+  }
+  const auto pinned = pinned_.find(batch);
+  return pinned == pinned_.end() ? nullptr : &pinned->second;
+}
+
+void CheckpointCoordinator::pin(BatchId batch) {
+  const KeptCheckpoint* const found = find(batch);
+  CHECK(found != nullptr);
+  pinned_.try_emplace(batch, *found);
+}
+
+void CheckpointCoordinator::unpin(BatchId batch) {
+  const auto pinned = pinned_.extract(batch);
+  if (pinned.empty() || find(batch) != nullptr) return;
+  // A master that is over leaves all files to the next one's sweep.
+  if (hooks_.may_remove()) remove_unnamed(pinned.mapped().manifest.files);
+}
+
 void CheckpointCoordinator::sweep() {
   auto listed = [this, incarnation = Incarnation(draft_.incarnation),
                  epoch = Epoch(draft_.epoch)](const Result<std::vector<std::string>>& names) {
     if (!names.has_value()) return;
-    std::vector<std::string> abandoned = abandoned_files(*names, kept_, incarnation, epoch, spared_);
+    std::vector<std::string> abandoned = abandoned_files(*names, kept_, incarnation, epoch, spared_and_pinned());
     if (!abandoned.empty() && hooks_.may_remove()) store_.remove(std::move(abandoned), [](Result<bool>) {});
   };
   store_.list(folder_.substr(0, folder_.rfind('/')), lifetime_.guard(std::move(listed)));

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -93,6 +94,12 @@ class CheckpointCoordinator {
   // The newest checkpoint fails verification: forget it. False if there is none before it.
   bool drop_newest();
 
+  // A complete checkpoint that is kept, or pinned; else nullptr.
+  [[nodiscard]] const KeptCheckpoint* find(BatchId batch) const;
+  // Keeps the files of one that is kept as long as this lives, or until unpin(). The registry does not know of it.
+  void pin(BatchId batch);
+  void unpin(BatchId batch);
+
   [[nodiscard]] bool open() const { return phase_ != Phase::kIdle; }
   // Its manifest is on the way: it can be given up no more.
   [[nodiscard]] bool is_final() const { return phase_ == Phase::kManifest; }
@@ -119,6 +126,8 @@ class CheckpointCoordinator {
   void write_manifest();
   void on_manifest_written(KeptCheckpoint added);
   void sweep();
+  // Those that stay whatever kept_ names.
+  [[nodiscard]] std::set<std::string> spared_and_pinned() const;
   void remove_unnamed(const std::vector<wire::CheckpointFile>& files, const std::string& manifest = "");
   // What the open checkpoint goes on from: the files of the newest one, and the batch after which increments begin.
   [[nodiscard]] std::vector<wire::CheckpointFile> chain() const;
@@ -133,6 +142,7 @@ class CheckpointCoordinator {
   // Owned by the loop.
   std::deque<KeptCheckpoint> kept_;  // oldest first
   std::set<std::string> spared_;     // names
+  std::map<BatchId, KeptCheckpoint> pinned_;
   Phase phase_ = Phase::kIdle;
   wire::Manifest draft_;
   std::string folder_;

@@ -211,6 +211,21 @@ void ControlService::changes(api::ChangesRequest request, Done<api::Changes> don
   (*job)->changes(request, std::move(done));
 }
 
+void ControlService::search(api::SearchRequest request, Done<api::Page> done) {
+  const Result<JobController*> job = find(request.name);
+  if (!job.has_value()) return done(std::unexpected(job.error()));
+  if (request.limit < 1 || request.limit > 1000) {
+    return done(fail(ErrorCode::kInvalid, "a page has 1 to 1000 keys, not " + std::to_string(request.limit)));
+  }
+  (*job)->search(request, std::move(done));
+}
+
+void ControlService::totals(std::string name, std::string table, Done<api::Totals> done) {
+  const Result<JobController*> job = find(name);
+  if (!job.has_value()) return done(std::unexpected(job.error()));
+  (*job)->totals(table, std::move(done));
+}
+
 void ControlService::dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                                   std::string from_topic, Done<api::DeadLetters> done) {
   const Result<JobController*> job = find(name);

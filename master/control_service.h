@@ -39,6 +39,8 @@ class ControlService : public ApiService {
   void top(std::string name, int32_t n, int64_t at_least, std::string table, Done<api::Values> done) override;
   void docs(api::DocsRequest request, Done<api::Docs> done) override;
   void changes(api::ChangesRequest request, Done<api::Changes> done) override;
+  void search(api::SearchRequest request, Done<api::Page> done) override;
+  void totals(std::string name, std::string table, Done<api::Totals> done) override;
   void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                     std::string from_topic, Done<api::DeadLetters> done) override;
 

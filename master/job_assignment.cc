@@ -201,6 +201,7 @@ void JobController::apply_assignment(Assignment next) {
   plan_replays();
   assigning_ = false;
   queries_.on_reassigned();
+  views_.on_reassigned();
   schedule_tick();
   evaluate_assignment();
   check_stopped();
@@ -407,6 +408,7 @@ void JobController::remove_executor(ProcessId process, const std::string& reason
                << ") at batch " << (ledger_ ? ledger_->newest() : BatchId(0)) << ", applied " << applied_;
   if (ledger_ == nullptr) return;
   coordinator_.on_reassignment("an executor was lost");
+  views_.on_reassigned();
   if (members_.empty()) hold_until_ = clock_.now() + options_.settle;
   evaluate_assignment();
   // One that owned nothing any more was still asked for blocks: where owners stay as they are, others are asked.

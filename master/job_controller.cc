@@ -59,7 +59,8 @@ JobController::JobController(JobOptions options, wire::JobRecord record, Epoch e
                       return assignment_.states[static_cast<size_t>(partition.value())].process;
                     },
                 .applied = [this]() { return answers_ ? std::optional<BatchId>(applied_) : std::nullopt; }}),
-      changes_(loop_, clock_, static_cast<size_t>(record_.spec.state_partitions), {}) {}
+      changes_(loop_, clock_, static_cast<size_t>(record_.spec.state_partitions), {}),
+      views_(loop_, clock_, coordinator_, record_.spec.version, view_hooks(), {}) {}
 
 JobController::~JobController() = default;
 
@@ -96,6 +97,7 @@ void JobController::on_message(ProcessId from, wire::Envelope envelope) {
   if (body.__isset.published) return on_published(from, batch, body.published);
   if (body.__isset.round_ended) return on_round_ended(batch, body.round_ended.lost);
   if (body.__isset.checkpointed) return coordinator_.on_report(from, batch, body.checkpointed);
+  if (body.__isset.view_reply) return views_.on_reply(from, body.view_reply);
   if (body.__isset.query_reply) return queries_.on_reply(from, body.query_reply);
   if (body.__isset.trouble) return on_trouble(from, body.trouble);
   if (body.__isset.restore_failed) {

@@ -35,6 +35,7 @@
 #include "master/batch_profiles.h"
 #include "master/change_feed.h"
 #include "master/checkpoint_coordinator.h"
+#include "master/checkpoint_views.h"
 #include "master/cutter.h"
 #include "master/executor_deaths.h"
 #include "master/job_store.h"
@@ -172,6 +173,8 @@ class JobController {
            std::move_only_function<void(Result<api::Values>)> done);
   void docs(const api::DocsRequest& request, std::move_only_function<void(Result<api::Docs>)> done);
   void changes(const api::ChangesRequest& request, std::move_only_function<void(Result<api::Changes>)> done);
+  void search(const api::SearchRequest& request, std::move_only_function<void(Result<api::Page>)> done);
+  void totals(const std::string& table, std::move_only_function<void(Result<api::Totals>)> done);
 
  private:
   struct StatePartitionStatus {
@@ -285,6 +288,8 @@ class JobController {
   [[nodiscard]] Result<size_t> find_table(const std::string& name, WantedTable wanted) const;
   QueryRouter::Done answer_by(size_t table, std::move_only_function<void(Result<api::Values>)> done);
   [[nodiscard]] Result<api::Changes> changes_of(size_t table, const ChangeFeed::Answer& answer) const;
+  [[nodiscard]] CheckpointViews::Hooks view_hooks();
+  [[nodiscard]] api::Page page_of(size_t table, CheckpointViews::Page read) const;
   [[nodiscard]] api::Docs docs_of(size_t table, size_t limit, const QueryRouter::Answer& answer) const;
   [[nodiscard]] Member* find_member(ProcessId process);
 
@@ -323,6 +328,7 @@ class JobController {
   CheckpointCoordinator coordinator_;
   QueryRouter queries_;
   ChangeFeed changes_;
+  CheckpointViews views_;
   std::deque<RecoveryTask> replays_;
 
   bool ticking_ = false;

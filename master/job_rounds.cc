@@ -286,6 +286,7 @@ void JobController::stop(std::move_only_function<void(Status)> done) {
 void JobController::answer_all(const Error& error) {
   queries_.fail_all(error);
   changes_.fail_all(error);
+  views_.fail_all(error);
   for (auto& waiter : std::exchange(stop_waiters_, {})) waiter(std::unexpected(error));
 }
 
@@ -342,6 +343,7 @@ void JobController::finish_stop(const std::string& note) {
   const Error at_rest{ErrorCode::kUnavailable, "job '" + record_.spec.name + "' is not running; resume it"};
   queries_.fail_all(at_rest);
   changes_.fail_all(at_rest);
+  views_.fail_all(at_rest);
   members_.clear();
   host_.release_all_executors(job_, "the job stopped");
   save_record(lifetime_.guard([this](Status status) {

@@ -3,21 +3,13 @@
 #include <exception>
 #include <new>
 
+#include "common/model/csv.h"
 #include "stream/varint.h"
 
 namespace millrace::internal {
 
 void append_csv(std::string& line, std::string_view column) {
-  if (column.find_first_of(",\"\r\n") == std::string_view::npos) {
-    line += column;
-    return;
-  }
-  line += '"';
-  for (const char sign : column) {
-    if (sign == '"') line += '"';
-    line += sign;
-  }
-  line += '"';
+  append_csv_column(line, column);
 }
 
 Status AppendTable::apply(const BatchContext& context, std::span<const std::string_view> sections) {

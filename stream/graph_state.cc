@@ -95,6 +95,13 @@ class GraphStateTable final : public StateTable {
     }
     run.set_prefix({});
   }
+  [[nodiscard]] std::optional<std::string> checkpoint_prefix(size_t table) const override {
+    const StateId state = graph_->state_of_table(table);
+    std::optional<std::string> of_state = states_[state]->checkpoint_prefix(0);
+    if (!of_state) return std::nullopt;
+    char prefix[kMaxVarintBytes];
+    return std::string(prefix, put_varint(prefix, state)) + *of_state;
+  }
   void settle_freeze(bool complete) override {
     for (const auto& state : states_) state->settle_freeze(complete);
   }

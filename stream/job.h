@@ -204,6 +204,10 @@ class StateTable {
   [[nodiscard]] virtual int64_t keys() const = 0;
   [[nodiscard]] virtual int64_t memory_bytes() const = 0;
 
+  // What the keys of a published table begin with in checkpoints, where each of them stands there with its value; none:
+  // checkpoints have something else, of which the table is made anew.
+  [[nodiscard]] virtual std::optional<std::string> checkpoint_prefix(size_t /*table*/) const { return std::nullopt; }
+
   // What its entries in checkpoints are, see stream/layout.h: a table restores what another one of this layout has
   // frozen.
   [[nodiscard]] virtual std::string layout() const { return ""; }

@@ -128,6 +128,9 @@ class VersionedTable : public StateTable,
   }
 
   [[nodiscard]] std::string layout() const override { return layout_of<V>(); }
+  [[nodiscard]] std::optional<std::string> checkpoint_prefix(size_t /*table*/) const override {
+    return kCheckpointed ? std::optional<std::string>("") : std::nullopt;
+  }
   [[nodiscard]] bool changed() const override { return changed_by_newest_; }
   [[nodiscard]] bool must_publish_all() const override { return removals_forgotten_; }
   void follow() override { followed_ = true; }

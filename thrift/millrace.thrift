@@ -6,7 +6,8 @@
 namespace cpp millrace.api
 namespace py millrace_api
 
-enum ErrorKind { INVALID = 1, NOT_FOUND = 2, EXISTS = 3, UNAVAILABLE = 4, TIMED_OUT = 5, INTERNAL = 6 }
+// GONE: it was there, and is not kept any more.
+enum ErrorKind { INVALID = 1, NOT_FOUND = 2, EXISTS = 3, UNAVAILABLE = 4, TIMED_OUT = 5, INTERNAL = 6, GONE = 7 }
 
 exception Failure {
   1: ErrorKind kind
@@ -309,6 +310,26 @@ struct Changes {
   3: list<BatchChanges> batches
   4: string table        // as in Values
 }
+// A page of the keys of a table, by their bytes.
+struct SearchRequest {
+  1: string name
+  2: string table        // empty: the first one
+  3: binary prefix       // that the keys begin with
+  4: i32 limit = 100     // 1 to 1,000
+  5: string after        // `next_page` of the page before; empty: the first page
+}
+struct Page {
+  1: AsOf as_of          // the same for all pages: of a complete checkpoint, for the first page the newest one
+  2: string table        // as in Values
+  3: list<Value> entries // fewer than `limit` where they are large
+  4: string next_page    // for the next page, which is of the same batch; empty: this is the last one
+}
+struct Totals {
+  1: AsOf as_of          // as in Page; of a large table it may be of some checkpoints before
+  2: string table
+  3: i64 keys
+  4: optional i64 sum    // of the values, where all of them are integers
+}
 struct DeadLetter { 1: string topic, 2: i32 partition, 3: i64 offset, 4: string reason, 5: i64 timestamp_ms }
 struct DeadLetters { 1: i64 total, 2: list<DeadLetter> letters }
 
@@ -320,11 +341,16 @@ service Query {
   // The highest n (1 to 1,000) of the newest rank, as of the batch in the answer.
   Values top(1: string name, 2: i32 n, 3: i64 at_least, 4: string table) throws (1: Failure failure)
   Docs docs(1: DocsRequest request) throws (1: Failure failure)
-  // The oldest kept, from the given offset of a partition on, in the order of the source's topics (`from_topic` empty:
-  // the first of them) and their partitions.
   // Waits. Changes of the last minute or so are kept from the first question on, up to a bound of bytes; where one
   // publication alone changes too much (6 MiB), readers are reset.
   Changes changes(1: ChangesRequest request) throws (1: Failure failure)
+  // What a complete checkpoint holds, page by page. It is kept for a minute after a page was read; GONE: begin again.
+  // Not of windows and indexes, which checkpoints do not hold key by key.
+  Page search(1: SearchRequest request) throws (1: Failure failure)
+  // Counted anew when somebody asks, in the background, and not more often than costs little.
+  Totals totals(1: string name, 2: string table) throws (1: Failure failure)
+  // The oldest kept, from the given offset of a partition on, in the order of the source's topics (`from_topic` empty:
+  // the first of them) and their partitions.
   DeadLetters dead_letters(1: string name, 2: i32 limit, 3: i32 from_partition, 4: i64 from_offset, 5: string from_topic)
     throws (1: Failure failure)
 }

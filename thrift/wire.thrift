@@ -7,7 +7,7 @@
 
 namespace cpp millrace.wire
 
-const i32 kProtocol = 10
+const i32 kProtocol = 11
 
 enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
 
@@ -311,6 +311,26 @@ struct QueryReply {
   4: string problem
   5: bool final          // the problem does not go away by asking again
 }
+// A page of a table as a complete checkpoint holds it, from its files, whoever owns what; header.batch.
+struct ReadView {
+  1: i64 id
+  2: list<CheckpointFile> files     // in the order of application
+  3: i32 table                      // number in the job's plan
+  4: string prefix                  // of the keys
+  5: optional string after          // those behind this one
+  6: i32 limit                      // entries
+  7: bool totals = false            // instead of a page: of all of them
+}
+struct ViewReply {
+  1: i64 id
+  2: list<QueryEntry> entries       // ascending by their keys' bytes
+  3: bool more = false              // there are some behind these
+  4: i64 keys
+  5: optional i64 sum               // of the values, where all are integers
+  6: string problem
+  7: bool gone = false              // a file is not there any more
+  8: bool final = false             // as in QueryReply
+}
 
 // --- executor <-> executor ---------------------------------------------------------------------------------------
 
@@ -359,6 +379,8 @@ union Body {
   50: QueryReply query_reply
   51: RestoreFailed restore_failed
   52: RoundChanges round_changes
+  53: ReadView read_view
+  54: ViewReply view_reply
   60: Shuffle shuffle
   61: RankCandidates rank_candidates
 }

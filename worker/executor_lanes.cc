@@ -77,6 +77,8 @@ void Executor::make_work(Incarnation incarnation, const wire::JobSpec& spec, std
                       .failed = [this](const std::string& file, const Error& error) { on_restore_failed(file, error); },
                       .trouble = [this](const std::string& what) { reports_.trouble("restore", what); }});
 
+  work.views = std::make_unique<ViewReader>(deps_.checkpoints, work.job);
+
   work.queries = std::make_unique<QueryBoard>(
       deps_.loop, spec.state_partitions, work.ranks,
       QueryBoard::Hooks{

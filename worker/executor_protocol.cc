@@ -70,6 +70,14 @@ void Executor::on_work_message(const wire::Envelope& envelope) {
     work_->checkpointer->merge(epoch_, batch, body.merge_state);
   } else if (body.__isset.query) {
     work_->queries->ask(body.query);
+  } else if (body.__isset.read_view) {
+    // Another master counts its questions anew.
+    work_->views->read(body.read_view, lifetime_.guard([this, batch, epoch = epoch_](const wire::ViewReply& reply) {
+      if (epoch != epoch_) return;
+      wire::Body answer;
+      answer.__set_view_reply(reply);
+      send_to_master(batch, answer);
+    }));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include "worker/executor.h"
 #include "worker/lane_watch.h"
+#include "worker/view_reader.h"
 
 namespace millrace {
 
@@ -19,6 +20,7 @@ struct Executor::Work {
   std::unique_ptr<Checkpointer> checkpointer;
   std::unique_ptr<Restorer> restorer;
   std::unique_ptr<QueryBoard> queries;
+  std::unique_ptr<ViewReader> views;
   std::unique_ptr<RunningReceiver> receiver;  // if this is the rank's owner and the job has one
   std::string receiver_api;
 };

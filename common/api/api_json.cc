@@ -181,6 +181,25 @@ nlohmann::ordered_json json_of(const api::Docs& page, const std::string& word) {
   return object;
 }
 
+nlohmann::ordered_json json_of(const api::Page& page) {
+  nlohmann::ordered_json object = {{"as_of", json_of(page.as_of)}, {"batch", page.as_of.batch}};
+  if (!page.table.empty()) object["table"] = page.table;
+  object["counts"] = nlohmann::ordered_json::array();
+  for (const api::Value& entry : page.entries) {
+    object["counts"].push_back({{"key", entry.key}, {"value", json_value(entry.text)}});
+  }
+  object["next_page"] = page.next_page;
+  return object;
+}
+
+nlohmann::ordered_json json_of(const api::Totals& totals) {
+  nlohmann::ordered_json object = {{"as_of", json_of(totals.as_of)}, {"batch", totals.as_of.batch}};
+  if (!totals.table.empty()) object["table"] = totals.table;
+  object["keys"] = totals.keys;
+  object["sum"] = totals.__isset.sum ? nlohmann::ordered_json(totals.sum) : nlohmann::ordered_json(nullptr);
+  return object;
+}
+
 nlohmann::ordered_json json_of(const api::DeadLetters& letters) {
   nlohmann::ordered_json object = {{"total", letters.total}};
   object["letters"] = nlohmann::ordered_json::array();

@@ -21,6 +21,8 @@ nlohmann::ordered_json json_of(const api::BatchProfiles& profiles);
 nlohmann::ordered_json json_of(const api::Lag& lag);
 nlohmann::ordered_json json_of(const api::Values& values, bool with_found);
 nlohmann::ordered_json json_of(const api::Docs& page, const std::string& word);
+nlohmann::ordered_json json_of(const api::Page& page);
+nlohmann::ordered_json json_of(const api::Totals& totals);
 nlohmann::ordered_json json_of(const api::DeadLetters& letters);
 nlohmann::ordered_json json_of(const api::BatchChanges& batch);  // each key once, with its last value
 

@@ -70,6 +70,7 @@ inline ErrorCode code_of(api::ErrorKind::type kind) {
     case api::ErrorKind::UNAVAILABLE: return ErrorCode::kUnavailable;
     case api::ErrorKind::TIMED_OUT: return ErrorCode::kTimeout;
     case api::ErrorKind::INTERNAL: return ErrorCode::kInternal;
+    case api::ErrorKind::GONE: return ErrorCode::kDataLost;
   }
   return ErrorCode::kInternal;
 }

@@ -43,6 +43,8 @@ class ApiService {
   virtual void docs(api::DocsRequest request, Done<api::Docs> done) = 0;
   // `done` may come up to wait_ms later.
   virtual void changes(api::ChangesRequest request, Done<api::Changes> done) = 0;
+  virtual void search(api::SearchRequest request, Done<api::Page> done) = 0;
+  virtual void totals(std::string name, std::string table, Done<api::Totals> done) = 0;
   virtual void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                             std::string from_topic, Done<api::DeadLetters> done) = 0;
 };

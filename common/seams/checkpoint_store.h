@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +58,24 @@ struct StateFile {
   uint64_t entries = 0;
 };
 
+// Entries that a chain of files holds, those of all partitions together, ordered by their keys alone. A key is in one
+// partition only.
+struct StateSlice {
+  struct Source {
+    StateFile file;
+    std::vector<StatePartition> partitions;  // that it is read for
+  };
+  std::vector<Source> sources;  // the oldest first; the youngest entry of a key wins
+  std::string prefix;           // of the keys
+  std::optional<std::string> after;
+  size_t most_entries = 1000;
+  size_t most_bytes = 1 << 20;  // of keys and values; one entry always fits
+};
+struct StatePage {
+  StateRun run;       // without removed ones
+  bool more = false;  // there are some behind these
+};
+
 // Lives on one loop; the work is done elsewhere and each `done` is called on the loop, in any order.
 // Names that leave the store (absolute, "..", empty parts) are kInvalid.
 class CheckpointStore {
@@ -76,6 +95,11 @@ class CheckpointStore {
   // file that holds the given partitions only.
   virtual void merge_state(std::vector<StateFile> files, std::vector<StatePartition> partitions, std::string name,
                            Done<StateFile> done) = 0;
+  // A page for people, read with less right to the processor than all else has, and beside what the other calls do. Of
+  // the files their blocks are verified, and not the whole. `show` makes of the entries what is wanted, off the loop.
+  // kNotFound: a file is gone.
+  using Show = std::move_only_function<Status(StateRun& run)>;
+  virtual void read_page(StateSlice slice, Show show, Done<StatePage> done) = 0;
 
   // Small files (manifests, probes). `create` is durable at `done`, and false if the name exists, untouched.
   virtual void create(std::string name, std::string bytes, Done<bool> done) = 0;

@@ -15,6 +15,7 @@ const char* title_of(int status) {
     case 405: return "Method Not Allowed";
     case 408: return "Request Timeout";
     case 409: return "Conflict";
+    case 410: return "Gone";
     case 413: return "Payload Too Large";
     case 415: return "Unsupported Media Type";
     case 429: return "Too Many Requests";
@@ -60,6 +61,7 @@ int http_status_of(ErrorCode code) {
     case ErrorCode::kInvalid: return 400;
     case ErrorCode::kNotFound: return 404;
     case ErrorCode::kExists: return 409;
+    case ErrorCode::kDataLost: return 410;
     case ErrorCode::kUnavailable: return 503;
     case ErrorCode::kTimeout: return 504;
     default: return 500;

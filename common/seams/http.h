@@ -41,6 +41,11 @@ class HttpStream {
   virtual bool send(Part part) = 0;
   // What was sent still goes.
   virtual void end() = 0;
+  // It ends before its end, and whoever reads it sees that.
+  virtual void give_up() = 0;
+  // Calls `next` once, when all that was sent is with the connection, or nobody reads it any more; on any thread, maybe
+  // at once. For one who has more to send than may wait.
+  virtual void when_taken(std::move_only_function<void()> next) = 0;
 };
 
 struct HttpResponse {
@@ -50,11 +55,13 @@ struct HttpResponse {
   HttpHeaders headers;
   // Of an answer that goes on behind `body`: called once, on the server's thread, with where it goes.
   std::function<void(std::shared_ptr<HttpStream>)> stream;
+  // Of such an answer: whoever reads it can tell its end from one that broke off (it comes in chunks, to HTTP/1.1).
+  bool marks_end = false;
 };
 
 // A problem document (RFC 9457): `detail` says what is wrong and where, and what to do about it.
 HttpResponse http_problem(int status, std::string_view detail);
-// Which status an error has for whoever asked: 400, 404, 409, 503, 504 or 500.
+// Which status an error has for whoever asked: 400, 404, 409, 410, 503, 504 or 500.
 int http_status_of(ErrorCode code);
 
 // Two names of headers, types or the like, which are the same in any case.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
@@ -28,7 +29,7 @@ class HttpStreamsTest : public testing::Test {
   void start(HttpServerOptions options = {}) {
     options.address = "127.0.0.1:0";
     auto server = HttpServer::start(options, [this](HttpRequest, HttpReply reply) {
-      HttpResponse head{.type = "text/event-stream", .body = "first\n"};
+      HttpResponse head{.type = "text/event-stream", .body = "first\n", .marks_end = marks_end_};
       head.stream = [this](std::shared_ptr<HttpStream> stream) { begun_.set_value(std::move(stream)); };
       reply(std::move(head));
     });
@@ -49,6 +50,7 @@ class HttpStreamsTest : public testing::Test {
     return true;
   }
 
+  bool marks_end_ = false;
   std::promise<std::shared_ptr<HttpStream>> begun_;
   std::unique_ptr<HttpServer> server_;
 };
@@ -71,6 +73,50 @@ TEST_F(HttpStreamsTest, PartsGoAsTheyComeUpToTheEnd) {
   stream->end();
   EXPECT_FALSE(stream->send(part("late")));
   EXPECT_EQ(client.rest(), all);
+}
+
+TEST_F(HttpStreamsTest, OneThatBreaksOffCanBeToldFromOneThatEnds) {
+  marks_end_ = true;
+  start();
+  for (const bool breaks : {false, true}) {
+    const HttpClient client(server_->port());
+    const auto stream = begin(client);
+    std::string all = client.until("first\n");
+    EXPECT_THAT(all, HasSubstr("Transfer-Encoding: chunked\r\n"));
+    EXPECT_TRUE(stream->send(part("")));
+    EXPECT_TRUE(stream->send(part(std::string(17, 'x'))));
+    if (breaks) {
+      stream->give_up();
+    } else {
+      stream->end();
+    }
+    all += client.rest();
+    const auto whole = EndsWith("6\r\nfirst\n\r\n11\r\n" + std::string(17, 'x') + "\r\n0\r\n\r\n");
+    EXPECT_EQ(testing::Value(all, whole), !breaks) << all;
+  }
+}
+
+TEST_F(HttpStreamsTest, WhoSendsMoreThanMayWaitSendsItWhenTheLastIsTaken) {
+  start({.max_stream_bytes = 100'000});
+  const HttpClient client(server_->port());
+  const auto stream = begin(client);
+  EXPECT_THAT(client.until("first\n"), EndsWith("first\n"));
+  constexpr int kParts = 200;
+  std::promise<void> done;
+  std::function<void(int)> send = [&](int number) {
+    if (number == kParts) {
+      stream->end();
+      return done.set_value();
+    }
+    EXPECT_TRUE(stream->send(part(std::string(50'000, 'x'))));
+    stream->when_taken([&send, number] { send(number + 1); });
+  };
+  send(0);
+  EXPECT_EQ(client.rest().size(), kParts * 50'000U);
+  done.get_future().wait();
+  bool told = false;
+  stream->when_taken([&told] { told = true; });
+  EXPECT_TRUE(told) << "nobody reads it any more";
 }
 
 TEST_F(HttpStreamsTest, OfAHeadThereIsNoStream) {

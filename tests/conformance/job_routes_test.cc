@@ -3,13 +3,16 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "adapters/http_stream.h"
 #include "adapters/remote_api.h"
 #include "adapters/system_clock.h"
 #include "gateway/submission.h"
+#include "gateway/table_export.h"
 #include "tests/conformance/client_fixture.h"
 
 namespace millrace {
@@ -79,6 +82,70 @@ TEST_F(JobRoutesTest, CountsAreAsOfTheBatchThatTheyName) {
   EXPECT_EQ(count.at("word"), "nul\0 & <b>");
   EXPECT_EQ(get({"jobs", "a", "counts", "missing"}).at("count"), nullptr);
   EXPECT_EQ(get({"jobs", "a", "top"}, {{"n", "3"}}).at("values").at(0).at("word"), "the");
+}
+
+TEST_F(JobRoutesTest, ASearchGoesOnByItsNextPageAndTotalsSayWhatTheyCounted) {
+  const json first = get({"jobs", "a", "search"}, {{"prefix", "the "}, {"limit", "2"}, {"table", "sums"}});
+  EXPECT_EQ(first.at("job"), "a");
+  EXPECT_EQ(first.at("batch"), 7);
+  EXPECT_EQ(first.at("table"), "sums");
+  EXPECT_EQ(first.at("counts"), json::parse(R"([{"key": "the w0", "value": 0}, {"key": "the w1", "value": 1}])"));
+  const json next = get({"jobs", "a", "search"}, {{"limit", "1000"}, {"after", first.at("next_page")}});
+  EXPECT_EQ(next.at("counts").at(0).at("key"), "w2");
+  EXPECT_EQ(get({"jobs", "a", "search"}, {{"after", "2499"}}).at("next_page"), "");
+  EXPECT_EQ(problem(ask("GET", {"jobs", "gone", "search"}, {{"after", "5"}})), "410 the snapshot is gone");
+  EXPECT_THAT(problem(ask("GET", {"jobs", "a", "search"}, {{"limit", "0"}})), HasSubstr("400 limit is 0"));
+
+  const json totals = get({"jobs", "a", "totals"});
+  EXPECT_EQ(totals.at("keys"), 3);
+  EXPECT_EQ(totals.at("sum"), 12);
+  EXPECT_EQ(get({"jobs", "a", "totals"}, {{"table", "texts"}}).at("sum"), nullptr);
+}
+
+// What a reader gets who takes all that comes, and how it ended.
+std::pair<std::string, bool> read_all(const HttpResponse& response) {
+  if (!response.stream) return {response.body, true};
+  std::atomic<int> news = 0;
+  const auto wake = [&news] {
+    ++news;
+    news.notify_one();
+  };
+  const auto stream = std::make_shared<QueuedStream>(1 << 20, wake);
+  std::string all = response.body;
+  response.stream(stream);
+  for (int seen = 0;;) {
+    QueuedStream::Taken taken = stream->take();
+    EXPECT_LE(taken.parts.size(), 1U) << "a page is read when the one before is with the reader";
+    for (const HttpStream::Part& part : taken.parts) all += *part;
+    if (taken.ended && taken.parts.empty()) return {all, !taken.broken};
+    if (!taken.parts.empty()) continue;
+    news.wait(seen);
+    seen = news;
+  }
+}
+
+TEST_F(JobRoutesTest, AnExportIsATableOfOneBatchPageByPage) {
+  TableExport table_export(*api_);
+  table_export.add_to(*gateway_);
+  const HttpResponse whole = ask("GET", {"jobs", "a", "export.csv"}, {{"prefix", "=a,\"b\""}});
+  EXPECT_EQ(whole.status, 200);
+  EXPECT_TRUE(whole.marks_end);
+  EXPECT_THAT(whole.headers, testing::Contains(testing::Pair("Millrace-Batch", "7")));
+  const auto [text, is_whole] = read_all(whole);
+  EXPECT_TRUE(is_whole);
+  std::string expected = "key,value\r\n";
+  for (int i = 0; i < 2500; ++i) {
+    expected += "\"=a,\"\"b\"\"w" + std::to_string(i) + "\"," + std::to_string(i) + "\r\n";
+  }
+  EXPECT_EQ(text, expected);
+  EXPECT_EQ(service_.searches, 3);
+
+  const HttpResponse safe = ask("GET", {"jobs", "a", "export.csv"}, {{"prefix", "="}, {"spreadsheet", "true"}});
+  EXPECT_THAT(read_all(safe).first, HasSubstr("\r\n'=w1,1\r\n"));
+  const auto [begun, ended] = read_all(ask("GET", {"jobs", "gone", "export.csv"}));
+  EXPECT_FALSE(ended);
+  EXPECT_THAT(begun, testing::EndsWith("w999,999\r\n"));
+  EXPECT_EQ(problem(ask("GET", {"jobs", "missing", "export.csv"})), "404 there is no job 'missing'");
 }
 
 TEST_F(JobRoutesTest, ChangesAreFollowedFromAPosition) {

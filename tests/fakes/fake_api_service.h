@@ -158,6 +158,32 @@ class FakeApiService : public ApiService {
     docs.next_page = request.after + "+";
     answer(request.name, std::move(done), docs);
   }
+  // The words w0 to w2499, as of batch 7.
+  void search(api::SearchRequest request, Done<api::Page> done) override {
+    api::Page page;
+    page.as_of.job_id = "0123456789abcdef";
+    page.as_of.batch = 7;
+    page.table = request.table;
+    int number = request.after.empty() ? 0 : std::stoi(request.after);
+    if (request.name == "gone" && number > 0) return done(fail(ErrorCode::kDataLost, "the snapshot is gone"));
+    for (; number < 2500 && std::ssize(page.entries) < request.limit; ++number) {
+      api::Value& entry = page.entries.emplace_back();
+      entry.key = request.prefix + "w" + std::to_string(number);
+      entry.text = std::to_string(number);
+      entry.found = true;
+    }
+    if (number < 2500) page.next_page = std::to_string(number);
+    ++searches;
+    answer(request.name, std::move(done), page);
+  }
+  void totals(std::string name, std::string table, Done<api::Totals> done) override {
+    api::Totals totals;
+    totals.as_of.batch = 7;
+    totals.table = table;
+    totals.keys = 3;
+    if (table.empty()) totals.__set_sum(12);
+    answer(name, std::move(done), totals);
+  }
   void dead_letters(std::string name, int32_t limit, int32_t from_partition, int64_t from_offset,
                     std::string from_topic, Done<api::DeadLetters> done) override {
     api::DeadLetters letters;
@@ -168,6 +194,7 @@ class FakeApiService : public ApiService {
   // Read by tests after the answer has come.
   api::SubmitRequest last_submit;
   int stops = 0;
+  int searches = 0;
   bool purged = false;
 
  private:

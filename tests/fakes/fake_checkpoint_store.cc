@@ -96,6 +96,32 @@ Result<StateFile> merge(FakeCheckpointDisk& disk, const std::vector<StateFile>& 
   return store(disk, name, whole);
 }
 
+Result<StatePage> read_page_of(const FakeCheckpointDisk& disk, const StateSlice& slice) {
+  std::map<std::string, std::pair<StatePartition, std::optional<std::string>>> merged;  // none: removed
+  for (const StateSlice::Source& source : slice.sources) {
+    const Result<StateRun> run = load(disk, source.file, source.partitions);
+    if (!run) return std::unexpected(run.error());
+    for (size_t index = 0; index < run->size(); ++index) {
+      const StateRun::Entry entry = (*run)[index];
+      auto& [partition, value] = merged[std::string(entry.key)];
+      partition = entry.partition;
+      value = entry.removed ? std::nullopt : std::optional<std::string>(entry.value);
+    }
+  }
+  StatePage page;
+  const bool goes_on = slice.after && *slice.after >= slice.prefix;
+  auto at = goes_on ? merged.upper_bound(*slice.after) : merged.lower_bound(slice.prefix);
+  for (; at != merged.end() && at->first.starts_with(slice.prefix); ++at) {
+    const auto& [partition, value] = at->second;
+    if (!value) continue;
+    const size_t bytes = page.run.bytes() + at->first.size() + value->size();
+    page.more = page.run.size() >= slice.most_entries || (page.run.size() > 0 && bytes > slice.most_bytes);
+    if (page.more) break;
+    page.run.add(partition, at->first, *value);
+  }
+  return page;
+}
+
 }  // namespace
 
 Result<StateRun> read_fake_state(const FakeCheckpointDisk& disk, const StateFile& file,
@@ -157,6 +183,17 @@ void FakeCheckpointStore::merge_state(std::vector<StateFile> files, std::vector<
     return merge(*disk_, files, partitions, name);
   };
   enqueue<StateFile>(FakeFileOperation::kMergeState, name, std::move(work), std::move(done));
+}
+
+void FakeCheckpointStore::read_page(StateSlice slice, Show show, Done<StatePage> done) {
+  const std::string first = slice.sources.empty() ? "" : slice.sources.front().file.name;
+  auto work = [this, slice = std::move(slice), show = std::move(show)]() mutable -> Result<StatePage> {
+    Result<StatePage> page = read_page_of(*disk_, slice);
+    if (!page) return page;
+    if (Status shown = show(page->run); !shown) return std::unexpected(shown.error());
+    return page;
+  };
+  enqueue<StatePage>(FakeFileOperation::kReadPage, first, std::move(work), std::move(done));
 }
 
 void FakeCheckpointStore::create(std::string name, std::string bytes, Done<bool> done) {

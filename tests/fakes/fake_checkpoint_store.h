@@ -20,7 +20,7 @@
 
 namespace millrace {
 
-enum class FakeFileOperation { kWriteState, kReadState, kMergeState, kCreate, kRead, kList, kRemove };
+enum class FakeFileOperation { kWriteState, kReadState, kMergeState, kReadPage, kCreate, kRead, kList, kRemove };
 
 struct FakeCheckpointDisk {
   std::map<std::string, std::string> files;
@@ -44,6 +44,7 @@ class FakeCheckpointStore : public CheckpointStore {
   void read_state(StateFile file, std::vector<StatePartition> partitions, Done<StateRun> done) override;
   void merge_state(std::vector<StateFile> files, std::vector<StatePartition> partitions, std::string name,
                    Done<StateFile> done) override;
+  void read_page(StateSlice slice, Show show, Done<StatePage> done) override;
   void create(std::string name, std::string bytes, Done<bool> done) override;
   void read(std::string name, Done<std::string> done) override;
   void list(std::string folder, Done<std::vector<std::string>> done) override;

@@ -87,6 +87,8 @@ struct SimCounts {
   uint64_t resets = 0;   // of its positions
   uint64_t times_gone_back = 0;
   uint64_t upgrades = 0;  // that were done
+  uint64_t pages = 0;     // of searches, behind the first one
+  uint64_t gone = 0;      // searches that had to begin again
 
   SimCounts& operator+=(const SimCounts& other);
 };
@@ -143,6 +145,7 @@ class SimCluster {
   // The request may then drop what the plan says that it drops.
   static void agree_to(const api::UpgradePlan& plan, api::UpgradeRequest& request);
   void ask_to_kill(const std::string& name, bool purge);
+  Result<api::Page> search(const api::SearchRequest& request);
   // Runs until the master has answered.
   Result<api::JobSummary> resume_from(const std::string& name, int64_t batch);
   // If there is no job of the name: another one, which takes over what the sink holds.
@@ -191,6 +194,7 @@ class SimCluster {
   void start_client();
   void client_asks(const std::string& name);
   void client_turns_pages(const api::DocsRequest& request, const std::optional<api::Doc>& after);
+  void client_searches(const api::SearchRequest& request, const std::optional<api::Page>& before);
   void client_follows(const std::string& name);
   [[nodiscard]] std::shared_ptr<void> open_question();
   void bring_back();

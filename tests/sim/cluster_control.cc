@@ -41,6 +41,8 @@ SimCounts& SimCounts::operator+=(const SimCounts& other) {
   resets += other.resets;
   times_gone_back += other.times_gone_back;
   upgrades += other.upgrades;
+  pages += other.pages;
+  gone += other.gone;
   return *this;
 }
 
@@ -51,7 +53,8 @@ std::ostream& operator<<(std::ostream& out, const SimCounts& counts) {
              << ", checkpoints " << counts.checkpoints << ", merges " << counts.merges << ", failed restores "
              << counts.restore_failures << ", answers " << counts.answers << ", batches followed " << counts.changes
              << " with " << counts.resets << " resets, times gone back to a checkpoint " << counts.times_gone_back
-             << ", upgrades " << counts.upgrades;
+             << ", upgrades " << counts.upgrades << ", further pages of searches " << counts.pages << ", searches gone "
+             << counts.gone;
 }
 
 // --- jobs --------------------------------------------------------------------------------------------------------
@@ -130,6 +133,10 @@ bool SimCluster::ask_to_go_back(const std::string& name, uint64_t draw) {
   world_.trace("resume from " + name, static_cast<uint64_t>(batch));
   master_->service->resume_from(name, batch, [](const Result<api::JobSummary>&) {});
   return true;
+}
+
+Result<api::Page> SimCluster::search(const api::SearchRequest& request) {
+  return ask<api::Page>([&](ControlService& service, auto done) { service.search(request, std::move(done)); });
 }
 
 Result<api::JobSummary> SimCluster::resume_from(const std::string& name, int64_t batch) {
@@ -231,6 +238,13 @@ void SimCluster::start_client() {
     for (const auto& [name, type] : types_) {
       client_asks(name);
       client_follows(name);
+      SimRandom& random = world_.random("searches");
+      if (!random.chance(0.1)) continue;
+      api::SearchRequest request;
+      request.name = name;
+      request.prefix = random.chance(0.5) ? "" : "w" + std::to_string(random.below(4));
+      request.limit = static_cast<int32_t>(1 + random.below(8));
+      client_searches(request, std::nullopt);
     }
     start_client();
   });
@@ -310,6 +324,32 @@ void SimCluster::client_turns_pages(const api::DocsRequest& request, const std::
         next.after = docs->next_page;
         world_.after(milliseconds(1), [this, next, last = docs->docs.back()] { client_turns_pages(next, last); });
       });
+}
+
+// Page by page, by a reader who takes time; or the totals.
+void SimCluster::client_searches(const api::SearchRequest& request, const std::optional<api::Page>& before) {
+  if (master_ == nullptr || !master_->master->started()) return;
+  if (!before && open_questions_ >= kMostOpenQuestions) return;
+  const auto ticket = open_question();
+  if (!before && world_.random("searches").chance(0.2)) {
+    master_->service->totals(request.name, "", [this, request, ticket](const Result<api::Totals>& totals) {
+      if (totals.has_value()) oracle_.on_totals(request.name, *totals);
+    });
+    return;
+  }
+  master_->service->search(request, [this, request, before, ticket](const Result<api::Page>& page) {
+    if (!page.has_value()) {
+      counts_.gone += page.error().code == ErrorCode::kDataLost ? 1 : 0;
+      return;
+    }
+    oracle_.on_page(request, before, *page);
+    counts_.pages += before ? 1 : 0;
+    if (page->next_page.empty() || page->entries.empty()) return;
+    api::SearchRequest next = request;
+    next.after = page->next_page;
+    world_.after(milliseconds(world_.random("searches").below(100)),
+                 [this, next, last = *page] { client_searches(next, last); });
+  });
 }
 
 // --- the end -----------------------------------------------------------------------------------------------------

@@ -115,6 +115,7 @@ class LevelTable final : public StateTable {
   }
   void forget_undo(BatchId applied) override { before_.erase(before_.begin(), before_.upper_bound(applied)); }
 
+  [[nodiscard]] std::optional<std::string> checkpoint_prefix(size_t /*table*/) const override { return ""; }
   void freeze(StatePartition self, StateRun& run) override {
     frozen_ = std::exchange(unfrozen_, {});
     for (const std::string& key : frozen_) {

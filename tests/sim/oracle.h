@@ -12,6 +12,7 @@
 //   checkpoints   opened as they are referred to: each partition is the fold at the checkpoint's batch, and no file is
 //                 one of a former version of the job
 //   changes       are of all keys that changed since the position that was asked from, each as of the batch told
+//   pages         of a search are all of the first one's batch, and together the table as of that
 //   answers       of get, top and docs equal the fold at the batch they state, and no client sees an earlier batch
 //                 after a later one of the same incarnation
 //
@@ -89,6 +90,9 @@ class Oracle {
   void on_docs(const std::string& name, const api::DocsRequest& request, const std::optional<api::Doc>& after,
                const api::Docs& docs, int64_t floor);
   void on_changes(const api::ChangesRequest& request, const api::Changes& changes);
+  // `before`: the page before; none: the first page.
+  void on_page(const api::SearchRequest& request, const std::optional<api::Page>& before, const api::Page& page);
+  void on_totals(const std::string& name, const api::Totals& totals);
 
   // No word is there any more that time will take away.
   [[nodiscard]] bool is_at_rest(const std::string& name) const;

@@ -116,4 +116,50 @@ void Oracle::on_changes(const api::ChangesRequest& request, const api::Changes& 
     breach(*job, "the position is beyond the changes that were told");
 }
 
+void Oracle::on_page(const api::SearchRequest& request, const std::optional<api::Page>& before, const api::Page& page) {
+  Job* job = find(request.name);
+  const bool of_it =
+      job != nullptr && page.as_of.job_id == to_string(job->id) && page.as_of.incarnation == job->incarnation.value();
+  if (!of_it) return;  // asked of a job that was killed meanwhile, or went back
+  if (page.as_of.batch > job->newest()) return breach(*job, "a page is of a batch that is not durable");
+  if (before && before->as_of.batch != page.as_of.batch) {
+    return breach(*job, "a page is of another batch than the one before, " + std::to_string(before->as_of.batch) +
+                            at_batch(page.as_of.batch));
+  }
+  const std::string after = before ? before->entries.back().key : "";
+  const auto values = values_at(*job, page.table, page.as_of.batch, [&](const std::string& word) {
+    return !is_posting(word) && word.starts_with(request.prefix) && (!before || word > after);
+  });
+  std::string expected;
+  std::string seen;
+  auto value = values.begin();
+  for (int i = 0; i < request.limit && value != values.end(); ++i, ++value) {
+    expected += " " + value->first + "=" + value->second;
+  }
+  if (value != values.end()) expected += " and more";
+  for (const api::Value& entry : page.entries) seen += " " + entry.key + "=" + entry.text;
+  if (!page.next_page.empty()) seen += " and more";
+  if (seen == expected) return;
+  breach(*job, "search finds" + seen + at_batch(page.as_of.batch) + ", it is" + expected);
+}
+
+void Oracle::on_totals(const std::string& name, const api::Totals& totals) {
+  Job* job = find(name);
+  const bool of_it = job != nullptr && totals.as_of.job_id == to_string(job->id) &&
+                     totals.as_of.incarnation == job->incarnation.value();
+  if (!of_it) return;
+  const auto values =
+      values_at(*job, totals.table, totals.as_of.batch, [](const std::string& word) { return !is_posting(word); });
+  int64_t sum = 0;
+  bool integers = true;
+  for (const auto& [word, text] : values) {
+    integers = integers && text.find_first_not_of("-0123456789") == std::string::npos;
+    if (integers) sum += std::stoll(text);
+  }
+  if (totals.keys == std::ssize(values) && totals.__isset.sum == integers && (!integers || totals.sum == sum)) return;
+  breach(*job, "totals says " + std::to_string(totals.keys) + " keys, sum " + std::to_string(totals.sum) +
+                   at_batch(totals.as_of.batch) + ", they are " + std::to_string(values.size()) + ", " +
+                   std::to_string(sum));
+}
+
 }  // namespace millrace

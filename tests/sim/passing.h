@@ -32,6 +32,9 @@ class PassingTable : public StateTable {
     return real_->members(key, after, n, at);
   }
   void forget_undo(BatchId applied) override { real_->forget_undo(applied); }
+  [[nodiscard]] std::optional<std::string> checkpoint_prefix(size_t table) const override {
+    return real_->checkpoint_prefix(table);
+  }
   void freeze(StatePartition self, StateRun& run) override { real_->freeze(self, run); }
   void settle_freeze(bool complete) override { real_->settle_freeze(complete); }
   Status restore(const StateRun::Entry& entry, bool unpublished) override { return real_->restore(entry, unpublished); }

@@ -107,6 +107,17 @@ TEST(PlantedBug, the_loss_of_a_publications_second_chunk_is_caught) {
   expect_caught("workers_die_on_a_good_network", [] { return std::make_shared<Losing>(); });
 }
 
+TEST(PlantedBug, a_page_without_the_newest_file_of_its_snapshot_is_caught) {
+  struct Older : Plant {
+    bool message(wire::Envelope& envelope) override {
+      if (!envelope.body.__isset.read_view || envelope.body.read_view.files.size() < 2) return false;
+      envelope.body.read_view.files.pop_back();
+      return true;
+    }
+  };
+  expect_caught("nothing_happens", [] { return std::make_shared<Older>(); });
+}
+
 TEST(PlantedBug, a_batch_that_is_reduced_before_its_record_is_durable_is_caught) {
   struct Early : Plant {
     bool message(wire::Envelope& envelope) override {
