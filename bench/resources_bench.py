@@ -2,7 +2,8 @@
 
 words: split and count from memory, on one core. shuffle: bytes that the executors send each other, as TCP counts them. memory:
 of the executors, per distinct key. checkpoints: how long a lane stands still for one, and what it takes in the background,
-under full load, all of a million keys changed between two of them. footprint: resident memory of master and two workers
+under full load, all of a million keys changed between two of them. views: what it costs the counting that
+all counts are exported over and over meanwhile. footprint: resident memory of master and two workers
 without a job, and the time from their start to a job's first result."""
 
 import argparse
@@ -11,6 +12,8 @@ import json
 import os
 import re
 import statistics
+import subprocess
+import threading
 import time
 
 from cluster import DIRECTORY, PARTITIONS, add_options, begin, changed, finish, prefer, quantile, run, say
@@ -195,6 +198,62 @@ def checkpoints(options):
                      "lane")
 
 
+# --- views ---
+
+class Exports:
+    """`millrace export` of a job, one after the other, within `with`: keys that were read, and those it takes them from."""
+
+    def __init__(self, bench, name):
+        self.command = ["nice", f"{bench.bin}/millrace", f"--api={bench.api_address}", "export", name]
+        self.keys, self.whole, self.over = 0, 0, False
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self.over:
+            with subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
+                while part := reader.stdout.read(1 << 20):
+                    self.keys += part.count(b"\n")
+                    if self.over:
+                        reader.kill()
+            self.whole += reader.returncode == 0
+            time.sleep(0.01)  # until the job has a checkpoint
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        self.thread.join()
+
+
+def views(options):
+    keys, passes = (1_000_000, 20) if options.quick else (10_000_000, 6)
+    text = Keys(keys, passes)
+    results, exported = collections.defaultdict(list), []
+    with Bench(options) as bench:
+        topic = bench.load_topic(text)
+        for number in range(options.rounds):
+            say_round(number, options)
+            results["without"].append(bench.measure_engine(topic))
+            show_round("without", results["without"][-1])
+            with Exports(bench, f"bench{bench.jobs + 1}") as exports:
+                results["exporting"].append(bench.measure_engine(topic))
+            show_round("exporting", results["exporting"][-1])
+            exported.append({"keys": exports.keys, "whole_tables": exports.whole})
+            say(f"  {exports.keys:,} lines exported meanwhile, {exports.whole} whole tables")
+    rates = {side: median([result["lines_per_s"] for result in runs]) for side, runs in results.items()}
+    if not all(one["keys"] for one in exported):
+        raise SystemExit("bench: nothing was exported")
+    share = rates["exporting"] / rates["without"]
+    say(f"counting while all is exported: {share:.3f} of without")
+    return ({"keys": keys, "share": share, "exported": exported, "results": results,
+             "exact": all(result["exact"] for side in results.values() for result in side)},
+            f"{keys:,} distinct words of 8 bytes, each {passes} times, in turn, as fast as they can be counted; exports (`nice "
+            f"millrace export`) from the first checkpoint to the end; batches of {options.batch_interval}, checkpoints each "
+            f"{options.checkpoint_interval}, no sink, 2 workers of 1 lane")
+
+
 # --- footprint ---
 
 def first_result_s(bench, source, text, number):
@@ -230,6 +289,7 @@ def footprint(options):
 # Part -> function, rounds, lines, lines of --quick, batch interval, sink.
 PARTS = {"words": (words, 5, 0, 0, "100ms", "none"), "shuffle": (shuffle, 2, 10_000_000, 3_000_000, "1s", "redis"),
          "memory": (memory, 1, 0, 0, "100ms", "none"), "checkpoints": (checkpoints, 3, 0, 0, "100ms", "none"),
+         "views": (views, 2, 0, 0, "100ms", "none"),
          "footprint": (footprint, 5, 0, 0, "100ms", "redis")}
 
 
