@@ -40,7 +40,7 @@ HttpHeaders Gateway::common_headers(const std::string& cors_origin) {
       {"Cache-Control", "no-store"}};
   if (!cors_origin.empty()) {
     headers.emplace_back("Access-Control-Allow-Origin", cors_origin);
-    headers.emplace_back("Access-Control-Expose-Headers", "Retry-After");
+    headers.emplace_back("Access-Control-Expose-Headers", "Retry-After, Millrace-Batch");
     headers.emplace_back("Vary", "Origin");
   }
   return headers;
