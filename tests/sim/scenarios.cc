@@ -30,6 +30,7 @@ void restart_the_master(SimCluster& cluster, SimRandom& fate, double crash, doub
   if (cluster.has_master()) {
     if (fate.chance(crash)) cluster.crash_master();
   } else if (fate.chance(start)) {
+    cluster.metadata_disk().failure.reset();  // a master does not start on a disk that is full
     cluster.start_master();
   }
 }
@@ -174,7 +175,6 @@ void upgrade_and_die(SimCluster& cluster, SimRandom& fate) {
     cluster.world().run_for(fate.between(milliseconds(0), milliseconds(60)));
     if (fate.chance(0.3)) cluster.crash_master();
   }
-  // A master does not start on a disk that is full.
   const bool started = cluster.has_master() && cluster.master()->started();
   if (fate.chance(0.05) && started) cluster.metadata_disk().failure = Error{ErrorCode::kIo, "the disk is full"};
   if (fate.chance(0.3) || !started) cluster.metadata_disk().failure.reset();
