@@ -2,16 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
-#include <sstream>
 
-#include "adapters/file_checkpoint_store.h"
-#include "tests/conformance/temporary_directory.h"
-#include "tests/conformance/test_loop.h"
-#include "tests/fakes/fake_checkpoint_store.h"
+#include "tests/conformance/checkpoint_disks.h"
 
 namespace millrace {
 namespace {
@@ -20,68 +15,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 using IfMissing = FileCheckpointStore::IfMissing;
-
-class Disk {
- public:
-  virtual ~Disk() = default;
-  virtual std::unique_ptr<CheckpointStore> open() = 0;
-  virtual std::string bytes(const std::string& name) = 0;
-  virtual void set_bytes(const std::string& name, const std::string& bytes) = 0;
-  virtual TestLoop& loop() = 0;
-};
-
-class FakeDisk : public Disk {
- public:
-  FakeDisk() {
-    disk_->timing.latency = [] { return std::chrono::milliseconds(1); };
-    disk_->timing.operation_lands = [] { return true; };
-  }
-  std::unique_ptr<CheckpointStore> open() override { return std::make_unique<FakeCheckpointStore>(loop_, disk_); }
-  std::string bytes(const std::string& name) override { return disk_->files.at(name); }
-  void set_bytes(const std::string& name, const std::string& bytes) override { disk_->files[name] = bytes; }
-  TestLoop& loop() override { return loop_; }
-
- private:
-  TestLoop loop_{TestLoop::Time::kVirtual};
-  std::shared_ptr<FakeCheckpointDisk> disk_ = std::make_shared<FakeCheckpointDisk>();
-};
-
-class RealDisk : public Disk {
- public:
-  std::unique_ptr<CheckpointStore> open() override {
-    return FileCheckpointStore::open(loop_, "file://" + directory_.path(), IfMissing::kMake).value();
-  }
-  std::string bytes(const std::string& name) override {
-    std::ostringstream bytes;
-    bytes << std::ifstream(directory_.path() + "/" + name, std::ios::binary).rdbuf();
-    return bytes.str();
-  }
-  void set_bytes(const std::string& name, const std::string& bytes) override {
-    std::ofstream(directory_.path() + "/" + name, std::ios::binary | std::ios::trunc) << bytes;
-  }
-  TestLoop& loop() override { return loop_; }
-
- private:
-  TemporaryDirectory directory_;
-  TestLoop loop_{TestLoop::Time::kReal};
-};
-
-// "1 key=value" per entry, "1 key-" for a removed one.
-std::vector<std::string> show(const StateRun& run) {
-  std::vector<std::string> lines;
-  for (size_t index = 0; index < run.size(); ++index) {
-    const StateRun::Entry entry = run[index];
-    lines.push_back(std::to_string(entry.partition.value()) + " " + std::string(entry.key) +
-                    (entry.removed ? "-" : "=" + std::string(entry.value)));
-  }
-  return lines;
-}
-
-std::vector<StatePartition> partitions(std::initializer_list<int> numbers) {
-  std::vector<StatePartition> all;
-  for (const int number : numbers) all.emplace_back(number);
-  return all;
-}
 
 class CheckpointStoreTest : public testing::TestWithParam<bool> {
  protected:
@@ -225,95 +158,6 @@ TEST_P(CheckpointStoreTest, AMergeOfRandomFilesEqualsAFoldOverAMap) {
   StateRun expected;
   for (const auto& [key, value] : truth) expected.add(key.first, key.second, value);
   EXPECT_EQ(read(*merged, partitions({0, 1, 2, 3})), show(expected));
-}
-
-// Each key in one partition, as in a state.
-StatePartition partition_of(const std::string& key) {
-  return StatePartition(static_cast<int32_t>(key.size() + static_cast<size_t>(key.back())) % 4);
-}
-
-TEST_P(CheckpointStoreTest, pages_of_a_chain_are_its_keys_in_their_order_whatever_partition_they_are_of) {
-  std::mt19937 random(7);
-  std::map<std::string, std::string> expected;
-  StateSlice slice;
-  for (int number = 0; number < 5; ++number) {
-    std::map<std::string, std::string> changes;  // empty: removed
-    for (int i = 0; i < 200; ++i) {
-      const std::string key = "k" + std::to_string(random() % 500);
-      changes[key] = random() % 4 == 0 ? "" : std::to_string(random());
-    }
-    // Two files each, of two partitions.
-    for (const int half : {0, 1}) {
-      StateRun run;
-      for (const auto& [key, value] : changes) {
-        if (partition_of(key).value() / 2 == half) run.add(partition_of(key), key, value, value.empty());
-      }
-      run.sort();
-      const StateFile file = write("file-" + std::to_string(number) + "-" + std::to_string(half), std::move(run));
-      slice.sources.push_back({file, partitions({2 * half, 2 * half + 1})});
-    }
-    for (const auto& [key, value] : changes) {
-      if (value.empty()) {
-        expected.erase(key);
-      } else {
-        expected[key] = value;
-      }
-    }
-  }
-  slice.sources.push_back({write("empty", StateRun()), partitions({0})});
-  const auto page_of = [&](StateSlice of) {
-    auto shout = [](StateRun& run) -> Status {
-      StateRun louder;
-      for (size_t i = 0; i < run.size(); ++i) louder.add(run[i].partition, run[i].key, std::string(run[i].value) + "!");
-      run = std::move(louder);
-      return {};
-    };
-    return wait_for<StatePage>(loop(), [&](auto done) { store_->read_page(of, shout, std::move(done)); });
-  };
-  for (const std::string prefix : {"", "k", "k1", "k49", "k500", "z"}) {
-    for (const size_t most : {1U, 7U, 1000U}) {
-      slice.prefix = prefix;
-      slice.after.reset();
-      slice.most_entries = most;
-      std::vector<std::string> seen;
-      for (bool more = true; more;) {
-        // Now and then somebody else reads in between, and this one goes on as if it had never begun.
-        StateSlice other = slice;
-        other.after = "k3";
-        if (random() % 8 == 0) {
-          for (int i = 0; i < 5; ++i) {
-            auto between = page_of(other);
-            ASSERT_TRUE(between.has_value()) << between.error();
-            other.after.reset();
-          }
-        }
-        auto page = page_of(slice);
-        ASSERT_TRUE(page.has_value()) << page.error();
-        ASSERT_LE(page->run.size(), most);
-        for (const std::string& line : show(page->run)) seen.push_back(line);
-        more = page->more;
-        ASSERT_TRUE(!more || page->run.size() == most);
-        if (more) slice.after = page->run[page->run.size() - 1].key;
-      }
-      std::vector<std::string> wanted;
-      for (const auto& [key, value] : expected) {
-        if (key.starts_with(prefix)) {
-          wanted.push_back(std::to_string(partition_of(key).value()) + " " + key + "=" + value + "!");
-        }
-      }
-      ASSERT_EQ(seen, wanted) << prefix << " by " << most;
-    }
-  }
-  slice.prefix = "";
-  slice.after.reset();
-  slice.most_bytes = 1;
-  EXPECT_EQ(page_of(slice)->run.size(), 1U) << "one always fits";
-  const std::string bytes = disk_->bytes("file-4-1");
-  disk_->set_bytes("file-4-1", bytes.substr(0, bytes.size() / 2));
-  EXPECT_EQ(page_of(slice).error().code, ErrorCode::kCorrupt);
-  slice.sources[3].file.name = "nowhere";
-  slice.sources.erase(slice.sources.begin() + 4, slice.sources.end());
-  EXPECT_EQ(page_of(slice).error().code, ErrorCode::kNotFound);
 }
 
 TEST_P(CheckpointStoreTest, AFileCutAtAnyLengthIsRefusedByName) {
