@@ -67,7 +67,7 @@ class SimulatedUsers::User {
     std::vector<std::string> words;
     std::string body;
     std::string key;
-    steady_clock::time_point first_try = {};
+    steady_clock::time_point first_try;
     Duration pause = kFirstPause;
     bool maybe_stored = false;
   };

@@ -36,13 +36,13 @@ struct SimulationOptions {
 
 // What a second, or the whole run, has brought.
 struct SimulationFigures {
-  int64_t sent = 0;                    // texts, whose first try it was
-  int64_t accepted = 0;                // answered as durable
-  int64_t refused = 0;                 // tries answered 429 or 503
-  int64_t errors = 0;                  // tries without a connection, or whose answer was lost or 504
-  int64_t given_up = 0;                // texts, of which nothing is stored
-  int64_t unknown = 0;                 // texts that may be stored or not
-  std::vector<float> latency_ms = {};  // of the accepted, from the time when they were to be sent
+  int64_t sent = 0;               // texts, whose first try it was
+  int64_t accepted = 0;           // answered as durable
+  int64_t refused = 0;            // tries answered 429 or 503
+  int64_t errors = 0;             // tries without a connection, or whose answer was lost or 504
+  int64_t given_up = 0;           // texts, of which nothing is stored
+  int64_t unknown = 0;            // texts that may be stored or not
+  std::vector<float> latency_ms;  // of the accepted, from the time when they were to be sent
 
   void add(const SimulationFigures& other);
   // Of latency_ms, which it sorts; 0 where there is none.
