@@ -238,3 +238,26 @@ def test_a_key_is_asked_for_and_forgotten_with_the_tab(words, directory, open_br
     page.wait_for_count("hello", 1)
     stored = page.run("return [JSON.stringify(localStorage), JSON.stringify(sessionStorage), document.cookie]")
     assert "0123456789abcdef" not in stored[0] + stored[2] and "0123456789abcdef" in stored[1]
+
+
+def test_words_of_a_window_vanish_when_it_has_passed(words, gateway, open_browser):
+    words.submit("recent_words", "recent", "log://text", "none:", "--set", "window=2s", "--set", "slide=1s")
+    page = open_browser().open(gateway)
+    wait_for("both jobs", lambda: page.run("return document.querySelectorAll('#job option').length") == 2)
+    page.run("const list = document.querySelector('#job'); list.value = 'recent'; list.dispatchEvent(new Event('change'));")
+    page.wait_for_text("#status", "Live: recent")
+    gateway.submit("passing by")
+    page.wait_for_count("passing", 1)
+    wait_for("nothing", lambda: page.rows() == [], seconds=30)
+    assert page.find("#bars-empty").is_displayed()
+
+
+def test_a_job_of_more_words_than_a_rank_has_shows_the_highest(page, gateway):
+    for begin in range(0, 3000, 500):
+        gateway.submit(" ".join(f"w{number:04} w{number:04}" for number in range(begin, begin + 500)))
+    page.driver.refresh()
+    gateway.submit("w2999 w2999 rare")
+    page.wait_for_count("w2999", 4)
+    wait_for("all words", lambda: (page.text("#total"), page.text("#unique")) == ("6,003", "3,001"))
+    assert page.rows()[0][1] == "w2999" and page.rows()[1][2] == "2"
+    assert page.text("#legend").endswith("all others99.7%"), page.text("#legend")
