@@ -3,6 +3,7 @@
 
 const kKeyName = 'millrace.key';
 const kSilentMs = 40_000; // the gateway says something every 15 s
+const kMostMs = 15_000; // for an answer to begin
 
 export class Problem extends Error {
   constructor(status, detail) {
@@ -20,13 +21,19 @@ export function headers(more = {}) {
   return key.get() ? { ...more, Authorization: `Bearer ${key.get()}` } : more;
 }
 
-export async function send(method, path, { body, signal, headers: more = {} } = {}) {
+// Until the answer begins; what `signal` ends is ended later, too.
+export async function send(method, path, { body, signal, mostMs = kMostMs, headers: more = {} } = {}) {
   let answer;
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), mostMs);
   try {
-    answer = await fetch(path, { method, body, signal, headers: headers(more), cache: 'no-store' });
+    const ended = signal ? AbortSignal.any([signal, late.signal]) : late.signal;
+    answer = await fetch(path, { method, body, signal: ended, headers: headers(more), cache: 'no-store' });
   } catch (error) {
-    if (error.name === 'AbortError') throw error;
+    if (signal?.aborted) throw error;
     throw new Problem(0, 'the gateway does not answer');
+  } finally {
+    clearTimeout(timer);
   }
   if (answer.ok) return answer;
   throw new Problem(answer.status, await detailOf(answer));
@@ -56,7 +63,7 @@ export const jobPath = (name) => `/api/v1/jobs/${encodeURIComponent(name)}`;
 export async function health() {
   let answer;
   try {
-    answer = await fetch('/health', { cache: 'no-store' });
+    answer = await fetch('/health', { cache: 'no-store', signal: AbortSignal.timeout(kMostMs) });
   } catch {
     throw new Problem(0, 'the gateway does not answer');
   }

@@ -88,6 +88,7 @@ function choose(name) {
 
 byId('job').addEventListener('change', (event) => {
   jobChosen = true;
+  history.replaceState(null, '', `${location.hash.split('?')[0] || '#/'}?job=${encodeURIComponent(event.target.value)}`);
   choose(event.target.value);
 });
 
@@ -131,7 +132,17 @@ async function lookOnce() {
 }
 
 document.addEventListener('visibilitychange', () => {
-  if (!document.hidden) look();
+  // A stream is a connection, of which a browser has six to a host, for all of its tabs.
+  if (document.hidden) {
+    dashboard.rest();
+  } else {
+    look();
+    dashboard.restart();
+  }
 });
+// An address may name a job: #/console?job=words
+const named = new URLSearchParams(location.hash.split('?')[1]).get('job');
+jobChosen = named !== null;
+if (jobChosen) choose(named);
 showView();
 look();

@@ -134,7 +134,7 @@ export class Console {
     this.#acting.add(name);
     this.news();
     try {
-      const job = await post(`${jobPath(name)}/${action}`);
+      const job = await post(`${jobPath(name)}/${action}`, undefined, { mostMs: 120_000 });
       setText(byId('done'), `${name} is ${job.state}`);
     } catch (problem) {
       setText(byId('done'), `${name}: ${problem.message}`);

@@ -7,6 +7,7 @@ import { Words } from './words.js';
 import { brief, byId, duration, element, number, setText } from './text.js';
 
 const kRoseMs = 4000; // a word is marked so long after it rose
+const kTotalsMs = 5000; // at the earliest
 const kSeenWithinMs = 15_000;
 const kSeenForMs = 1500; // without another word of the text
 
@@ -25,7 +26,8 @@ export class Dashboard {
   #sent = []; // { at, missing: words that were not seen yet, seenAt: when one of them was }
   #records = []; // { at, records }, of the last seconds
   #keys = null; // how many words there are, by the job's own count
-  #totals = true; // the API has /totals
+  #totals = null; // of the whole table, as of some checkpoint
+  #totalsAt = 0; // when they were asked for; Infinity: there are none of this job
 
   constructor(cluster) {
     this.#cluster = cluster;
@@ -46,8 +48,14 @@ export class Dashboard {
     this.#job = job;
     this.#records = [];
     this.#keys = null;
+    this.#totals = null;
+    this.#totalsAt = 0;
     this.words.choose(job);
     this.restart();
+  }
+
+  rest() {
+    this.#live?.close();
   }
 
   restart() {
@@ -92,9 +100,7 @@ export class Dashboard {
 
   async #showLatency() {
     const path = jobPath(this.#job);
-    const [described, told, totals] = await Promise.all([
-      get(path), get(`${path}/batches?n=20`), this.#totals ? get(`${path}/totals`).catch(() => null) : null]);
-    if (totals === null) this.#totals = false;
+    const [described, told] = await Promise.all([get(path), get(`${path}/batches?n=20`), this.#askTotals(path)]);
     this.#keys = described.executors.reduce((sum, executor) => sum + executor.keys, 0);
     const took = told.batches.filter((batch) => batch.newest_ms > 0 && batch.published_us > 0)
       .map((batch) => batch.time_ms - batch.newest_ms + batch.published_us / 1000).sort((a, b) => a - b);
@@ -102,8 +108,30 @@ export class Dashboard {
     setText(byId('unique'), number(this.#unique()));
   }
 
+  // Only where there are words that are not known here.
+  async #askTotals(path) {
+    const now = performance.now();
+    if (!this.#live?.words.size || this.#live.whole || now - this.#totalsAt < kTotalsMs) return;
+    this.#totalsAt = now;
+    try {
+      this.#totals = await get(`${path}/totals`);
+    } catch (problem) {
+      if (problem.status >= 400 && problem.status < 500) this.#totalsAt = Infinity;
+    }
+  }
+
   #unique() {
-    return this.#live?.whole ? this.#live.words.size : (this.#keys ?? this.#live?.words.size ?? 0);
+    return this.#live?.whole ? this.#live.words.size : (this.#totals?.keys ?? this.#keys ?? this.#live?.words.size ?? 0);
+  }
+
+  // Of the counts of all words. What a checkpoint has may be older than what is shown.
+  #sum(sorted) {
+    const known = sorted.reduce((all, entry) => all + entry.count, 0);
+    const job = this.#cluster.jobs.find((each) => each.name === this.#job);
+    if (this.#live?.whole) return known;
+    // `emitted` counts what the job made of its records; only of these types is it the sum of the counts.
+    const emitted = ['word_count', 'network_word_count'].includes(job?.type) ? job.emitted : 0;
+    return Math.max(known, emitted, this.#totals?.sum ?? 0);
   }
 
   #showHealth(job) {
@@ -121,6 +149,7 @@ export class Dashboard {
     if (job && !problem) {
       parts.push({ name: `job ${job.name}`, well: job.state === 'running' && !job.problem, said: job.problem || job.state });
     }
+    this.#showNotice(health);
     const list = byId('health');
     const told = JSON.stringify(parts);
     if (list.dataset.told === told) return;
@@ -128,6 +157,11 @@ export class Dashboard {
     list.replaceChildren(...parts.map((part) => element('li', { class: part.well ? 'well' : 'ill' },
       element('span', { class: 'dot', 'aria-hidden': 'true' }), element('b', {}, part.name), ' ',
       element('span', { class: 'unseen' }, part.well ? 'well: ' : 'in trouble: '), element('span', { class: 'detail' }, part.said))));
+  }
+
+  #showNotice(health) {
+    const logs = (health?.parts ?? []).filter((part) => part.name.startsWith('log ')).map((part) => part.name.slice(4));
+    if (logs.length === 1) setText(byId('where'), `the log “${logs[0]}”`);
   }
 
   // --- state ---
@@ -201,13 +235,10 @@ export class Dashboard {
     const now = performance.now();
     this.#markRises(sorted, now);
     const shown = sorted.slice(0, Number(byId('shown').value)).filter((entry) => entry.count > 0);
-    const sum = sorted.reduce((all, entry) => all + entry.count, 0);
-    const job = this.#cluster.jobs.find((each) => each.name === this.#job);
-    // `emitted` counts what the job made of its records; only of these types is it the sum of the counts.
-    const total = this.#live?.whole || !['word_count', 'network_word_count'].includes(job?.type) ? sum : Math.max(sum, job.emitted);
+    const total = this.#sum(sorted);
     this.bars.show(shown, this.#rose);
     this.ring.show(sorted, total);
-    this.words.show(sorted, total, this.#rose);
+    this.words.show(sorted, total, this.#rose, this.#live?.whole ?? true);
     byId('bars-empty').hidden = shown.length > 0;
     setText(byId('unique'), number(this.#unique()));
     this.#showAge();

@@ -1,7 +1,7 @@
 // The table: every word that is known, found, sorted and exported.
 
 import { get, jobPath, send } from './api.js';
-import { numberOf } from './live.js';
+import { kMost, numberOf } from './live.js';
 import { byId, element, number, setText, share, wordElement } from './text.js';
 
 const kStep = 100; // rows
@@ -11,8 +11,11 @@ const kOrders = {
   rise: (a, b) => b.count - b.before - (a.count - a.before) || a.place - b.place,
 };
 
-// A field as RFC 4180 has it.
-const field = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+// A field as RFC 4180 has it. What a spreadsheet would run as a formula has an apostrophe before it.
+function field(text) {
+  const safe = /^[=+\-@\t\r]/.test(text) && !/^-\d+$/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
 
 function save(blob, name) {
   const link = element('a', { href: URL.createObjectURL(blob), download: name });
@@ -26,7 +29,7 @@ export class Words {
   #backwards = false;
   #shown = kStep;
   #rows = [];
-  #last = { sorted: [], total: 0, rose: new Map() };
+  #last = { sorted: [], total: 0, rose: new Map(), whole: true };
   #searched = []; // what the cluster found beyond the words that are known here
   #searches = 0;
   #canSearch = true; // until the gateway says that it cannot
@@ -51,8 +54,9 @@ export class Words {
     this.#search();
   }
 
-  show(sorted, total, rose) {
-    this.#last = { sorted, total, rose };
+  // `whole`: there are no other words than `sorted`.
+  show(sorted, total, rose, whole) {
+    this.#last = { sorted, total, rose, whole };
     this.#draw();
   }
 
@@ -76,7 +80,7 @@ export class Words {
     if (prefix === '' || !this.#canSearch || this.#job === '') return;
     this.#timer = setTimeout(async () => {
       try {
-        const found = await get(`${jobPath(this.#job)}/search?prefix=${encodeURIComponent(prefix)}&limit=100`);
+        const found = await get(`${jobPath(this.#job)}/search?prefix=${encodeURIComponent(prefix)}&limit=${kMost}`);
         if (turn !== this.#searches) return;
         this.#searched = found.counts.map(({ key, value }) => ({ word: key, text: value, count: numberOf(value) }));
       } catch (problem) {
@@ -121,7 +125,14 @@ export class Words {
     byId('more').hidden = found.length <= shown.length;
     const wanted = byId('search').value !== '';
     setText(byId('found'), found.length === 0 ? (wanted ? 'No word like that is known here' : 'No words yet')
-      : `${number(shown.length)} of ${number(found.length)} ${wanted ? 'found' : 'words'}`);
+      : `${number(shown.length)} of ${number(found.length)} ${wanted ? 'found' : 'words'}${this.#reach(wanted)}`);
+  }
+
+  // Where they were looked for.
+  #reach(wanted) {
+    if (this.#last.whole) return '';
+    if (!wanted) return ', the highest';
+    return this.#searched.length > 0 ? ': with it among the highest, beginning with it among all' : ' among the highest';
   }
 
   #add(body) {
@@ -136,16 +147,22 @@ export class Words {
 
   // --- export ---
 
-  // All words, if the gateway can tell them; else those that are known here.
+  // What was found; of all words those of one batch, which the gateway tells of most jobs, else those that are known here.
   async #export() {
-    const prefix = byId('search').value;
     const name = `${this.#job || 'words'}.csv`;
+    setText(byId('exported'), 'Exporting …');
+    let all = null;
     try {
-      const answer = await send('GET', `${jobPath(this.#job)}/export.csv?prefix=${encodeURIComponent(prefix)}`);
-      return save(await answer.blob(), name);
+      if (byId('search').value === '') all = await send('GET', `${jobPath(this.#job)}/export.csv?spreadsheet=true`);
+    } catch { /* not of this job, or not now */ }
+    try {
+      const found = all ? null : this.#found();
+      const lines = found?.map((entry) => `${field(entry.word)},${field(String(entry.text))}\r\n`);
+      save(all ? await all.blob() : new Blob(['key,value\r\n', ...lines], { type: 'text/csv;charset=utf-8' }), name);
+      const batch = Number(all?.headers.get('Millrace-Batch'));
+      setText(byId('exported'), all ? `Exported all words, as of batch ${number(batch)}` : `Exported ${number(found.length)} words`);
     } catch {
-      const lines = this.#found().map((entry) => `${field(entry.word)},${field(String(entry.text))}\r\n`);
-      save(new Blob(['word,count\r\n', ...lines], { type: 'text/csv;charset=utf-8' }), name);
+      setText(byId('exported'), 'The export broke off, and nothing of it was saved. Try again.');
     }
   }
 }

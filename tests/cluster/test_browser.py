@@ -42,11 +42,12 @@ def test_text_that_is_sent_is_seen_within_a_second_of_its_publication(page, gate
     assert page.text("#total") and page.text("#legend").startswith("hello")
     wait_for("totals", lambda: (page.text("#total"), page.text("#unique")) == ("6", "4"))
     wait_for("the engine's latency", lambda: re.fullmatch(r"[\d.]+ m?s", page.text("#engine-latency")))
+    assert "the log “text” of this cluster" in page.text("#notice")
     assert not page.faults()
 
 
 def test_words_are_found_sorted_and_exported(page, gateway, directory):
-    gateway.submit('b a b c b a "quo,ted"')
+    gateway.submit('b a b c b a "quo,ted" =1+1')
     page.wait_for_count("b", 3)
     page.wait_for_count('"quo,ted"', 1)
     assert [row[1] for row in page.rows()][:2] == ["b", "a"]
@@ -62,7 +63,7 @@ def test_words_are_found_sorted_and_exported(page, gateway, directory):
     wait_for("the file", lambda: os.path.exists(f"{directory}/words.csv"))
     with open(f"{directory}/words.csv", encoding="utf-8", newline="") as file:
         exported = list(csv.reader(file))[1:]
-    assert sorted(exported) == sorted([["a", "2"], ["b", "3"], ["c", "1"], ['"quo,ted"', "1"]]), exported
+    assert sorted(exported) == sorted([["a", "2"], ["b", "3"], ["c", "1"], ['"quo,ted"', "1"], ["'=1+1", "1"]]), exported
     page.type("#search", "QUO")
     wait_for("what was found", lambda: page.rows() and [row[1] for row in page.rows()] == ['"quo,ted"'])
     page.type("#search", "x")
@@ -245,6 +246,8 @@ def test_words_of_a_window_vanish_when_it_has_passed(words, gateway, open_browse
     page = open_browser().open(gateway)
     wait_for("both jobs", lambda: page.run("return document.querySelectorAll('#job option').length") == 2)
     page.run("const list = document.querySelector('#job'); list.value = 'recent'; list.dispatchEvent(new Event('change'));")
+    page.wait_for_text("#status", "Live: recent")
+    page.driver.refresh()
     page.wait_for_text("#status", "Live: recent")
     gateway.submit("passing by")
     page.wait_for_count("passing", 1)
