@@ -59,6 +59,7 @@ def test_words_are_found_sorted_and_exported(page, gateway, directory):
     page.click('[data-sort="count"]')
     page.click('[data-sort="count"]')
     assert [row[1] for row in page.rows()][-1] == "b"
+    wait_for("a checkpoint of them", lambda: gateway.ask("GET", "/api/v1/jobs/words/totals")[2].get("keys") == 5)
     page.click("#export")
     wait_for("the file", lambda: os.path.exists(f"{directory}/words.csv"))
     with open(f"{directory}/words.csv", encoding="utf-8", newline="") as file:
@@ -255,7 +256,7 @@ def test_words_of_a_window_vanish_when_it_has_passed(words, gateway, open_browse
     assert page.find("#bars-empty").is_displayed()
 
 
-def test_a_job_of_more_words_than_a_rank_has_shows_the_highest(page, gateway):
+def test_a_job_of_more_words_than_a_rank_has_shows_the_highest_and_finds_the_others(page, gateway, directory):
     for begin in range(0, 3000, 500):
         gateway.submit(" ".join(f"w{number:04} w{number:04}" for number in range(begin, begin + 500)))
     page.driver.refresh()
@@ -264,3 +265,16 @@ def test_a_job_of_more_words_than_a_rank_has_shows_the_highest(page, gateway):
     wait_for("all words", lambda: (page.text("#total"), page.text("#unique")) == ("6,003", "3,001"))
     assert page.rows()[0][1] == "w2999" and page.rows()[1][2] == "2"
     assert page.text("#legend").endswith("all others99.7%"), page.text("#legend")
+    known = page.text("#found")
+    assert known.endswith("words, the highest"), known
+    lowest = sorted(set(f"w{number:04}" for number in range(3000)))[-2]  # ties go by the word, so it is not among the highest
+    page.type("#search", lowest)
+    wait_for("what the whole table has", lambda: [row[1:3] for row in page.rows()] == [[lowest, "2"]])
+    assert "beginning with it among all" in page.text("#found")
+    page.run("document.querySelector('#search').value = ''; document.querySelector('#search').dispatchEvent(new Event('input'));")
+    page.click("#export")
+    page.wait_for_text("#exported", "Exported all words, as of batch")
+    wait_for("the file", lambda: os.path.exists(f"{directory}/words.csv"))
+    with open(f"{directory}/words.csv", encoding="utf-8", newline="") as file:
+        exported = dict(list(csv.reader(file))[1:])
+    assert len(exported) == 3001 and exported["w2999"] == "4" and exported["w0000"] == "2"
