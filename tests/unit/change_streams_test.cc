@@ -77,6 +77,8 @@ struct Got : HttpStream {
     return true;
   }
   void end() override { ended = true; }
+  void give_up() override { ended = true; }
+  void when_taken(std::move_only_function<void()> next) override { next(); }
   void take(const std::string& text) {
     size_t at = 0;
     while (at < text.size()) {
