@@ -289,9 +289,11 @@ void FileCheckpointStore::run_on(WorkerThread& thread, Work work, Done<T> done) 
   });
 }
 
-void FileCheckpointStore::write_state(std::string name, StateRun run_of_state, Done<StateFile> done) {
+void FileCheckpointStore::write_state(std::string name, std::vector<StateRun> runs, Done<StateFile> done) {
   run<StateFile>(
-      [this, name = std::move(name), entries = std::move(run_of_state)] { return write_run(root_, name, entries); },
+      [this, name = std::move(name), runs = std::move(runs)]() mutable {
+        return write_run(root_, name, StateRun::sorted(std::exchange(runs, {})));
+      },
       std::move(done));
 }
 

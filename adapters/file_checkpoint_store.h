@@ -41,7 +41,7 @@ class FileCheckpointStore : public CheckpointStore {
                                                            IfMissing if_missing);
   ~FileCheckpointStore() override;
 
-  void write_state(std::string name, StateRun run, Done<StateFile> done) override;
+  void write_state(std::string name, std::vector<StateRun> runs, Done<StateFile> done) override;
   void read_state(StateFile file, std::vector<StatePartition> partitions, Done<StateRun> done) override;
   void merge_state(std::vector<StateFile> files, std::vector<StatePartition> partitions, std::string name,
                    Done<StateFile> done) override;

@@ -40,8 +40,13 @@ void ForgetfulCheckpointStore::answer(Result<T> result, Done<T> done) {
   });
 }
 
-void ForgetfulCheckpointStore::write_state(std::string name, StateRun run, Done<StateFile> done) {
-  answer<StateFile>(StateFile{std::move(name), run.bytes(), 0, run.size()}, std::move(done));
+void ForgetfulCheckpointStore::write_state(std::string name, std::vector<StateRun> runs, Done<StateFile> done) {
+  StateFile file{std::move(name), 0, 0, 0};
+  for (const StateRun& run : runs) {
+    file.size += run.bytes();
+    file.entries += run.size();
+  }
+  answer<StateFile>(std::move(file), std::move(done));
 }
 
 void ForgetfulCheckpointStore::read_state(StateFile file, std::vector<StatePartition>, Done<StateRun> done) {

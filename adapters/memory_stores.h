@@ -38,7 +38,7 @@ class ForgetfulCheckpointStore final : public CheckpointStore {
   using Files = std::map<std::string, std::string>;
   ForgetfulCheckpointStore(TaskLoop& loop, std::shared_ptr<Files> files) : loop_(loop), files_(std::move(files)) {}
 
-  void write_state(std::string name, StateRun run, Done<StateFile> done) override;
+  void write_state(std::string name, std::vector<StateRun> runs, Done<StateFile> done) override;
   void read_state(StateFile file, std::vector<StatePartition> partitions, Done<StateRun> done) override;
   void merge_state(std::vector<StateFile> files, std::vector<StatePartition> partitions, std::string name,
                    Done<StateFile> done) override;

@@ -183,7 +183,7 @@ struct StateOfAll {
   void settle() {
     for (int i = 0; i < 64; ++i) {
       StateRun run;
-      tables[i]->freeze(StatePartition(i), run);
+      tables[i]->freeze_all(StatePartition(i), run);
       tables[i]->settle_freeze(true);
       changed += run.size();
       benchmark::DoNotOptimize(tables[i]->take_unpublished(false));
@@ -256,7 +256,7 @@ void after_a_batch(benchmark::State& state, Step step) {
     for (int i = 0; i < 64; ++i) {
       StateTable& table = *tables.tables[i];
       if (step == Step::kPublish) benchmark::DoNotOptimize(table.take_unpublished(false));
-      if (step == Step::kFreeze) table.freeze(StatePartition(i), run);
+      if (step == Step::kFreeze) table.freeze_all(StatePartition(i), run);
       if (step == Step::kTop) benchmark::DoNotOptimize(table.top(1000));
     }
     if (step == Step::kMergedTop) benchmark::DoNotOptimize(merged_top(tables.tables));

@@ -59,7 +59,7 @@ double measure(int64_t length_s) {
     table.settle_publication(true);
     if (second % 10 == 0) {
       StateRun run;
-      table.freeze(StatePartition(0), run);
+      table.freeze_all(StatePartition(0), run);
       table.settle_freeze(true);
     }
     if (second > length_s) spent += Clock::now() - begin;

@@ -21,6 +21,10 @@ api::BatchStep plain_step(const std::string& name, int64_t begin_us, int64_t end
   return step;
 }
 
+std::string lane_name(const std::string& worker, int32_t lane) {
+  return worker + " lane " + std::to_string(lane);
+}
+
 }  // namespace
 
 BatchProfiles::Entry* BatchProfiles::find(BatchId batch) {
@@ -65,8 +69,7 @@ void BatchProfiles::mapped(BatchId batch, const std::string& worker, const std::
   if (!result.__isset.times) return;
   const wire::RangeTimes& times = result.times;
   const int64_t way_us = way_there_us(entry->cut_at, times.told_us, now);
-  note_map(*entry, {worker + " lane " + std::to_string(times.lane), times.begin_us + way_us, times.end_us + way_us,
-                    times.busy_us, 0});
+  note_map(*entry, {lane_name(worker, times.lane), times.begin_us + way_us, times.end_us + way_us, times.busy_us, 0});
   const int64_t fetched_us = times.fetched_us + way_us;
   if (times.waited_us > 0) {
     entry->fetches.push_back({place, fetched_us - times.waited_us, fetched_us, times.waited_us, times.waited_us});
@@ -78,9 +81,8 @@ void BatchProfiles::reduced(const std::string& worker, const wire::LaneTimes& ti
   Entry* entry = find(BatchId(times.batch));
   if (entry == nullptr || entry->applied) return;
   const int64_t way_us = way_there_us(entry->cut_at, times.told_us, now);
-  const std::string lane = worker + " lane " + std::to_string(times.lane);
-  entry->reduces.push_back({lane, times.begin_us + way_us, times.end_us + way_us, times.busy_us, 0});
-  if (times.freeze_us > 0) entry->freezes.push_back({lane, 0, 0, times.freeze_us, times.freeze_us});
+  entry->reduces.push_back(
+      {lane_name(worker, times.lane), times.begin_us + way_us, times.end_us + way_us, times.busy_us, 0});
   if (!times.__isset.arrived_us) return;
   const int64_t arrived_us = times.arrived_us + way_us;
   entry->arrived_us = std::max(entry->arrived_us.value_or(arrived_us), arrived_us);
@@ -140,11 +142,9 @@ void BatchProfiles::make_steps(Entry& entry) {
   }
   steps.push_back(plain_step("report", done_us, applied_us));
   steps.back().held_us = applied_us - done_us;
-  if (!entry.freezes.empty()) entry.freeze = step_of("checkpoint", entry.freezes);
   entry.fetches = {};
   entry.maps = {};
   entry.reduces = {};
-  entry.freezes = {};
 }
 
 const api::BatchStep* BatchProfiles::find_step(const Entry& entry, const std::string& name) {
@@ -152,15 +152,23 @@ const api::BatchStep* BatchProfiles::find_step(const Entry& entry, const std::st
   return found == entry.profile.steps.end() ? nullptr : &*found;
 }
 
-// It began when the last lane had begun to freeze, or, if none has told, was applied.
+void BatchProfiles::froze(BatchId batch, const std::string& worker, const std::vector<wire::LaneFreeze>& lanes) {
+  Entry* entry = find(batch);
+  if (entry == nullptr) return;
+  for (const wire::LaneFreeze& lane : lanes) {
+    entry->freezes.push_back({lane_name(worker, lane.lane), 0, 0, lane.busy_us, lane.longest_us});
+  }
+}
+
+// It began when its batch was reduced, or, if none has told, was applied.
 void BatchProfiles::checkpointed(BatchId batch, MonotonicTime now) {
   Entry* entry = find(batch);
   if (entry == nullptr || !entry->applied) return;
   const api::BatchStep* reduce = find_step(*entry, "reduce");
   const int64_t applied_us = reduce == nullptr ? entry->profile.applied_us : reduce->end_us;
-  api::BatchStep step = std::exchange(entry->freeze, {});
-  step.name = "checkpoint";
-  step.begin_us = applied_us - step.lane_most_us;
+  const std::vector<Part> freezes = std::exchange(entry->freezes, {});
+  api::BatchStep step = freezes.empty() ? plain_step("checkpoint", 0, 0) : step_of("checkpoint", freezes);
+  step.begin_us = applied_us;
   step.end_us = std::max(step.begin_us, to_us(now - entry->cut_at));
   auto& steps = entry->profile.steps;
   const bool published = steps.back().name == "publish";

@@ -35,6 +35,8 @@ class BatchProfiles {
   void reduced(const std::string& worker, const wire::LaneTimes& times, MonotonicTime now);
   // By all partitions, and so is what came before. What is told of it later does not count.
   void applied(BatchId batch, MonotonicTime now);
+  // What the lanes of an executor did for the batch's checkpoint.
+  void froze(BatchId batch, const std::string& worker, const std::vector<wire::LaneFreeze>& lanes);
   // After applied().
   void checkpointed(BatchId batch, MonotonicTime now);
   // Everything up to this batch, whose publication it was.
@@ -60,11 +62,10 @@ class BatchProfiles {
     std::vector<Part> fetches;  // by log partition
     std::vector<Part> maps;     // by lane
     std::vector<Part> reduces;
-    std::vector<Part> freezes;
     std::optional<int64_t> arrived_us;  // the last section
     int64_t first_sent_us = 0;
     // From then on, until the checkpoint is complete.
-    api::BatchStep freeze;
+    std::vector<Part> freezes;
   };
 
   Entry* find(BatchId batch);

@@ -96,7 +96,10 @@ void JobController::on_message(ProcessId from, wire::Envelope envelope) {
   if (body.__isset.round_changes) return on_round_changes(from, batch, std::move(envelope.body.round_changes));
   if (body.__isset.published) return on_published(from, batch, body.published);
   if (body.__isset.round_ended) return on_round_ended(batch, body.round_ended.lost);
-  if (body.__isset.checkpointed) return coordinator_.on_report(from, batch, body.checkpointed);
+  if (body.__isset.checkpointed) {
+    profiles_.froze(batch, find_member(from)->worker_name, body.checkpointed.lanes);
+    return coordinator_.on_report(from, batch, body.checkpointed);
+  }
   if (body.__isset.view_reply) return views_.on_reply(from, body.view_reply);
   if (body.__isset.query_reply) return queries_.on_reply(from, body.query_reply);
   if (body.__isset.trouble) return on_trouble(from, body.trouble);

@@ -254,7 +254,7 @@ void TestJob::publish(bool everything) {
 void TestJob::checkpoint() {
   StateRun run;
   for (int32_t p = 0; p < options_.state_partitions; ++p) {
-    table_of(StatePartition(p)).freeze(StatePartition(p), run);
+    table_of(StatePartition(p)).freeze_all(StatePartition(p), run);
     table_of(StatePartition(p)).settle_freeze(true);
   }
   run.sort();

@@ -94,6 +94,17 @@ class GraphStateTable final : public StateTable {
       states_[state]->freeze(self, run);
     }
     run.set_prefix({});
+    freezing_ = 0;
+  }
+  bool freeze_more(StatePartition self, StateRun& run, size_t keys) override {
+    for (; freezing_ < states_.size(); ++freezing_) {
+      char prefix[kMaxVarintBytes];
+      run.set_prefix({prefix, put_varint(prefix, freezing_)});
+      const bool more = states_[freezing_]->freeze_more(self, run, keys);
+      run.set_prefix({});
+      if (more) return true;
+    }
+    return false;
   }
   [[nodiscard]] std::optional<std::string> checkpoint_prefix(size_t table) const override {
     const StateId state = graph_->state_of_table(table);
@@ -263,6 +274,7 @@ class GraphStateTable final : public StateTable {
   std::vector<std::unique_ptr<MapInstance>>
       levels_;                   // the nodes of level 1 and up, but for the last one, which has none
   std::vector<Former> numbers_;  // by those in the checkpoint; none at all: they are the same
+  StateId freezing_ = 0;         // of the open freeze: states up to here have nothing more to add
   Status restored_;              // what came of finish_restore()
   int32_t level_ = 0;            // of the newest apply()
   std::vector<std::vector<std::string_view>> pieces_;  // of what is being applied, by edge

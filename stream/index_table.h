@@ -104,6 +104,9 @@ class IndexTable final : public VersionedTable<int64_t, false> {
   }
 
   void freeze(StatePartition self, StateRun& run) override { postings_.freeze(self, run); }
+  bool freeze_more(StatePartition self, StateRun& run, size_t keys) override {
+    return postings_.freeze_more(self, run, keys);
+  }
   void settle_freeze(bool complete) override { postings_.settle_freeze(complete); }
   Status restore_from(const std::vector<StatePlan>& stored) override { return postings_.restore_from(stored); }
   Status restore(const StateRun::Entry& entry, bool unpublished) override {

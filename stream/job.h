@@ -171,9 +171,17 @@ class StateTable {
   // The whole job has applied `applied`: older values will not be asked for.
   virtual void forget_undo(BatchId applied) = 0;
 
-  // Adds the keys that changed since the last freeze to `run`, unsorted. Until settle_freeze() is called they are
+  // Begins a freeze: the keys that changed since the last one, as they are now. Some are added to `run`, unsorted, and
+  // all others by freeze_more(), which may be called after later batches too. Until settle_freeze() is called they are
   // remembered; at most one freeze is open.
   virtual void freeze(StatePartition self, StateRun& run) = 0;
+  // Adds up to `keys` more of them. False: that was all.
+  virtual bool freeze_more(StatePartition /*self*/, StateRun& /*run*/, size_t /*keys*/) { return false; }
+  // Both at once.
+  void freeze_all(StatePartition self, StateRun& run) {
+    freeze(self, run);
+    while (freeze_more(self, run, SIZE_MAX)) continue;
+  }
   // Forgets the open freeze (its increment is in a complete manifest), or takes its keys back.
   virtual void settle_freeze(bool complete) = 0;
 

@@ -11,6 +11,10 @@
 // Keys changed since the last freeze and since the last publication are lists of slots with a flag in the cell, so a
 // key stands once in each.
 //
+// A freeze takes the list of changed keys, and reads their values later, as of its batch: the old values of batches
+// after it are kept as long. Two flags for changed keys take turns, so that one can tell the keys that a freeze has
+// still to read while the other is set anew.
+//
 // A removed key stays as a dead cell as long as a list, the rank, or an old value names it: its removal has to be
 // written and published, and a key that comes back goes on in its cell. Other dead cells are dropped when the table is
 // full, or when they are more than half of it.
@@ -77,6 +81,7 @@ class VersionedTable : public StateTable,
   }
 
   void forget_undo(BatchId applied) override {
+    if (!unread_frozen().empty()) applied = std::min(applied, frozen_at_);
     forgotten_ = std::max(forgotten_, applied);
     while (!undo_.empty() && undo_.front().batch <= applied) undo_.pop_front();
   }
@@ -84,24 +89,35 @@ class VersionedTable : public StateTable,
   void freeze(StatePartition self, StateRun& run) override {
     CHECK(!freeze_open_) << "a freeze is open already";
     freeze_open_ = true;
+    frozen_at_ = std::max(newest_, forgotten_);
     frozen_.swap(changed_);
+    frozen_read_ = 0;
+    changed_flag_ ^= kChangedFlags;
+    if constexpr (!kLooksBack) freeze_more(self, run, frozen_.size());
+  }
+  bool freeze_more(StatePartition self, StateRun& run, size_t keys) override {
+    const std::span<const ByteSlot> next = unread_frozen().first(std::min(keys, unread_frozen().size()));
     std::string encoded;
-    table_.visit(frozen_, [&](ByteSlot slot) {
-      Cell& cell = table_.value(slot);
-      cell.bits &= ~kChanged;
-      const size_t size = cell.live() ? Codec<V>::size(cell.stored.get()) : 0;
+    table_.visit(next, [&](ByteSlot slot) {
+      table_.value(slot).bits &= ~frozen_flag();
+      const V* const value = kLooksBack ? value_at(slot, frozen_at_) : live(slot) ? &this->value(slot) : nullptr;
+      const size_t size = value == nullptr ? 0 : Codec<V>::size(*value);
       if (size > encoded.size()) encoded.resize(size);
-      if (cell.live()) Codec<V>::encode(encoded.data(), cell.stored.get());
-      run.add(self, table_.key(slot), {encoded.data(), size}, !cell.live());
+      if (value != nullptr) Codec<V>::encode(encoded.data(), *value);
+      run.add(self, table_.key(slot), {encoded.data(), size}, value == nullptr);
     });
+    frozen_read_ += next.size();
+    return frozen_read_ < frozen_.size();
   }
 
   // Without an open freeze nothing happens.
   void settle_freeze(bool complete) override {
     freeze_open_ = false;
+    for (const ByteSlot slot : unread_frozen()) table_.value(slot).bits &= ~frozen_flag();
     if (!complete) {
-      for (const ByteSlot slot : frozen_) mark(slot, kChanged, changed_);
+      for (const ByteSlot slot : frozen_) mark(slot, changed_flag_, changed_);
     }
+    frozen_read_ = 0;
     std::vector<ByteSlot>().swap(frozen_);
   }
 
@@ -118,7 +134,7 @@ class VersionedTable : public StateTable,
       if (!Codec<V>::decode(at, end, cell.stored.get()) || at != end) return unreadable_value(entry);
     }
     if (unpublished) mark(slot, kUnpublished, unpublished_);
-    if (restored_is_changed_) mark(slot, kChanged, changed_);
+    if (restored_is_changed_) mark(slot, changed_flag_, changed_);
     note_rank(slot);
     return {};
   }
@@ -317,14 +333,14 @@ class VersionedTable : public StateTable,
   virtual void slots_moved(std::span<const ByteSlot> /*moved*/) {}
 
  private:
-  static constexpr uint64_t kChanged = 1;      // stands in changed_
-  static constexpr uint64_t kUnpublished = 2;  // stands in unpublished_
-  static constexpr uint64_t kCandidate = 4;    // is a candidate of top_
-  static constexpr uint64_t kFresh = 8;        // is a fresh candidate of top_
-  static constexpr uint64_t kLists = 15;
-  static constexpr int kListBits = 4;
-  static constexpr uint64_t kLive = 16;
-  static constexpr int kEntryShift = 5;
+  static constexpr uint64_t kChangedFlags = 3;  // stands in changed_ (changed_flag_), or unread in frozen_ (the other)
+  static constexpr uint64_t kUnpublished = 4;   // stands in unpublished_
+  static constexpr uint64_t kCandidate = 8;     // is a candidate of top_
+  static constexpr uint64_t kFresh = 16;        // is a fresh candidate of top_
+  static constexpr uint64_t kLists = 31;
+  static constexpr int kListBits = 5;
+  static constexpr uint64_t kLive = 32;
+  static constexpr int kEntryShift = 6;
   static constexpr size_t kFewRemovals = 1000;
 
   struct Cell {
@@ -396,9 +412,9 @@ class VersionedTable : public StateTable,
 
   [[gnu::always_inline]] void note_change(ByteSlot slot, Cell& cell) {
     if constexpr (!kLooksBack) changed_by_newest_ = true;
-    constexpr uint64_t kBoth = kCheckpointed ? kChanged | kUnpublished : kUnpublished;
-    if ((cell.bits & kBoth) != kBoth) {
-      if constexpr (kCheckpointed) mark(slot, cell, kChanged, changed_);
+    const uint64_t both = kCheckpointed ? changed_flag_ | kUnpublished : kUnpublished;
+    if ((cell.bits & both) != both) {
+      if constexpr (kCheckpointed) mark(slot, cell, changed_flag_, changed_);
       mark(slot, cell, kUnpublished, unpublished_);
     }
     note_rank(slot);
@@ -432,6 +448,10 @@ class VersionedTable : public StateTable,
     unpublished_.resize(kept);
     removals_forgotten_ = true;
   }
+
+  // Of the open freeze: which keys it has still to read, and their flag.
+  [[nodiscard]] std::span<const ByteSlot> unread_frozen() const { return std::span(frozen_).subspan(frozen_read_); }
+  [[nodiscard]] uint64_t frozen_flag() const { return changed_flag_ ^ kChangedFlags; }
 
   [[nodiscard]] size_t undo_entries() const { return undo_.empty() ? 0 : next_entry_ - undo_.front().first_entry; }
 
@@ -485,9 +505,12 @@ class VersionedTable : public StateTable,
   bool followed_ = false;
   std::vector<ByteSlot> touched_;  // by the newest batch, of a table that is followed
   bool restored_is_changed_ = false;
+  uint64_t changed_flag_ = 1;
   bool freeze_open_ = false;
+  BatchId frozen_at_;                  // of the open freeze
   std::vector<ByteSlot> changed_;      // since the last freeze
   std::vector<ByteSlot> frozen_;       // of the open freeze
+  size_t frozen_read_ = 0;             // so many of them have been read
   std::vector<ByteSlot> unpublished_;  // since the last publication
   bool removals_forgotten_ = false;
   OpenPublication publication_ = OpenPublication::kNone;

@@ -121,7 +121,8 @@ struct BatchStep {
   4: i64 held_us                    // how long this step was all that the batch waited for; sums to applied_us
   5: i64 busy_us                    // of map, reduce, checkpoint: at work, fetch: without data; summed over lanes
   6: i32 lanes                      // that had a part in it, of fetch: log partitions; 0: not known, like what follows
-  7: i64 lane_p50_us                // their times: from begin to end, of checkpoint at work, of fetch without data
+  7: i64 lane_p50_us                // their times: from begin to end, of fetch without data, of checkpoint the longest
+                                    // that nothing else was done
   8: i64 lane_most_us
   9: string slowest                 // which that is: "HOST:PID lane 2", of fetch the log partition
 }

@@ -250,7 +250,6 @@ struct LaneTimes {
   4: i64 begin_us        // the first of its state partitions begins
   5: i64 end_us          // the last one has applied it and given what others need as of the batch
   6: i64 busy_us
-  7: i64 freeze_us       // of that, to copy what a checkpoint takes
   8: i64 told_us
 }
 // Reports about partitions carry each one's generation, as the lane holds it: the master believes only the present
@@ -262,9 +261,15 @@ struct Applied {
   4: i64 changed         // newest batch that changed anything in a state partition of this process
   5: list<LaneTimes> times   // for people
 }
+struct LaneFreeze {      // what it took a lane to copy a checkpoint's increment
+  1: i32 lane
+  2: i64 busy_us
+  3: i64 longest_us      // the longest time for which it did nothing else
+}
 struct Checkpointed {    // header.batch; increments of all partitions that this executor owned
   1: list<CheckpointFile> files
   2: string problem      // not empty: it failed, nothing was forgotten
+  3: list<LaneFreeze> lanes
 }
 struct AbandonCheckpoint {}      // header.batch
 struct MergeState { 1: list<CheckpointFile> files, 2: list<i32> partitions }   // header.batch; answered by Checkpointed

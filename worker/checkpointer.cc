@@ -7,7 +7,13 @@
 namespace millrace {
 namespace {
 
-constexpr size_t kEntriesPerTask = 50'000;
+wire::LaneFreeze lane_freeze(const FrozenShare& share) {
+  wire::LaneFreeze freeze;
+  freeze.lane = static_cast<int32_t>(share.lane);
+  freeze.busy_us = std::chrono::duration_cast<std::chrono::microseconds>(share.busy).count();
+  freeze.longest_us = std::chrono::duration_cast<std::chrono::microseconds>(share.longest).count();
+  return freeze;
+}
 
 }  // namespace
 
@@ -27,54 +33,13 @@ void Checkpointer::add(Epoch epoch, FrozenShare share, const std::set<OwnedState
     open_->batch = share.batch;
   }
   open_->frozen.insert(share.partitions.begin(), share.partitions.end());
-  open_->shares.push_back(std::move(share));
-  if (open_->frozen != owned) return;
-  plan_parts();
-  gather_some();
+  open_->lanes.push_back(lane_freeze(share));
+  open_->runs.push_back(std::move(share.run));
+  if (open_->frozen == owned) write();
 }
 
 void Checkpointer::abandon(BatchId batch) {
   if (open_ && open_->batch <= batch) open_.reset();
-}
-
-// The shares are sorted and hold different partitions: in the order of partitions they are one sorted run.
-void Checkpointer::plan_parts() {
-  size_t entries = 0;
-  size_t bytes = 0;
-  for (size_t i = 0; i < open_->shares.size(); ++i) {
-    const StateRun& run = open_->shares[i].run;
-    entries += run.size();
-    bytes += run.bytes();
-    for (size_t begin = 0; begin < run.size();) {
-      const StatePartition partition = run[begin].partition;
-      size_t end = begin;
-      while (end < run.size() && run[end].partition == partition) ++end;
-      open_->parts.push_back({partition, i, begin, end});
-      begin = end;
-    }
-  }
-  std::ranges::sort(open_->parts, {}, &Open::Part::partition);
-  open_->run.reserve(entries, bytes);
-}
-
-void Checkpointer::gather_some() {
-  size_t budget = kEntriesPerTask;
-  while (open_->next_part < open_->parts.size() && budget > 0) {
-    Open::Part& part = open_->parts[open_->next_part];
-    const StateRun& from = open_->shares[part.share].run;
-    for (; part.begin < part.end && budget > 0; ++part.begin, --budget) {
-      const StateRun::Entry entry = from[part.begin];
-      open_->run.add(entry.partition, entry.key, entry.value, entry.removed);
-    }
-    if (part.begin == part.end) ++open_->next_part;
-  }
-  if (open_->next_part == open_->parts.size()) {
-    write();
-    return;
-  }
-  loop_.post(lifetime_.guard([this, open = open_] {
-    if (open == open_) gather_some();
-  }));
 }
 
 void Checkpointer::write() {
@@ -82,23 +47,22 @@ void Checkpointer::write() {
   for (const OwnedState& state : open_->frozen) file.partitions.push_back(state.partition.value());
   file.from_batch = base_ == former_ ? 0 : base_.value();
   file.to_batch = open_->batch.value();
-  open_->shares.clear();
   const BatchId batch = open_->batch;
-  if (open_->run.size() == 0) {
-    open_.reset();
-    report_file(batch, std::move(file), StateFile{});
+  if (std::ranges::all_of(open_->runs, [](const StateRun& run) { return run.size() == 0; })) {
+    report_file(batch, std::move(file), StateFile{}, std::move(std::exchange(open_, {})->lanes));
     return;
   }
-  store_.write_state(file_name(open_->epoch, batch, ""), std::move(open_->run),
+  store_.write_state(file_name(open_->epoch, batch, ""), std::move(open_->runs),
                      lifetime_.guard([this, open = open_, batch, file](const Result<StateFile>& written) {
                        if (open != open_) return;
-                       open_.reset();
-                       report_file(batch, file, written);
+                       report_file(batch, file, written, std::move(std::exchange(open_, {})->lanes));
                      }));
 }
 
-void Checkpointer::report_file(BatchId batch, wire::CheckpointFile file, const Result<StateFile>& written) {
+void Checkpointer::report_file(BatchId batch, wire::CheckpointFile file, const Result<StateFile>& written,
+                               std::vector<wire::LaneFreeze> lanes) {
   wire::Checkpointed report;
+  report.lanes = std::move(lanes);
   if (written) {
     file.name = written->name;
     file.size = static_cast<int64_t>(written->size);

@@ -1,6 +1,6 @@
 // Checkpointer: makes one file of what the lanes have frozen after one batch, and merges chains of files into bases.
 // The reports say what was written; whether the checkpoint is complete is the master's to decide.
-// Lives on the executor's loop; the runs are put together in pieces so that the loop is never held up.
+// Lives on the executor's loop.
 #pragma once
 
 #include <algorithm>
@@ -43,23 +43,13 @@ class Checkpointer {
     Epoch epoch;
     BatchId batch;
     std::set<OwnedState> frozen;
-    std::vector<FrozenShare> shares;
-    // While the shares are put together: (partition, share, first entry) ascending.
-    struct Part {
-      StatePartition partition;
-      size_t share;
-      size_t begin;
-      size_t end;
-    };
-    std::vector<Part> parts;
-    size_t next_part = 0;
-    StateRun run;
+    std::vector<StateRun> runs;
+    std::vector<wire::LaneFreeze> lanes;
   };
-  void plan_parts();
-  void gather_some();
   void write();
   [[nodiscard]] std::string file_name(Epoch epoch, BatchId batch, const std::string& suffix) const;
-  void report_file(BatchId batch, wire::CheckpointFile file, const Result<StateFile>& written);
+  void report_file(BatchId batch, wire::CheckpointFile file, const Result<StateFile>& written,
+                   std::vector<wire::LaneFreeze> lanes = {});
 
   // Constant after construction.
   TaskLoop& loop_;          // outlives this

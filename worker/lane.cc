@@ -13,7 +13,8 @@ Lane::Lane(Options options, Deps deps)
                 .handler = *deps_.handler,
                 .activity = *deps_.activity,
                 .wake = [this] { wake(); },
-                .state_partitions = options_.spec.state_partitions}) {}
+                .state_partitions = options_.spec.state_partitions,
+                .freeze_keys_per_step = deps_.freeze_keys_per_step}) {}
 
 void Lane::open(bool describe) {
   CHECK(deps_.loop.on_loop());

@@ -30,6 +30,7 @@ class Lane {
     std::shared_ptr<const Job> job;
     std::unique_ptr<LaneHandler> handler;
     std::shared_ptr<LaneActivity> activity;
+    size_t freeze_keys_per_step = 0;
   };
   struct Options {
     size_t index = 0;

@@ -18,6 +18,7 @@ namespace millrace {
 struct LaneSeams {
   TaskLoop* loop = nullptr;  // outlives the executor
   Lane::MakeLog make_log;
+  size_t freeze_keys_per_step = 2000;  // how many keys of a checkpoint a lane copies before it looks for other work
 };
 
 class LaneGroup {

@@ -167,7 +167,6 @@ struct ReduceTimes {
   std::optional<MonotonicTime> begin;
   MonotonicTime end;
   Duration busy{};
-  Duration freeze{};
 };
 
 struct LaneApplied {
@@ -219,7 +218,10 @@ struct RankShare {
 struct FrozenShare {
   BatchId batch;
   std::vector<OwnedState> partitions;
-  StateRun run;  // sorted
+  StateRun run;  // in no order
+  size_t lane = 0;
+  Duration busy{};     // of the lane, to copy it
+  Duration longest{};  // without doing anything else
 };
 
 struct LaneAnswer {

@@ -206,8 +206,9 @@ bool LaneReducer::step() {
   bool worked = false;
   if (!restores_.empty()) worked = restore_some();
   for (auto& [partition, slot] : slots_) worked = apply_next(partition, slot) || worked;
-  // What others wait for goes first: a freeze may take long.
+  // What others wait for goes first.
   if (!emitted_.empty()) deps_.handler.on_emitted(stamp_, std::exchange(emitted_, {}));
+  if (ended_.empty()) worked = freeze_more() || worked;
   end_batches();
   note_times();
   if (newly_applied_.empty()) return worked;
@@ -290,11 +291,7 @@ void LaneReducer::end_batches() {
     if (plan->checkpoint && plan->batch > abandoned_) frozen.push_back({partition, &slot, plan->batch});
   }
   share_ranks(ranked);
-  for (const auto& [partition, slot, batch] : frozen) {
-    const MonotonicTime begun = deps_.clock.now();
-    freeze(partition, *slot, batch);
-    times_[batch].freeze += deps_.clock.now() - begun;
-  }
+  freeze(frozen);
 }
 
 PlanPointer LaneReducer::end_batch(StatePartition partition, Slot& slot) {

@@ -39,6 +39,7 @@ class LaneReducer {
     LaneActivity& activity;      // outlives this
     std::function<void()> wake;  // there may be something to do: call step() soon
     int32_t state_partitions = 0;
+    size_t freeze_keys_per_step = 0;
   };
 
   explicit LaneReducer(Deps deps)
@@ -101,10 +102,10 @@ class LaneReducer {
     Slot* slot = nullptr;
     BatchId batch;
   };
-  // Shares of one checkpoint until all partitions of the lane have frozen.
+  // The share of one checkpoint until all partitions of the lane have frozen.
   struct OpenCheckpoint {
-    BatchId batch;
     FrozenShare share;
+    std::deque<StatePartition> unread;  // whose tables have more to add
   };
 
   void assign_slots(const LaneAssignment& assignment);
@@ -119,7 +120,9 @@ class LaneReducer {
   void append(StatePartition partition, Slot& slot, const BatchPlan& plan);
   [[nodiscard]] static bool outputs_are_behind(const Slot& slot);
   void publish(StatePartition partition, Slot& slot, const BatchPlan& plan);
-  void freeze(StatePartition partition, Slot& slot, BatchId batch);
+  void freeze(const std::vector<Ended>& ended);
+  bool freeze_more();
+  void note_freeze(MonotonicTime begun);
   void settle(BatchId up_to, bool complete);
   void share_ranks(const std::vector<Ended>& ended);
   bool share_rank_above_floor(size_t number, const std::vector<Ended>& all);

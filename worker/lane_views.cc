@@ -78,24 +78,53 @@ void LaneReducer::settle_publication(OwnedState state, BatchId round, Publicatio
   if (end == PublicationEnd::kDone && slot->publishing_all) slot->publish_all = false;
 }
 
-void LaneReducer::freeze(StatePartition partition, Slot& slot, BatchId batch) {
-  if (slot.frozen_at != BatchId(0)) slot.table->settle_freeze(false);
-  if (!checkpoint_ || checkpoint_->batch != batch) checkpoint_ = OpenCheckpoint{batch, {batch, {}, {}}};
-  slot.frozen_at = batch;
-  {
+void LaneReducer::freeze(const std::vector<Ended>& ended) {
+  if (ended.empty()) return;
+  const MonotonicTime begun = deps_.clock.now();
+  for (const auto& [partition, slot, batch] : ended) {
+    if (slot->frozen_at != BatchId(0)) slot->table->settle_freeze(false);
+    if (!checkpoint_ || checkpoint_->share.batch != batch) {
+      checkpoint_.emplace();
+      checkpoint_->share.batch = batch;
+      checkpoint_->share.lane = deps_.lane;
+    }
+    slot->frozen_at = batch;
     const LaneActivity::Scope scope(deps_.activity, Kind::kSave, batch, partition.value());
-    slot.table->freeze(partition, checkpoint_->share.run);
+    slot->table->freeze(partition, checkpoint_->share.run);
+    checkpoint_->unread.push_back(partition);
   }
-  checkpoint_->share.partitions.push_back({partition, slot.generation});
-  const bool all = std::ranges::all_of(slots_, [batch](const auto& entry) { return entry.second.frozen_at == batch; });
-  if (!all) return;
-  checkpoint_->share.run.sort();
-  deps_.handler.on_frozen(stamp_, std::move(checkpoint_->share));
+  note_freeze(begun);
+}
+
+// Batches go on in between, so that none of them waits for all keys of a checkpoint.
+bool LaneReducer::freeze_more() {
+  if (!checkpoint_ || checkpoint_->unread.empty()) return false;
+  const MonotonicTime begun = deps_.clock.now();
+  FrozenShare& share = checkpoint_->share;
+  const size_t enough = share.run.size() + deps_.freeze_keys_per_step;
+  while (!checkpoint_->unread.empty() && share.run.size() < enough) {
+    const StatePartition partition = checkpoint_->unread.front();
+    Slot& slot = slots_.at(partition);
+    const LaneActivity::Scope scope(deps_.activity, Kind::kSave, share.batch, partition.value());
+    if (slot.table->freeze_more(partition, share.run, enough - share.run.size())) continue;
+    checkpoint_->unread.pop_front();
+    share.partitions.push_back({partition, slot.generation});
+  }
+  note_freeze(begun);
+  if (share.partitions.size() < slots_.size()) return true;
+  deps_.handler.on_frozen(stamp_, std::move(share));
   checkpoint_.reset();
+  return true;
+}
+
+void LaneReducer::note_freeze(MonotonicTime begun) {
+  const Duration held = deps_.clock.now() - begun;
+  checkpoint_->share.busy += held;
+  checkpoint_->share.longest = std::max(checkpoint_->share.longest, held);
 }
 
 void LaneReducer::settle(BatchId up_to, bool complete) {
-  if (checkpoint_ && checkpoint_->batch <= up_to) checkpoint_.reset();
+  if (checkpoint_ && checkpoint_->share.batch <= up_to) checkpoint_.reset();
   for (auto& [partition, slot] : slots_) {
     if (slot.frozen_at == BatchId(0) || slot.frozen_at > up_to) continue;
     slot.table->settle_freeze(complete);

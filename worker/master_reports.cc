@@ -54,7 +54,6 @@ wire::LaneTimes lane_times(size_t lane, const ReduceTimes& times, MonotonicTime 
   told.begin_us = to_us(*times.begin - times.received);
   told.end_us = to_us(times.end - times.received);
   told.busy_us = to_us(times.busy);
-  told.freeze_us = to_us(times.freeze);
   told.told_us = to_us(now - times.received);
   return told;
 }

@@ -33,6 +33,8 @@ class StateRun {
   void reserve(size_t entries, size_t bytes);
   // Orders by (partition, key) as bytes compare.
   void sort();
+  // The entries of all runs, ordered.
+  static StateRun sorted(std::vector<StateRun> runs);
   [[nodiscard]] size_t size() const { return entries_.size(); }
   [[nodiscard]] size_t bytes() const { return arena_.size(); }
   [[nodiscard]] Entry operator[](size_t index) const;
@@ -45,6 +47,11 @@ class StateRun {
     StatePartition partition;
     bool removed;
   };
+  [[nodiscard]] std::string_view key_of(const Packed& entry) const {
+    return std::string_view(arena_).substr(entry.offset, entry.key_size);
+  }
+  void add_by_key(const std::vector<Packed>& entries);
+
   std::string prefix_;
   std::string arena_;
   std::vector<Packed> entries_;
@@ -85,9 +92,10 @@ class CheckpointStore {
 
   virtual ~CheckpointStore() = default;
 
-  // Writes a sorted run as one file, durable and complete under its name when `done` is called with success.
-  // A file of that name is replaced: names carry who wrote them, see "Checkpoints" in ARCHITECTURE.md.
-  virtual void write_state(std::string name, StateRun run, Done<StateFile> done) = 0;
+  // Writes the entries of all runs, which need no order, as one file: durable and complete under its name when `done`
+  // is called with success. A file of that name is replaced: names carry who wrote them, see "Checkpoints" in
+  // ARCHITECTURE.md.
+  virtual void write_state(std::string name, std::vector<StateRun> runs, Done<StateFile> done) = 0;
   // Reads the entries of the given partitions (ascending), in order. kCorrupt, with the name, if size, hash or
   // a block checksum differs; kNotFound if it is gone.
   virtual void read_state(StateFile file, std::vector<StatePartition> partitions, Done<StateRun> done) = 0;

@@ -28,7 +28,8 @@ class CheckpointStoreTest : public testing::TestWithParam<bool> {
   }
   TestLoop& loop() { return disk_->loop(); }
   Result<StateFile> try_write(const std::string& name, StateRun run) {
-    return wait_for<StateFile>(loop(), [&](auto done) { store_->write_state(name, std::move(run), std::move(done)); });
+    return wait_for<StateFile>(loop(),
+                               [&](auto done) { store_->write_state(name, {std::move(run)}, std::move(done)); });
   }
   StateFile write(const std::string& name, StateRun run) {
     auto file = try_write(name, std::move(run));
@@ -87,6 +88,28 @@ TEST_P(CheckpointStoreTest, AStateFileGivesBackThePartitionsAskedFor) {
   EXPECT_THAT(read(file, partitions({2})), ElementsAre());
   store_ = disk_->open();
   EXPECT_EQ(read(file, partitions({0, 1, 300})).size(), 5u);
+}
+
+TEST_P(CheckpointStoreTest, SeveralRunsInNoOrderBecomeOneFileInOrder) {
+  const std::string beginning = "sixteen bytes and more";
+  std::vector<StateRun> runs(3);
+  runs[0].add(StatePartition(2), beginning + "b", "1");
+  runs[0].add(StatePartition(0), "k", "2");
+  runs[0].add(StatePartition(2), beginning, "3");
+  runs[2].set_prefix("k");
+  runs[2].add(StatePartition(1), std::string_view("\0", 1), "4");
+  runs[2].add(StatePartition(0), "\xff", "", true);
+  runs[2].add(StatePartition(1), "", "5");
+  runs[2].add(StatePartition(0), "a", "6");
+  runs[2].set_prefix("");
+  runs[2].add(StatePartition(2), beginning + "a", "7");
+  const auto file =
+      wait_for<StateFile>(loop(), [&](auto done) { store_->write_state("state", std::move(runs), std::move(done)); });
+  ASSERT_TRUE(file.has_value()) << file.error();
+  EXPECT_EQ(file->entries, 8u);
+  EXPECT_THAT(read(*file, partitions({0, 1, 2})),
+              ElementsAre("0 k=2", "0 ka=6", "0 k\xff-", "1 k=5", std::string("1 k\0=4", 6), "2 " + beginning + "=3",
+                          "2 " + beginning + "a=7", "2 " + beginning + "b=1"));
 }
 
 TEST_P(CheckpointStoreTest, ARunOfNoEntriesIsAFileToo) {
@@ -246,7 +269,7 @@ TEST_P(CheckpointStoreTest, NamesThatLeaveTheStoreAreRefused) {
 
 TEST_P(CheckpointStoreTest, ACrashInBetweenLeavesOnlyWholeFiles) {
   for (int number = 0; number < 10; ++number) {
-    store_->write_state("state" + std::to_string(number), some_run(), [](Result<StateFile>) { FAIL(); });
+    store_->write_state("state" + std::to_string(number), {some_run()}, [](Result<StateFile>) { FAIL(); });
   }
   store_ = disk_->open();
   const std::vector<std::string> names = list("").value();
@@ -283,7 +306,8 @@ TEST(FileCheckpointStoreTest, AFullDiskLeavesNothingBehindAndGoesOnWhenThereIsSp
       run.add(StatePartition(0), std::to_string(100'000 + key), std::string(40, 'v'));
     return run;
   };
-  const auto written = wait_for<StateFile>(loop, [&](auto done) { store->write_state("big", big(), std::move(done)); });
+  const auto written =
+      wait_for<StateFile>(loop, [&](auto done) { store->write_state("big", {big()}, std::move(done)); });
   ASSERT_FALSE(written.has_value());
   EXPECT_EQ(written.error().code, ErrorCode::kIo);
   EXPECT_THAT(written.error().message, HasSubstr(directory.path()));
@@ -304,7 +328,7 @@ TEST(FileCheckpointStoreTest, AStoreThatIsNotMountedForAMomentIsAwayAndNotDamage
   const auto write = [&](const std::string& name) {
     StateRun run;
     run.add(StatePartition(0), "key", "value");
-    return wait_for<StateFile>(loop, [&](auto done) { store->write_state(name, std::move(run), std::move(done)); });
+    return wait_for<StateFile>(loop, [&](auto done) { store->write_state(name, {std::move(run)}, std::move(done)); });
   };
   const auto read = [&](const StateFile& file) {
     return wait_for<StateRun>(loop, [&](auto done) { store->read_state(file, {StatePartition(0)}, std::move(done)); });

@@ -61,7 +61,7 @@ TEST(ForgetfulCheckpointStoreTest, SmallFilesAreSharedAndCreatedOnceAndStateIsFo
   StateRun run;
   run.add(StatePartition(0), "key", "value");
   const auto file =
-      wait_for<StateFile>(loop, [&](auto done) { one.write_state("s", std::move(run), std::move(done)); });
+      wait_for<StateFile>(loop, [&](auto done) { one.write_state("s", {std::move(run)}, std::move(done)); });
   EXPECT_EQ(file->name, "s");
   EXPECT_EQ(file->entries, 1);
   const auto read =

@@ -163,8 +163,8 @@ void FakeCheckpointStore::start_next() {
   });
 }
 
-void FakeCheckpointStore::write_state(std::string name, StateRun run, Done<StateFile> done) {
-  auto work = [this, name, run = std::move(run)]() -> Result<StateFile> {
+void FakeCheckpointStore::write_state(std::string name, std::vector<StateRun> runs, Done<StateFile> done) {
+  auto work = [this, name, run = StateRun::sorted(std::move(runs))]() -> Result<StateFile> {
     if (auto good = check_file_name(name); !good) return std::unexpected(good.error());
     return store(*disk_, name, run);
   };

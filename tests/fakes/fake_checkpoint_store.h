@@ -40,7 +40,7 @@ class FakeCheckpointStore : public CheckpointStore {
   FakeCheckpointStore(const FakeCheckpointStore&) = delete;
   FakeCheckpointStore& operator=(const FakeCheckpointStore&) = delete;
 
-  void write_state(std::string name, StateRun run, Done<StateFile> done) override;
+  void write_state(std::string name, std::vector<StateRun> runs, Done<StateFile> done) override;
   void read_state(StateFile file, std::vector<StatePartition> partitions, Done<StateRun> done) override;
   void merge_state(std::vector<StateFile> files, std::vector<StatePartition> partitions, std::string name,
                    Done<StateFile> done) override;

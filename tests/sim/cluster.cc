@@ -375,6 +375,7 @@ void SimCluster::launch(WorkerNode& worker, const LaunchRequest& request,
       [this, lanes](size_t index) {
         LaneSeams seams;
         seams.loop = lanes.at(index);
+        seams.freeze_keys_per_step = 3;
         seams.make_log = [this](const wire::JobSpec&, TaskLoop& loop) {
           return Result<std::unique_ptr<Log>>(make_log(loop));
         };

@@ -83,7 +83,7 @@ class LosingTable : public PassingTable {
   }
   void freeze(StatePartition self, StateRun& run) override {
     StateRun all;
-    PassingTable::freeze(self, all);
+    real_->freeze_all(self, all);
     for (size_t i = 0; i < all.size(); ++i) {
       if (!gone_ || !all[i].key.ends_with("b")) run.add(all[i].partition, all[i].key, all[i].value);
     }

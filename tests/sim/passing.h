@@ -36,6 +36,9 @@ class PassingTable : public StateTable {
     return real_->checkpoint_prefix(table);
   }
   void freeze(StatePartition self, StateRun& run) override { real_->freeze(self, run); }
+  bool freeze_more(StatePartition self, StateRun& run, size_t keys) override {
+    return real_->freeze_more(self, run, keys);
+  }
   void settle_freeze(bool complete) override { real_->settle_freeze(complete); }
   Status restore(const StateRun::Entry& entry, bool unpublished) override { return real_->restore(entry, unpublished); }
   Status restore_from(const std::vector<StatePlan>& stored) override { return real_->restore_from(stored); }

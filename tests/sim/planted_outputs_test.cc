@@ -51,7 +51,7 @@ class AbsentMindedTable : public PassingTable {
   using PassingTable::PassingTable;
   void freeze(StatePartition self, StateRun& run) override {
     StateRun all;
-    PassingTable::freeze(self, all);
+    real_->freeze_all(self, all);
     for (size_t i = 0; i < all.size(); ++i) {
       const StateRun::Entry entry = all[i];
       if (entry.key.size() > 1) run.add(entry.partition, entry.key, entry.value, entry.removed);

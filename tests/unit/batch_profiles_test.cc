@@ -39,7 +39,7 @@ class BatchProfilesTest : public testing::Test {
                     at(cut_us + 2 * way_us + times.told_us));
   }
   void reduced(int64_t batch, int64_t cut_us, const std::string& worker, int32_t lane, int64_t arrived_us,
-               int64_t begin_us, int64_t end_us, int64_t freeze_us = 0) {
+               int64_t begin_us, int64_t end_us) {
     wire::LaneTimes times;
     times.batch = batch;
     times.lane = lane;
@@ -47,9 +47,15 @@ class BatchProfilesTest : public testing::Test {
     times.begin_us = begin_us;
     times.end_us = end_us;
     times.busy_us = end_us - begin_us;
-    times.freeze_us = freeze_us;
     times.told_us = end_us;
     profiles.reduced(worker, times, at(cut_us + times.told_us));
+  }
+  static wire::LaneFreeze lane_freeze(int32_t lane, int64_t busy_us, int64_t longest_us) {
+    wire::LaneFreeze freeze;
+    freeze.lane = lane;
+    freeze.busy_us = busy_us;
+    freeze.longest_us = longest_us;
+    return freeze;
   }
   api::BatchProfile newest() { return profiles.newest(1).at(0); }
   static api::BatchStep step(const api::BatchProfile& profile, const std::string& name) {
@@ -161,19 +167,20 @@ TEST_F(BatchProfilesTest, APublicationCoversTheBatchesSinceTheOneBefore) {
 
 TEST_F(BatchProfilesTest, ACheckpointTellsItsPauseAndWhenItWasComplete) {
   cut(1, 0);
-  reduced(1, 0, "ann:1", 0, 0, 100, 400, 60);
-  reduced(1, 0, "ann:1", 1, 0, 100, 300, 20);
+  reduced(1, 0, "ann:1", 0, 0, 100, 400);
+  reduced(1, 0, "ann:1", 1, 0, 100, 300);
   profiles.applied(BatchId(1), at(450));
+  profiles.froze(BatchId(1), "ann:1", {lane_freeze(0, 60, 9), lane_freeze(1, 20, 10)});
   EXPECT_EQ(names(newest()), "commit reduce report");
   profiles.published(BatchId(1), at(700));
   profiles.checkpointed(BatchId(1), at(9000));
   EXPECT_EQ(names(newest()), "commit reduce report checkpoint publish");
   const api::BatchStep checkpoint = step(newest(), "checkpoint");
-  EXPECT_EQ(checkpoint.begin_us, 340);
+  EXPECT_EQ(checkpoint.begin_us, 400);
   EXPECT_EQ(checkpoint.end_us, 9000);
   EXPECT_EQ(checkpoint.busy_us, 80);
-  EXPECT_EQ(checkpoint.lane_most_us, 60);
-  EXPECT_EQ(checkpoint.slowest, "ann:1 lane 0");
+  EXPECT_EQ(checkpoint.lane_most_us, 10);
+  EXPECT_EQ(checkpoint.slowest, "ann:1 lane 1");
 }
 
 TEST_F(BatchProfilesTest, SoManyAreKeptAndPagesEndBeforeABatch) {

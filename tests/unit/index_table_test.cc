@@ -131,7 +131,7 @@ struct World {
   void freeze_or_settle() {
     if (!increment) {
       increment.emplace();
-      table->freeze(StatePartition(0), *increment);
+      table->freeze_all(StatePartition(0), *increment);
       frozen_counts = now();
       frozen_at = batch;
       return;
@@ -195,7 +195,7 @@ struct World {
     after = {{batch, checkpoint_counts}};
     if (by_others) {
       chain.assign(1, {});
-      table->freeze(StatePartition(0), chain.front());
+      table->freeze_all(StatePartition(0), chain.front());
       table->settle_freeze(true);
     }
     const bool all = random() % 2 == 0;
@@ -287,7 +287,7 @@ TEST(IndexTable, memory_stays_bounded_while_members_come_and_go) {
     ASSERT_TRUE(apply(table, batch, {pairs}));
     table.forget_undo(BatchId(batch));
     StateRun run;
-    table.freeze(StatePartition(0), run);
+    table.freeze_all(StatePartition(0), run);
     table.settle_freeze(true);
     std::ignore = table.take_unpublished(false);
     table.settle_publication(true);

@@ -44,7 +44,7 @@ Status apply(Table& table, int64_t batch, const std::vector<Pairs>& sections) {
 
 Model frozen(Table& table) {
   StateRun run;
-  table.freeze(StatePartition(3), run);
+  table.freeze_all(StatePartition(3), run);
   Model entries;
   for (size_t i = 0; i < run.size(); ++i) {
     int64_t value = 0;

@@ -109,6 +109,7 @@ struct World {
   int64_t batch = 0;
   std::vector<StateRun> chain;        // complete increments, the oldest first
   std::optional<StateRun> increment;  // of the open freeze
+  bool more_to_freeze = false;
   Model frozen_model, checkpoint_model;
   int64_t frozen_at = 0, checkpoint_at = 0;
   Texts sink, published_model;
@@ -148,11 +149,16 @@ struct World {
     if (!increment) {
       increment.emplace();
       table->freeze(StatePartition(0), *increment);
+      more_to_freeze = true;
       frozen_model = now();
       frozen_at = batch;
       return;
     }
-    const bool complete = random() % 2 == 0;
+    if (more_to_freeze && random() % 4 != 0) {
+      more_to_freeze = table->freeze_more(StatePartition(0), *increment, 1 + random() % 50);
+      return;
+    }
+    const bool complete = !more_to_freeze && random() % 2 == 0;
     table->settle_freeze(complete);
     if (complete) {
       chain.push_back(*std::move(increment));
@@ -283,7 +289,7 @@ TYPED_TEST(Removal, dead_cells_are_dropped_only_when_nothing_names_them) {
     Table<TypeParam> table(3);
     const auto settle = [&](bool freeze, bool publish) {
       StateRun run;
-      if (freeze) table.freeze(StatePartition(0), run), table.settle_freeze(true);
+      if (freeze) table.freeze_all(StatePartition(0), run), table.settle_freeze(true);
       if (publish) std::ignore = table.take_unpublished(false), table.settle_publication(true);
     };
     table.batch(1, [](auto& t) {
@@ -317,7 +323,7 @@ TYPED_TEST(Removal, dead_cells_are_dropped_only_when_nothing_names_them) {
     }
     std::vector<std::string> removed;
     if (by == "changed" || by == "frozen") {
-      table.freeze(StatePartition(0), run);
+      table.freeze_all(StatePartition(0), run);
       for (size_t i = 0; i < run.size(); ++i) {
         if (run[i].removed) removed.emplace_back(run[i].key);
       }
@@ -345,7 +351,7 @@ TYPED_TEST(Removal, keys_that_come_and_go_leave_no_memory_behind) {
     table.forget_undo(BatchId(batch));
     if (batch % 10 == 0) {
       StateRun run;
-      table.freeze(StatePartition(0), run);
+      table.freeze_all(StatePartition(0), run);
       table.settle_freeze(true);
       std::ignore = table.take_unpublished(false);
       table.settle_publication(true);
@@ -381,7 +387,7 @@ TYPED_TEST(Removal, without_a_publication_removed_keys_are_forgotten_and_all_key
     });
     table.forget_undo(BatchId(batch));
     StateRun run;
-    table.freeze(StatePartition(0), run);
+    table.freeze_all(StatePartition(0), run);
     table.settle_freeze(true);
     if (batch == 3 || batch == 500 || batch == 800) publish(batch != 800);
     if (batch == 3) {
@@ -464,10 +470,10 @@ TYPED_TEST(Removal, a_restored_removal_undoes_older_files_and_is_published) {
   StateRun base;
   StateRun increment;
   first.batch(1, [](auto& t) { t.put("a", 1), t.put("b", 2); });
-  first.freeze(StatePartition(0), base);
+  first.freeze_all(StatePartition(0), base);
   first.settle_freeze(true);
   first.batch(2, [](auto& t) { t.take_out("a"); });
-  first.freeze(StatePartition(0), increment);
+  first.freeze_all(StatePartition(0), increment);
   Table<TypeParam> second(0);
   for (size_t i = 0; i < base.size(); ++i) ASSERT_TRUE(second.restore(base[i], false));
   for (size_t i = 0; i < increment.size(); ++i) ASSERT_TRUE(second.restore(increment[i], true));
