@@ -1,8 +1,8 @@
 """What the engine takes besides time between log and sink: see scripts/bench.
 
 words: split and count from memory, on one core. shuffle: bytes that the executors send each other, as TCP counts them. memory:
-of the executors, per distinct key. checkpoints: how long a lane stands still for one, and what it takes in the background,
-under full load, all of a million keys changed between two of them. views: what it costs the counting that
+of the executors, per distinct key. checkpoints: how long a lane does nothing else for one, and what it takes in the
+background, under full load, all of a million keys changed between two of them. views: what it costs the counting that
 all counts are exported over and over meanwhile. footprint: resident memory of master and two workers
 without a job, and the time from their start to a job's first result."""
 
@@ -159,7 +159,7 @@ def told_of(description, keys):
 # --- checkpoints ---
 
 def pauses_ms(connection, name):
-    """Of all batches that began a checkpoint: how long the lane with most to copy copied. At least of one."""
+    """Of all batches that began a checkpoint: the longest for which a lane copied and did nothing else. At least of one."""
     wait_for("a checkpoint", lambda: connection.control.describe(name).checkpoint_batch > 0, 30)
     steps = [step for batch in connection.control.batches(name, 600, 0).batches for step in batch.steps
              if step.name == "checkpoint" and step.lanes > 0]
@@ -190,7 +190,7 @@ def checkpoints(options):
         cpu.append((files + max(0.0, loops - background_s(without)[1])) / len(with_them["pauses_ms"]))
     figures = {"keys": keys, "pauses_ms": pauses, "pause_p50_ms": quantile(pauses, 0.5), "pause_p99_ms": quantile(pauses, 0.99),
                "cpu_s": cpu, "results": results, "exact": all(result["exact"] for side in results.values() for result in side)}
-    say(f"{len(pauses)} checkpoints: a lane stands still for {figures['pause_p50_ms']:.1f} ms (p50), {figures['pause_p99_ms']:.1f} "
+    say(f"{len(pauses)} checkpoints: a lane does nothing else for {figures['pause_p50_ms']:.1f} ms (p50), {figures['pause_p99_ms']:.1f} "
         f"ms (p99); {median(cpu):.2f} s of CPU in the background each")
     return figures, (f"{keys:,} distinct words of 8 bytes, each {passes} times, in turn, as fast as they can be counted; the lane "
                      f"with most to copy; CPU of the threads of checkpoints, and what the executors' loops take more than without; "

@@ -207,6 +207,7 @@ void SimCluster::start_master() {
   node->service = std::make_unique<ControlService>(*node->master);
   Master* master = node->master.get();
   master_ = std::move(node);
+  metadata_disk_->failure.reset();  // A master does not start on a disk that is full.
   loop.post([master] { master->start([](Status status) { CHECK(status.has_value()) << status.error(); }); });
 }
 

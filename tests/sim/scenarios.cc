@@ -177,7 +177,7 @@ void upgrade_and_die(SimCluster& cluster, SimRandom& fate) {
   }
   const bool started = cluster.has_master() && cluster.master()->started();
   if (fate.chance(0.05) && started) cluster.metadata_disk().failure = Error{ErrorCode::kIo, "the disk is full"};
-  if (fate.chance(0.3) || !started) cluster.metadata_disk().failure.reset();
+  if (fate.chance(0.3)) cluster.metadata_disk().failure.reset();
   go_back_and_die(cluster, fate);
   restart_a_worker(cluster, fate, 0.04, 0.4);
 }
@@ -233,7 +233,7 @@ void add_what_people_do(std::vector<Scenario>& all) {
                    if (fate.chance(0.1) && started) {
                      cluster.metadata_disk().failure = Error{ErrorCode::kIo, "the disk is full"};
                    }
-                   if (fate.chance(0.3) || !started) cluster.metadata_disk().failure.reset();
+                   if (fate.chance(0.3)) cluster.metadata_disk().failure.reset();
                    kill_executors(cluster, fate, 0.02);
                    restart_the_master(cluster, fate, 0.0, 0.3);
                  }});
