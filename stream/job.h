@@ -182,7 +182,7 @@ class StateTable {
     freeze(self, run);
     while (freeze_more(self, run, SIZE_MAX)) continue;
   }
-  // Forgets the open freeze (its increment is in a complete manifest), or takes its keys back.
+  // Forgets the open freeze (its increment is in a complete manifest), or takes its keys back. Without one: nothing.
   virtual void settle_freeze(bool complete) = 0;
 
   // Sets a key as a checkpoint holds it; for a table that has applied nothing yet, the oldest file first.

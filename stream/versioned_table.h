@@ -11,9 +11,8 @@
 // Keys changed since the last freeze and since the last publication are lists of slots with a flag in the cell, so a
 // key stands once in each.
 //
-// A freeze takes the list of changed keys, and reads their values later, as of its batch: the old values of batches
-// after it are kept as long. Two flags for changed keys take turns, so that one can tell the keys that a freeze has
-// still to read while the other is set anew.
+// A freeze takes the list of changed keys and reads their values later, as of its batch: old values are kept as long.
+// Two flags for changed keys take turns, since one stays at the keys that a freeze has still to read.
 //
 // A removed key stays as a dead cell as long as a list, the rank, or an old value names it: its removal has to be
 // written and published, and a key that comes back goes on in its cell. Other dead cells are dropped when the table is
@@ -34,6 +33,7 @@
 #include "stream/byte_table.h"
 #include "stream/changes.h"
 #include "stream/codec.h"
+#include "stream/frozen_slots.h"
 #include "stream/job.h"
 #include "stream/layout.h"
 #include "stream/show.h"
@@ -81,44 +81,32 @@ class VersionedTable : public StateTable,
   }
 
   void forget_undo(BatchId applied) override {
-    if (!unread_frozen().empty()) applied = std::min(applied, frozen_at_);
+    if (!frozen_.unread().empty()) applied = std::min(applied, frozen_.at());
     forgotten_ = std::max(forgotten_, applied);
     while (!undo_.empty() && undo_.front().batch <= applied) undo_.pop_front();
   }
 
   void freeze(StatePartition self, StateRun& run) override {
-    CHECK(!freeze_open_) << "a freeze is open already";
-    freeze_open_ = true;
-    frozen_at_ = std::max(newest_, forgotten_);
-    frozen_.swap(changed_);
-    frozen_read_ = 0;
+    frozen_.open(std::max(newest_, forgotten_), std::exchange(changed_, {}));
     changed_flag_ ^= kChangedFlags;
-    if constexpr (!kLooksBack) freeze_more(self, run, frozen_.size());
+    if constexpr (!kLooksBack) freeze_more(self, run, SIZE_MAX);
   }
   bool freeze_more(StatePartition self, StateRun& run, size_t keys) override {
-    const std::span<const ByteSlot> next = unread_frozen().first(std::min(keys, unread_frozen().size()));
     std::string encoded;
-    table_.visit(next, [&](ByteSlot slot) {
+    table_.visit(frozen_.read(keys), [&](ByteSlot slot) {
       table_.value(slot).bits &= ~frozen_flag();
-      const V* const value = kLooksBack ? value_at(slot, frozen_at_) : live(slot) ? &this->value(slot) : nullptr;
-      const size_t size = value == nullptr ? 0 : Codec<V>::size(*value);
-      if (size > encoded.size()) encoded.resize(size);
+      const V* const value = value_at(slot, frozen_.at());
+      encoded.resize(value == nullptr ? 0 : Codec<V>::size(*value));
       if (value != nullptr) Codec<V>::encode(encoded.data(), *value);
-      run.add(self, table_.key(slot), {encoded.data(), size}, value == nullptr);
+      run.add(self, table_.key(slot), encoded, value == nullptr);
     });
-    frozen_read_ += next.size();
-    return frozen_read_ < frozen_.size();
+    return !frozen_.unread().empty();
   }
-
-  // Without an open freeze nothing happens.
   void settle_freeze(bool complete) override {
-    freeze_open_ = false;
-    for (const ByteSlot slot : unread_frozen()) table_.value(slot).bits &= ~frozen_flag();
-    if (!complete) {
-      for (const ByteSlot slot : frozen_) mark(slot, changed_flag_, changed_);
+    for (const ByteSlot slot : frozen_.unread()) table_.value(slot).bits &= ~frozen_flag();
+    for (const ByteSlot slot : frozen_.close()) {
+      if (!complete) mark(slot, changed_flag_, changed_);
     }
-    frozen_read_ = 0;
-    std::vector<ByteSlot>().swap(frozen_);
   }
 
   Status restore(const StateRun::Entry& entry, bool unpublished) override {
@@ -199,10 +187,9 @@ class VersionedTable : public StateTable,
   }
 
   [[nodiscard]] int64_t keys() const override { return static_cast<int64_t>(live_); }
-
   [[nodiscard]] int64_t memory_bytes() const override {
     size_t bytes = sizeof(*this) + table_.memory_bytes() + top_.memory_bytes();
-    bytes += (changed_.capacity() + frozen_.capacity() + unpublished_.capacity() + publishing_.capacity() +
+    bytes += (changed_.capacity() + frozen_.slots().capacity() + unpublished_.capacity() + publishing_.capacity() +
               touched_.capacity()) *
              sizeof(ByteSlot);
     for (const Undo& undo : undo_) bytes += sizeof(undo) + undo.entries.capacity() * sizeof(OldValue);
@@ -229,8 +216,8 @@ class VersionedTable : public StateTable,
     }
     if (unpublished_.size() > 2 * live_ + kFewRemovals) forget_unpublished_removals();
     const size_t dead = table_.size() - live_;
-    const size_t named =
-        changed_.size() + frozen_.size() + unpublished_.size() + publishing_.size() + undo_entries() + top_.marked();
+    const size_t named = changed_.size() + frozen_.slots().size() + unpublished_.size() + publishing_.size() +
+                         undo_entries() + top_.marked();
     if (dead > named && (dead - named) * 2 > table_.size()) rebuild();
   }
 
@@ -449,16 +436,13 @@ class VersionedTable : public StateTable,
     removals_forgotten_ = true;
   }
 
-  // Of the open freeze: which keys it has still to read, and their flag.
-  [[nodiscard]] std::span<const ByteSlot> unread_frozen() const { return std::span(frozen_).subspan(frozen_read_); }
   [[nodiscard]] uint64_t frozen_flag() const { return changed_flag_ ^ kChangedFlags; }
-
   [[nodiscard]] size_t undo_entries() const { return undo_.empty() ? 0 : next_entry_ - undo_.front().first_entry; }
 
   // Drops the dead cells that nothing names, and makes room.
   [[gnu::noinline]] void rebuild() {
     std::vector<bool> listed(table_.capacity());
-    for (const std::vector<ByteSlot>* slots : {&frozen_, &publishing_}) {  // These have no flag.
+    for (const std::vector<ByteSlot>* slots : {&frozen_.slots(), &publishing_}) {  // These have no flag.
       for (const ByteSlot slot : *slots) listed[slot] = true;
     }
     const uint64_t oldest = undo_.empty() ? next_entry_ : undo_.front().first_entry;
@@ -466,7 +450,7 @@ class VersionedTable : public StateTable,
       const uint64_t bits = table_.value(slot).bits;
       return (bits & (kLists | kLive)) != 0 || bits >> kEntryShift >= oldest || listed[slot];
     });
-    for (std::vector<ByteSlot>* slots : {&changed_, &frozen_, &unpublished_, &publishing_, &touched_}) {
+    for (std::vector<ByteSlot>* slots : {&changed_, &frozen_.slots(), &unpublished_, &publishing_, &touched_}) {
       for (ByteSlot& slot : *slots) slot = moved[slot];
     }
     top_.remap(moved);
@@ -506,11 +490,8 @@ class VersionedTable : public StateTable,
   std::vector<ByteSlot> touched_;  // by the newest batch, of a table that is followed
   bool restored_is_changed_ = false;
   uint64_t changed_flag_ = 1;
-  bool freeze_open_ = false;
-  BatchId frozen_at_;                  // of the open freeze
   std::vector<ByteSlot> changed_;      // since the last freeze
-  std::vector<ByteSlot> frozen_;       // of the open freeze
-  size_t frozen_read_ = 0;             // so many of them have been read
+  FrozenSlots frozen_;                 // of the open freeze
   std::vector<ByteSlot> unpublished_;  // since the last publication
   bool removals_forgotten_ = false;
   OpenPublication publication_ = OpenPublication::kNone;
