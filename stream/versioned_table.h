@@ -424,15 +424,10 @@ class VersionedTable : public StateTable,
 
   // More of them than live keys: all of these are published then, and the sink drops whatever else it holds.
   void forget_unpublished_removals() {
-    size_t kept = 0;
-    for (const ByteSlot slot : unpublished_) {
-      if (live(slot)) {
-        unpublished_[kept++] = slot;
-      } else {
-        table_.value(slot).bits &= ~kUnpublished;
-      }
-    }
-    unpublished_.resize(kept);
+    std::erase_if(unpublished_, [this](ByteSlot slot) {
+      if (!live(slot)) table_.value(slot).bits &= ~kUnpublished;
+      return !live(slot);
+    });
     removals_forgotten_ = true;
   }
 

@@ -30,7 +30,6 @@ void restart_the_master(SimCluster& cluster, SimRandom& fate, double crash, doub
   if (cluster.has_master()) {
     if (fate.chance(crash)) cluster.crash_master();
   } else if (fate.chance(start)) {
-    cluster.metadata_disk().failure.reset();  // a master does not start on a disk that is full
     cluster.start_master();
   }
 }
