@@ -24,7 +24,7 @@ class StatePagesTest : public testing::TestWithParam<bool> {
   TestLoop& loop() { return disk_->loop(); }
   StateFile write(const std::string& name, StateRun run) {
     auto file =
-        wait_for<StateFile>(loop(), [&](auto done) { store_->write_state(name, std::move(run), std::move(done)); });
+        wait_for<StateFile>(loop(), [&](auto done) { store_->write_state(name, {std::move(run)}, std::move(done)); });
     EXPECT_TRUE(file.has_value()) << file.error();
     return file.value_or(StateFile());
   }
