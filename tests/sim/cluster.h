@@ -64,6 +64,7 @@ struct SimClusterOptions {
   bool fail_on_bad_record = false;
   bool libraries = false;  // the jobs' code is in libraries in the checkpoint store
   bool allow_libraries = true;
+  double searches = 0.1;                         // that a client begins one where it asks; it pins a checkpoint
   Duration patience = std::chrono::minutes(10);  // of finish()
   SimFaults faults;
   std::shared_ptr<Plant> plant;

@@ -239,7 +239,7 @@ void SimCluster::start_client() {
       client_asks(name);
       client_follows(name);
       SimRandom& random = world_.random("searches");
-      if (!random.chance(0.1)) continue;
+      if (!random.chance(options_.searches)) continue;
       api::SearchRequest request;
       request.name = name;
       request.prefix = random.chance(0.5) ? "" : "w" + std::to_string(random.below(4));
