@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/model/address.h"
+
 namespace millrace {
 namespace {
 
@@ -74,7 +76,25 @@ bool Gateway::own_page(const HttpRequest& request) const {
   return host != std::string_view::npos && origin.substr(host + 3) == request.header("Host");
 }
 
+// Without keys it listens on this machine only. A page of elsewhere whose name has been made to mean this machine (DNS
+// rebinding) is of one origin with it for the browser, but asks by that name.
+bool Gateway::own_name(const HttpRequest& request) const {
+  const std::string name(request.header("Host"));
+  if (options_.keys || name.empty()) return true;
+  auto address = parse_address("Host", name);
+  if (!address) address = parse_address("Host", name + ":80");
+  return address && is_loopback(address->host);
+}
+
 std::expected<Caller, HttpResponse> Gateway::admit(const HttpRequest& request, std::optional<Role> role) {
+  if (!own_name(request)) {
+    metrics_.refused(GatewayMetrics::Refusal::kOrigin);
+    return std::unexpected(http_problem(403,
+                                        "this gateway has no API keys, so it is for this machine and its names "
+                                        "only, e.g. localhost, and not for '" +
+                                            std::string(request.header("Host").substr(0, 200)) +
+                                            "'; --auth gives it keys"));
+  }
   if (!own_page(request)) {
     metrics_.refused(GatewayMetrics::Refusal::kOrigin);
     return std::unexpected(http_problem(403, "this gateway takes nothing from pages of '" +

@@ -49,6 +49,7 @@ class Gateway {
 
  private:
   std::expected<Caller, HttpResponse> admit(const HttpRequest& request, std::optional<Role> role);
+  [[nodiscard]] bool own_name(const HttpRequest& request) const;
   [[nodiscard]] bool own_page(const HttpRequest& request) const;
   HttpReply measured(GatewayMetrics::Route& route, const HttpRequest& request, HttpReply reply);
 

@@ -1,6 +1,5 @@
 // millrace-gateway: the adapters around a Gateway.
 
-#include <arpa/inet.h>
 #include <gflags/gflags.h>
 #include <malloc.h>
 
@@ -58,12 +57,6 @@ constexpr auto kDrainTime = std::chrono::seconds(20);
 int refuse(const Error& error) {
   std::cerr << "millrace-gateway: " << error.message << std::endl;
   return error.code == ErrorCode::kInvalid ? 2 : 1;
-}
-
-bool is_loopback(const std::string& host) {
-  in_addr address{};
-  if (inet_pton(AF_INET, host.c_str(), &address) == 1) return ntohl(address.s_addr) >> 24 == 127;
-  return host == "localhost" || host == "::1";
 }
 
 Result<GatewayOptions> read_gateway_options() {

@@ -1,5 +1,7 @@
 #include "common/model/address.h"
 
+#include <arpa/inet.h>
+
 #include <charconv>
 
 namespace millrace {
@@ -28,6 +30,12 @@ Result<HostPort> parse_address(const std::string& what, const std::string& text)
   const auto [stop, error] = std::from_chars(begin, end, address.port);
   if (begin == end || stop != end || error != std::errc()) return wrong("the port is no number from 0 to 65535");
   return address;
+}
+
+bool is_loopback(const std::string& host) {
+  in_addr address{};
+  if (inet_pton(AF_INET, host.c_str(), &address) == 1) return ntohl(address.s_addr) >> 24 == 127;
+  return host == "localhost" || host == "::1";
 }
 
 }  // namespace millrace

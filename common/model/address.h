@@ -19,4 +19,7 @@ struct HostPort {
 // `what` names the setting in the error, e.g. "--api". kInvalid: not of this form, or a port above 65535.
 Result<HostPort> parse_address(const std::string& what, const std::string& text);
 
+// A host that only programs on the same machine can mean by this name: localhost, 127.0.0.0/8, ::1.
+bool is_loopback(const std::string& host);
+
 }  // namespace millrace

@@ -275,6 +275,7 @@ BAD = [  # method, path, body, headers, status, what is said
     ("POST", "/submit_text", b"text=a", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "application/json"),
     ("POST", "/submit_text", b'{"text": "a"}', JSON | {"Idempotency-Key": "x" * 256}, 400, "Idempotency-Key"),
     ("POST", "/submit_text", b'{"text": "a"}', JSON | {"Origin": "https://evil.example"}, 403, "evil.example"),
+    ("GET", "/api/v1/jobs", None, {"Host": "evil.example", "Origin": "http://evil.example"}, 403, "no API keys"),
     ("POST", "/submit_text", b"[" * 100_000, JSON, 400, "no JSON"),
     ("POST", "/api/v1/logs/none/records", b"a", {"Content-Type": "text/plain"}, 404, "there is no log 'none' here, but text"),
     ("POST", "/api/v1/logs/..%2Ftext/records", b"a", {"Content-Type": "text/plain"}, 404, "'../text'"),

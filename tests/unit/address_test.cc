@@ -24,5 +24,12 @@ TEST(AddressTest, WhatIsNoAddressIsRefusedWithTheNameOfTheSetting) {
   }
 }
 
+TEST(AddressTest, LoopbackIsWhatOnlyThisMachineCanMean) {
+  for (const char* host : {"localhost", "127.0.0.1", "127.255.0.9", "::1"}) EXPECT_TRUE(is_loopback(host)) << host;
+  for (const char* host : {"", "0.0.0.0", "10.0.0.1", "128.0.0.1", "::", "localhost.example", "127.0.0.1.example"}) {
+    EXPECT_FALSE(is_loopback(host)) << host;
+  }
+}
+
 }  // namespace
 }  // namespace millrace

@@ -384,6 +384,18 @@ TEST_F(RoutesTest, OtherPagesMayNotUseItUnlessTheyAreNamed) {
   EXPECT_EQ(ask(preflight).status, 204);
 }
 
+TEST_F(RoutesTest, WithoutKeysItHasNoNameThatAnotherPageCouldHave) {
+  open();
+  for (const char* host : {"127.0.0.1:7080", "127.1.2.3", "localhost:7080", "localhost", "[::1]:7080", "[::1]"}) {
+    EXPECT_EQ(submit({{"Host", host}}).status, 200) << host;
+  }
+  for (const char* host : {"evil.example:7080", "evil.example", "10.0.0.1:7080", "127.0.0.1.evil.example", "::1"}) {
+    const HttpResponse answer = submit({{"Host", host}, {"Origin", "http://" + std::string(host)}});
+    EXPECT_EQ(answer.status, 403) << host;
+    EXPECT_THAT(answer.body, HasSubstr("--auth")) << host;
+  }
+}
+
 TEST_F(RoutesTest, HealthTellsWhatIsInTheWayAndHowLate) {
   open();
   EXPECT_EQ(ask(get({"ready"})).body, "ready\n");
