@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 #include <functional>
 #include <queue>
 #include <utility>
@@ -280,7 +281,12 @@ void FileCheckpointStore::run_on(WorkerThread& thread, Work work, Done<T> done) 
       if (!durable_file::is_there(root_)) {
         return fail(ErrorCode::kUnavailable, "the checkpoint store is not mounted at " + root_ + "; mount it there");
       }
-      return work();
+      try {
+        return work();
+      } catch (const std::exception& thrown) {  // as a rule, of too little memory
+        return fail(ErrorCode::kUnavailable,
+                    "the checkpoint store at " + root_ + " cannot do this now: " + thrown.what());
+      }
     };
     Result<T> result = attempt();
     // It may have gone and come back in between.
@@ -291,8 +297,9 @@ void FileCheckpointStore::run_on(WorkerThread& thread, Work work, Done<T> done) 
 
 void FileCheckpointStore::write_state(std::string name, std::vector<StateRun> runs, Done<StateFile> done) {
   run<StateFile>(
-      [this, name = std::move(name), runs = std::move(runs)]() mutable {
-        return write_run(root_, name, StateRun::sorted(std::exchange(runs, {})));
+      [this, name = std::move(name), runs = std::move(runs), all = StateRun()]() mutable {
+        if (!runs.empty()) all = StateRun::sorted(std::exchange(runs, {}));  // It may be called once more.
+        return write_run(root_, name, all);
       },
       std::move(done));
 }
@@ -316,11 +323,12 @@ void FileCheckpointStore::read_page(StateSlice slice, Show show, Done<StatePage>
     pages_thread_ = std::make_unique<WorkerThread>(loop_, "pages");
     pages_thread_->run([] { ::setpriority(PRIO_PROCESS, 0, kPagesNice); });  // of this thread alone
   }
-  if (forget_pages_ != 0) loop_.cancel(forget_pages_);
-  forget_pages_ = loop_.schedule(kPagesKept, [this] {
-    forget_pages_ = 0;
-    pages_thread_->run([this] { pages_->forget(); });
-  });
+  // Also while others read on: whoever does opens its files again.
+  if (forget_pages_ == 0)
+    forget_pages_ = loop_.schedule(kPagesKept, [this] {
+      forget_pages_ = 0;
+      pages_thread_->run([this] { pages_->forget(); });
+    });
   run_on<StatePage>(
       *pages_thread_,
       [this, slice = std::move(slice), show = std::move(show)]() mutable -> Result<StatePage> {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "master/assignment.h"
 
@@ -53,7 +54,9 @@ void CheckpointViews::totals(size_t table, Done<Totals> done) {
   const Result<const KeptCheckpoint*> newest = find(BatchId(0));
   if (sums.newest) {
     const bool is_newest = newest.has_value() && (*newest)->manifest.batch == sums.newest->batch.value();
-    if (is_newest || clock_.now() - sums.counted < sums.took * limits_.totals_pause) return done(*sums.newest);
+    if (is_newest ||
+        clock_.now() - sums.counted < std::min(sums.took * limits_.totals_pause, limits_.most_totals_pause))
+      return done(*sums.newest);
   }
   if (!newest.has_value()) return done(std::unexpected(newest.error()));
   if (sums.waiting.size() >= limits_.reads) {
@@ -125,14 +128,24 @@ void CheckpointViews::read(const KeptCheckpoint& checkpoint, wire::ReadView requ
   ask(reads_.emplace(id, std::move(read)).first->second);
 }
 
-void CheckpointViews::ask(Read& read) {
+bool CheckpointViews::ask(Read& read) {
   read.process = hooks_.reader(read.batch);
-  if (read.process != kNoProcess) hooks_.send(read.process, read.batch, read.request);
+  if (read.process == kNoProcess) return true;
+  if (++read.askings > limits_.askings) return false;
+  hooks_.send(read.process, read.batch, read.request);
+  return true;
 }
 
 void CheckpointViews::on_reassigned() {
+  std::vector<int64_t> hopeless;
   for (auto& [id, read] : reads_) {
-    if (read.process == kNoProcess || !hooks_.is_there(read.process)) ask(read);
+    const bool waits = read.process == kNoProcess || !hooks_.is_there(read.process);
+    if (waits && !ask(read)) hopeless.push_back(id);
+  }
+  for (const int64_t id : hopeless) {
+    end(id, fail(ErrorCode::kUnavailable,
+                 "one executor after the other has ended before it had read the page; see "
+                 "'millrace describe'"));
   }
 }
 

@@ -28,12 +28,14 @@ namespace millrace {
 class CheckpointViews {
  public:
   struct Limits {
-    size_t views = 8;                                // checkpoints that are pinned
-    Duration kept_for = std::chrono::seconds(60);    // after the last page
-    Duration busy_for = std::chrono::seconds(15);    // so long a reader of several pages is not pushed out by others
-    size_t reads = 100;                              // under way
-    Duration patience = std::chrono::seconds(15);    // of one
-    int64_t totals_pause = 20;                       // times what it took: so long totals are not counted anew
+    size_t views = 8;                              // checkpoints that are pinned
+    Duration kept_for = std::chrono::seconds(60);  // after the last page
+    Duration busy_for = std::chrono::seconds(15);  // so long a reader of several pages is not pushed out by others
+    size_t reads = 100;                            // under way
+    Duration patience = std::chrono::seconds(15);  // of one
+    int64_t totals_pause = 20;                     // times what it took: so long totals are not counted anew,
+    Duration most_totals_pause = std::chrono::minutes(10);  // and not longer
+    int askings = 3;  // of executors that are gone before they answer: it may be what it asks for that ends them
     Duration totals_wait = std::chrono::seconds(8);  // then older ones are good enough
   };
   struct Hooks {
@@ -93,6 +95,7 @@ class CheckpointViews {
     BatchId batch;
     wire::ReadView request;
     ProcessId process;  // that was asked
+    int askings = 0;
     bool pinned = false;
     bool from_begin = false;
     TaskLoop::TimerId timer = 0;
@@ -109,7 +112,8 @@ class CheckpointViews {
   [[nodiscard]] Result<const KeptCheckpoint*> find(BatchId batch) const;
   void read(const KeptCheckpoint& checkpoint, wire::ReadView request, bool from_begin, std::optional<Duration> patience,
             Done<wire::ViewReply> done);
-  void ask(Read& read);
+  // False: too many have gone with it.
+  bool ask(Read& read);
   void end(int64_t id, Result<wire::ViewReply> result);
   bool pin(BatchId batch, bool followed);
   void unpin_after(BatchId batch, bool more);

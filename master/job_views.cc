@@ -5,6 +5,11 @@
 #include "master/job_controller.h"
 
 namespace millrace {
+namespace {
+
+constexpr size_t kMaxPageKeyBytes = size_t{4} << 20;  // with the prefix, half of what a message may have
+
+}  // namespace
 
 CheckpointViews::Hooks JobController::view_hooks() {
   return {.send =
@@ -39,6 +44,9 @@ void JobController::search(const api::SearchRequest& request, std::move_only_fun
     if (after->job != job_ || after->incarnation != Incarnation(record_.incarnation)) {
       return done(fail(ErrorCode::kDataLost, "the snapshot of batch " + std::to_string(after->batch.value()) +
                                                  " is gone, with the life of the job that it was of; begin again"));
+    }
+    if (after->key.size() > kMaxPageKeyBytes || !after->key.starts_with(request.prefix)) {
+      return done(fail(ErrorCode::kInvalid, "`after` is not what an answer to this prefix had as next_page"));
     }
     question.batch = after->batch;
     question.after = std::move(after->key);

@@ -48,13 +48,20 @@ void Checkpointer::write() {
   file.from_batch = base_ == former_ ? 0 : base_.value();
   file.to_batch = open_->batch.value();
   const BatchId batch = open_->batch;
-  if (std::ranges::all_of(open_->runs, [](const StateRun& run) { return run.size() == 0; })) {
+  size_t entries = 0;
+  for (const StateRun& run : open_->runs) entries += run.size();
+  if (entries == 0) {
     report_file(batch, std::move(file), StateFile{}, std::move(std::exchange(open_, {})->lanes));
     return;
   }
   store_.write_state(file_name(open_->epoch, batch, ""), std::move(open_->runs),
-                     lifetime_.guard([this, open = open_, batch, file](const Result<StateFile>& written) {
+                     lifetime_.guard([this, open = open_, batch, file, entries](Result<StateFile> written) {
                        if (open != open_) return;
+                       if (written && written->entries != entries) {
+                         written =
+                             fail(ErrorCode::kInternal, written->name + " has " + std::to_string(written->entries) +
+                                                            " entries of " + std::to_string(entries));
+                       }
                        report_file(batch, file, written, std::move(std::exchange(open_, {})->lanes));
                      }));
 }

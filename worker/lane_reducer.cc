@@ -208,15 +208,16 @@ bool LaneReducer::step() {
   for (auto& [partition, slot] : slots_) worked = apply_next(partition, slot) || worked;
   // What others wait for goes first.
   if (!emitted_.empty()) deps_.handler.on_emitted(stamp_, std::exchange(emitted_, {}));
-  if (ended_.empty()) worked = freeze_more() || worked;
   end_batches();
   note_times();
-  if (newly_applied_.empty()) return worked;
-  report_applied();
-  forget_plans();
-  forget_levels();
-  answer_waiting();
-  return true;
+  if (!newly_applied_.empty()) {
+    worked = true;
+    report_applied();
+    forget_plans();
+    forget_levels();
+    answer_waiting();
+  }
+  return freeze_more() || worked;
 }
 
 bool LaneReducer::apply_next(StatePartition partition, Slot& slot) {
@@ -367,6 +368,7 @@ void LaneReducer::report_applied() {
         slot.table->memory_bytes() + static_cast<int64_t>(slot.queue.bytes() + slot.bytes_to_append);
   }
   applied.memory_bytes += static_cast<int64_t>(inbox_.bytes());
+  if (checkpoint_) applied.memory_bytes += static_cast<int64_t>(checkpoint_->share.run.bytes());
   deps_.handler.on_applied(stamp_, std::move(applied));
 }
 

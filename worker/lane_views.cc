@@ -5,6 +5,12 @@
 #include "worker/lane_reducer.h"
 
 namespace millrace {
+namespace {
+
+constexpr size_t kFrozenKeysAtOnce = 256;
+constexpr size_t kFrozenBytesPerStep = size_t{1} << 20;
+
+}  // namespace
 
 // --- rank, snapshots, checkpoints --------------------------------------------------------------------------------
 
@@ -96,17 +102,20 @@ void LaneReducer::freeze(const std::vector<Ended>& ended) {
   note_freeze(begun);
 }
 
-// Batches go on in between, so that none of them waits for all keys of a checkpoint.
+// Batches go on in between, so that none of them waits for all keys of a checkpoint. Pieces become larger and larger:
+// however long a batch takes, it ends before the old values that it needs are too many.
 bool LaneReducer::freeze_more() {
   if (!checkpoint_ || checkpoint_->unread.empty()) return false;
   const MonotonicTime begun = deps_.clock.now();
   FrozenShare& share = checkpoint_->share;
-  const size_t enough = share.run.size() + deps_.freeze_keys_per_step;
-  while (!checkpoint_->unread.empty() && share.run.size() < enough) {
+  const size_t enough = share.run.size() + deps_.freeze_keys_per_step + share.run.size() / 128;
+  const size_t enough_bytes = share.run.bytes() + kFrozenBytesPerStep + share.run.bytes() / 128;
+  while (!checkpoint_->unread.empty() && share.run.size() < enough && share.run.bytes() < enough_bytes) {
     const StatePartition partition = checkpoint_->unread.front();
     Slot& slot = slots_.at(partition);
     const LaneActivity::Scope scope(deps_.activity, Kind::kSave, share.batch, partition.value());
-    if (slot.table->freeze_more(partition, share.run, enough - share.run.size())) continue;
+    const size_t piece = std::min(kFrozenKeysAtOnce, enough - share.run.size());
+    if (slot.table->freeze_more(partition, share.run, piece)) continue;
     checkpoint_->unread.pop_front();
     share.partitions.push_back({partition, slot.generation});
   }
