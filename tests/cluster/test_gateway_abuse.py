@@ -83,7 +83,7 @@ def gateway(cluster):
 
 
 def head(line, *headers):
-    return "\r\n".join([line, "Host: a", *headers, "", ""]).encode()
+    return "\r\n".join([line, "Host: localhost", *headers, "", ""]).encode()
 
 
 def refusals(gateway, status):
@@ -111,7 +111,7 @@ def test_a_body_of_100_megabytes_is_refused_by_its_length_or_as_soon_as_it_is_to
 
 
 def test_slow_heads_and_bodies_end_at_a_deadline(gateway):
-    heads = [Raw(gateway, b"GET /health HTTP/1.1\r\nHost: a\r\nX-Slow: ") for _ in range(150)]
+    heads = [Raw(gateway, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ") for _ in range(150)]
     bodies = [Raw(gateway, head("POST /submit_text HTTP/1.1", "Content-Type: application/json", "Content-Length: 1000") + b'{"te')
               for _ in range(150)]
     with Others(gateway) as others:
