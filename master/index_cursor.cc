@@ -52,10 +52,11 @@ bool decode(std::string_view text, std::string& bytes) {
 // A number that is not negative, and the byte behind it.
 template <typename T>
 bool take_number(std::string_view& text, char behind, T& number) {
-  const char* const end = text.data() + text.size();
-  const auto read = std::from_chars(text.data(), end, number);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto read = std::from_chars(begin, end, number);
   if (read.ec != std::errc() || read.ptr == end || *read.ptr != behind || number < 0) return false;
-  text.remove_prefix(static_cast<size_t>(read.ptr + 1 - text.data()));
+  text.remove_prefix(static_cast<size_t>(read.ptr + 1 - begin));
   return true;
 }
 

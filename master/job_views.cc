@@ -15,7 +15,8 @@ CheckpointViews::Hooks JobController::view_hooks() {
   return {.send =
               [this](ProcessId process, BatchId batch, wire::ReadView request) {
                 wire::Body body;
-                body.__set_read_view(std::move(request));
+                body.read_view = std::move(request);
+                body.__isset.read_view = true;
                 send(process, std::move(body), batch);
               },
           // The same one for all pages of a batch, as long as it is there: it goes on where it is.
