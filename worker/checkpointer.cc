@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "common/base/check.h"
+#include "common/base/time.h"
 
 namespace millrace {
 namespace {
@@ -10,8 +10,8 @@ namespace {
 wire::LaneFreeze lane_freeze(const FrozenShare& share) {
   wire::LaneFreeze freeze;
   freeze.lane = static_cast<int32_t>(share.lane);
-  freeze.busy_us = std::chrono::duration_cast<std::chrono::microseconds>(share.busy).count();
-  freeze.longest_us = std::chrono::duration_cast<std::chrono::microseconds>(share.longest).count();
+  freeze.busy_us = to_us(share.busy);
+  freeze.longest_us = to_us(share.longest);
   return freeze;
 }
 

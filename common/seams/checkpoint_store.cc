@@ -2,20 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 #include <map>
 
+#include "common/base/byte_order.h"
+
 namespace millrace {
-namespace {
-
-uint64_t big_endian(const char* bytes) {
-  uint64_t value = 0;
-  std::memcpy(&value, bytes, sizeof(value));
-  return std::endian::native == std::endian::little ? std::byteswap(value) : value;
-}
-
-}  // namespace
 
 void StateRun::add(StatePartition partition, std::string_view key, std::string_view value, bool removed) {
   entries_.push_back({arena_.size(), static_cast<uint32_t>(prefix_.size() + key.size()),
@@ -49,8 +41,8 @@ void StateRun::add_by_key(const std::vector<Packed>& entries) {
     std::array<char, 2 * sizeof(uint64_t)> bytes{};
     const std::string_view key = key_of(entry).substr(0, bytes.size());
     std::memcpy(bytes.data(), key.data(), key.size());
-    places.push_back(
-        {big_endian(bytes.data()), big_endian(&bytes[sizeof(uint64_t)]), static_cast<uint32_t>(places.size())});
+    places.push_back({load_big<uint64_t>(bytes.data()), load_big<uint64_t>(&bytes[sizeof(uint64_t)]),
+                      static_cast<uint32_t>(places.size())});
   }
   std::ranges::sort(places, [&](const Place& a, const Place& b) {
     if (a.first != b.first) return a.first < b.first;

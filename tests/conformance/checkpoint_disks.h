@@ -1,6 +1,8 @@
 // What a CheckpointStore's tests run on: the fake and a directory.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <fstream>
 #include <initializer_list>
 #include <memory>
@@ -59,6 +61,32 @@ class RealDisk : public Disk {
  private:
   TemporaryDirectory directory_;
   TestLoop loop_{TestLoop::Time::kReal};
+};
+
+// Of a store on the fake disk, or with true on a real one.
+class TestOnDisks : public testing::TestWithParam<bool> {
+ protected:
+  TestOnDisks() {
+    if (GetParam()) {
+      disk_ = std::make_unique<RealDisk>();
+    } else {
+      disk_ = std::make_unique<FakeDisk>();
+    }
+    store_ = disk_->open();
+  }
+  TestLoop& loop() { return disk_->loop(); }
+  Result<StateFile> try_write(const std::string& name, StateRun run) {
+    return wait_for<StateFile>(loop(),
+                               [&](auto done) { store_->write_state(name, {std::move(run)}, std::move(done)); });
+  }
+  StateFile write(const std::string& name, StateRun run) {
+    auto file = try_write(name, std::move(run));
+    EXPECT_TRUE(file.has_value()) << file.error();
+    return file.value_or(StateFile());
+  }
+
+  std::unique_ptr<Disk> disk_;
+  std::unique_ptr<CheckpointStore> store_;
 };
 
 // "1 key=value" per entry, "1 key-" for a removed one.

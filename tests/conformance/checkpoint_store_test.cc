@@ -16,26 +16,8 @@ using testing::HasSubstr;
 
 using IfMissing = FileCheckpointStore::IfMissing;
 
-class CheckpointStoreTest : public testing::TestWithParam<bool> {
+class CheckpointStoreTest : public TestOnDisks {
  protected:
-  CheckpointStoreTest() {
-    if (GetParam()) {
-      disk_ = std::make_unique<RealDisk>();
-    } else {
-      disk_ = std::make_unique<FakeDisk>();
-    }
-    store_ = disk_->open();
-  }
-  TestLoop& loop() { return disk_->loop(); }
-  Result<StateFile> try_write(const std::string& name, StateRun run) {
-    return wait_for<StateFile>(loop(),
-                               [&](auto done) { store_->write_state(name, {std::move(run)}, std::move(done)); });
-  }
-  StateFile write(const std::string& name, StateRun run) {
-    auto file = try_write(name, std::move(run));
-    EXPECT_TRUE(file.has_value()) << file.error();
-    return file.value_or(StateFile());
-  }
   Result<StateRun> try_read(const StateFile& file, std::vector<StatePartition> of) {
     return wait_for<StateRun>(loop(), [&](auto done) { store_->read_state(file, of, std::move(done)); });
   }
@@ -59,9 +41,6 @@ class CheckpointStoreTest : public testing::TestWithParam<bool> {
   Result<bool> remove(const std::vector<std::string>& names) {
     return wait_for<bool>(loop(), [&](auto done) { store_->remove(names, std::move(done)); });
   }
-
-  std::unique_ptr<Disk> disk_;
-  std::unique_ptr<CheckpointStore> store_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Stores, CheckpointStoreTest, testing::Bool(),

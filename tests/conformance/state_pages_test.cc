@@ -11,26 +11,8 @@
 namespace millrace {
 namespace {
 
-class StatePagesTest : public testing::TestWithParam<bool> {
+class StatePagesTest : public TestOnDisks {
  protected:
-  StatePagesTest() {
-    if (GetParam()) {
-      disk_ = std::make_unique<RealDisk>();
-    } else {
-      disk_ = std::make_unique<FakeDisk>();
-    }
-    store_ = disk_->open();
-  }
-  TestLoop& loop() { return disk_->loop(); }
-  StateFile write(const std::string& name, StateRun run) {
-    auto file =
-        wait_for<StateFile>(loop(), [&](auto done) { store_->write_state(name, {std::move(run)}, std::move(done)); });
-    EXPECT_TRUE(file.has_value()) << file.error();
-    return file.value_or(StateFile());
-  }
-
-  std::unique_ptr<Disk> disk_;
-  std::unique_ptr<CheckpointStore> store_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Stores, StatePagesTest, testing::Values(false, true),
@@ -57,7 +39,6 @@ TEST_P(StatePagesTest, pages_of_a_chain_are_its_keys_in_their_order_whatever_par
       for (const auto& [key, value] : changes) {
         if (partition_of(key).value() / 2 == half) run.add(partition_of(key), key, value, value.empty());
       }
-      run.sort();
       const StateFile file = write("file-" + std::to_string(number) + "-" + std::to_string(half), std::move(run));
       slice.sources.push_back({file, partitions({2 * half, 2 * half + 1})});
     }

@@ -32,6 +32,12 @@ void count_some(SimCluster& cluster) {
   ASSERT_TRUE(cluster.world().run_until([&] { return cluster.all_caught_up(); }, seconds(60))) << cluster.state();
 }
 
+void begin(SimCluster& cluster) {
+  cluster.start();
+  cluster.submit("job", "word_count");
+  count_some(cluster);
+}
+
 void make_checkpoints(SimCluster& cluster, int number) {
   for (int i = 0; i < number; ++i) {
     const int64_t seen = checkpoint_of(cluster);
@@ -43,9 +49,7 @@ void make_checkpoints(SimCluster& cluster, int number) {
 TEST(Pages, are_all_of_one_batch_while_executors_die_and_checkpoints_go) {
   FLAGS_minloglevel = 3;
   SimCluster cluster(1, {.workers = 2, .base_every = 2, .faults = SimFaults::none()});
-  cluster.start();
-  cluster.submit("job", "word_count");
-  count_some(cluster);
+  begin(cluster);
   api::SearchRequest request = request_for(5);
   Result<api::Page> page = cluster.search(request);
   ASSERT_TRUE(page.has_value()) << page.error();
@@ -72,9 +76,7 @@ TEST(Pages, are_all_of_one_batch_while_executors_die_and_checkpoints_go) {
 TEST(Pages, whose_snapshot_has_gone_say_so_and_a_reader_begins_again) {
   FLAGS_minloglevel = 3;
   SimCluster cluster(1, {.workers = 1, .base_every = 2, .faults = SimFaults::none()});
-  cluster.start();
-  cluster.submit("job", "word_count");
-  count_some(cluster);
+  begin(cluster);
   api::SearchRequest request = request_for(5);
   Result<api::Page> page = cluster.search(request);
   ASSERT_TRUE(page.has_value()) << page.error();
@@ -99,9 +101,7 @@ TEST(Pages, whose_snapshot_has_gone_say_so_and_a_reader_begins_again) {
 TEST(Pages, of_a_job_at_rest_are_refused_with_what_to_do) {
   FLAGS_minloglevel = 3;
   SimCluster cluster(1, {.workers = 1, .faults = SimFaults::none()});
-  cluster.start();
-  cluster.submit("job", "word_count");
-  count_some(cluster);
+  begin(cluster);
   cluster.ask_to_stop("job");
   const auto stopped = [&] { return !cluster.master()->find_job("job")->needs_executors(); };
   ASSERT_TRUE(cluster.world().run_until(stopped, seconds(60)));
