@@ -93,9 +93,11 @@ export class EventParser {
 }
 
 // Reads a stream for ever, from where it was when the connection breaks. `on`: event(name, data), state(name, detail)
-// with 'open', 'lost' (it is tried again) or 'refused' (it is not).
+// with 'open', 'lost' or 'waiting' (no answer, or one that says not now; it is tried again), or 'refused' (it is not).
 export class Stream {
   #over = new AbortController();
+  #one = null; // of the connection
+  #anew = false;
   #lastId = '';
 
   constructor(path, on) {
@@ -108,16 +110,25 @@ export class Stream {
     this.#over.abort();
   }
 
+  // Connects anew, which has the gateway ask the master: 'open' then says that it answers.
+  again() {
+    this.#anew = this.#one !== null;
+    this.#one?.abort();
+  }
+
   async #run() {
     for (let pause = 500; !this.#over.signal.aborted; pause = Math.min(pause * 2, 4000)) {
       const opened = performance.now();
+      this.#anew = false;
       try {
         await this.#read();
         if (!this.#over.signal.aborted) this.on.state('lost', 'the connection ended');
       } catch (problem) {
         if (this.#over.signal.aborted) return;
-        const refused = problem instanceof Problem && problem.status >= 400 && problem.status < 500 && problem.status !== 429;
-        this.on.state(refused ? 'refused' : 'lost', problem.message || 'the connection broke');
+        if (this.#anew) continue;
+        const status = problem instanceof Problem ? problem.status : 0;
+        const refused = status >= 400 && status < 500 && status !== 429;
+        this.on.state(refused ? 'refused' : status ? 'waiting' : 'lost', problem.message || 'the connection broke');
         if (refused) return;
       }
       if (performance.now() - opened > 5000) pause = 250;
@@ -127,6 +138,7 @@ export class Stream {
 
   async #read() {
     const one = new AbortController();
+    this.#one = one;
     const end = () => one.abort();
     this.#over.signal.addEventListener('abort', end);
     let silent = setTimeout(end, kSilentMs);
@@ -149,6 +161,7 @@ export class Stream {
     } finally {
       clearTimeout(silent);
       this.#over.signal.removeEventListener('abort', end);
+      this.#one = null;
       one.abort();
     }
   }

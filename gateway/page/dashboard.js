@@ -10,6 +10,7 @@ const kRoseMs = 4000; // a word is marked so long after it rose
 const kTotalsMs = 5000; // at the earliest
 const kSeenWithinMs = 15_000;
 const kSeenForMs = 1500; // without another word of the text
+const kAgainMs = 6000; // so long it is told that all is well again
 
 export class Dashboard {
   #cluster;
@@ -18,8 +19,10 @@ export class Dashboard {
   #paused = false;
   #held = 0; // updates that came meanwhile
   #dirty = false;
-  #state = { name: 'connecting', detail: '' };
+  #stream = { name: 'connecting', detail: '' }; // what it said last
+  #looked = false; // at the cluster
   #lost = false; // the connection, since it was there
+  #calm = 0; // the timer that forgets it
   #ranks = new Map(); // word -> place, some time ago
   #ranksAt = 0;
   #rose = new Map(); // word -> until when it is marked
@@ -63,11 +66,11 @@ export class Dashboard {
     this.#live = null;
     this.#ranks.clear();
     this.#rose.clear();
+    this.#hear('connecting');
     if (this.#job === '') return this.#mark();
-    this.#setState('connecting', '');
     this.#live = new LiveTop(this.#job, Number(byId('refresh').value), {
       changed: (entries) => this.#changed(entries),
-      state: (name, detail) => this.#setState(name, detail ?? ''),
+      state: (name, detail) => this.#hear(name, detail),
     });
     this.#mark();
   }
@@ -75,15 +78,18 @@ export class Dashboard {
   // --- what is told of the job ---
 
   news() {
-    const { problem, access } = this.#cluster;
-    const job = this.#cluster.jobs.find((each) => each.name === this.#job);
-    if (problem) this.#setState('lost', problem.message);
-    if (access.role === null) this.#setState('refused', 'this gateway asks for an API key');
-    else if (this.#state.name === 'refused' && this.#state.detail.includes('API key')) this.restart();
-    if (!problem && this.#job === '') this.#setState('none', '');
+    const job = this.#described();
+    this.#looked = true;
+    if (job?.state === 'running' && !this.#cluster.problem) this.#live?.again();
+    if (this.#stream.name === 'refused' && this.#stream.detail.includes('API key') && this.#cluster.access.role !== null) this.restart();
+    this.#showState();
     if (job) this.#showJob(job);
     this.#showHealth(job);
     if (job) this.#showLatency().catch(() => {});
+  }
+
+  #described() {
+    return this.#cluster.jobs.find((each) => each.name === this.#job);
   }
 
   #showJob(job) {
@@ -95,7 +101,6 @@ export class Dashboard {
     setText(byId('rate'), seconds > 0.5 ? brief(Math.max(0, (job.records - first.records) / seconds)) : '–');
     setText(byId('name-total'), job.type.includes('word') ? 'Words counted' : 'Values counted');
     setText(byId('total'), number(job.emitted));
-    if (job.state !== 'running' && this.#state.name !== 'lost') this.#setState('stopped', `the job is ${job.state}`);
   }
 
   async #showLatency() {
@@ -127,7 +132,7 @@ export class Dashboard {
   // Of the counts of all words. What a checkpoint has may be older than what is shown.
   #sum(sorted) {
     const known = sorted.reduce((all, entry) => all + entry.count, 0);
-    const job = this.#cluster.jobs.find((each) => each.name === this.#job);
+    const job = this.#described();
     if (this.#live?.whole) return known;
     // `emitted` counts what the job made of its records; only of these types is it the sum of the counts.
     const emitted = ['word_count', 'network_word_count'].includes(job?.type) ? job.emitted : 0;
@@ -166,16 +171,26 @@ export class Dashboard {
 
   // --- state ---
 
-  #setState(name, detail) {
-    if (name === 'open' && this.#cluster.jobs.some((each) => each.name === this.#job && each.state !== 'running')) return;
-    if (this.#state.name === name && this.#state.detail === detail) return;
-    if (name === 'lost' || name === 'waiting') this.#lost = true;
-    this.#state = { name, detail };
+  #hear(name, detail = '') {
+    this.#stream = { name, detail };
     this.#showState();
   }
 
+  // Of the cluster, then of the job, then of the stream, each of which may be well again without a word of the others.
+  #state() {
+    const { problem } = this.#cluster;
+    if (!this.#looked) return { name: 'connecting', detail: '' };
+    if (problem?.status === 401) return { name: 'refused', detail: 'this gateway asks for an API key' };
+    if (problem) return { name: 'lost', detail: problem.message };
+    if (this.#job === '') return { name: 'none', detail: '' };
+    const job = this.#described();
+    if (job && job.state !== 'running') return { name: 'stopped', detail: `the job is ${job.state}` };
+    return this.#stream;
+  }
+
   #showState() {
-    const { name, detail } = this.#state;
+    const { name, detail } = this.#state();
+    if (name === 'lost' || name === 'waiting') this.#lost = true;
     const live = byId('refresh').value === '0' ? 'Live' : 'Refreshed as chosen';
     const said = {
       connecting: 'Connecting …',
@@ -189,12 +204,16 @@ export class Dashboard {
     const again = name === 'open' && this.#lost ? 'Connected again. ' : '';
     setText(byId('status'), this.#paused ? `Paused. ${said}` : again + said);
     byId('status').dataset.state = this.#paused ? 'paused' : name;
-    if (name !== 'open' || !this.#lost) return;
-    setTimeout(() => {
-      if (this.#state.name !== 'open' || !this.#lost) return;
-      this.#lost = false;
-      this.#showState();
-    }, 6000);
+    if (name !== 'open') {
+      clearTimeout(this.#calm);
+      this.#calm = 0;
+    } else if (this.#lost) {
+      this.#calm ||= setTimeout(() => {
+        this.#lost = false;
+        this.#calm = 0;
+        this.#showState();
+      }, kAgainMs);
+    }
   }
 
   #pause(paused) {

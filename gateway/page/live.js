@@ -23,6 +23,7 @@ export class LiveTop {
   #timer = 0;
   #readAt = 0;
   #read = false; // what is shown, so that the stream's changes go on from it
+  #quiet = false; // since the stream said that nothing comes for now
   #over = new AbortController();
 
   // `on`: changed(words that did, by the batch), state(name, detail) as Stream's, also 'waiting'.
@@ -43,6 +44,13 @@ export class LiveTop {
     this.#over.abort();
     this.#stream?.close();
     clearTimeout(this.#timer);
+  }
+
+  // When what a stream was waiting for may be there: of a job in which nothing changes it says nothing more by itself.
+  again() {
+    if (!this.#quiet) return;
+    this.#quiet = false;
+    this.#stream.again();
   }
 
   // The n highest, ties in the order of the words.
@@ -66,7 +74,8 @@ export class LiveTop {
   }
 
   #event(name, data) {
-    if (name === 'waiting') return this.on.state('waiting', data.detail);
+    this.#quiet = name === 'waiting';
+    if (this.#quiet) return this.on.state('waiting', data.detail);
     if (name === 'reset') return this.#readAnew(data.batch);
     if (name !== 'changes') return;
     if (this.#waiting) return this.#waiting.push(data);
