@@ -57,6 +57,9 @@ export async function post(path, value, options = {}) {
   return (await send('POST', path, { ...sent, ...options })).json();
 }
 
+// Another one where a job was killed and submitted again, upgraded, or taken over by another master.
+export const lifeOf = (job) => (job ? `${job.as_of.job_id} ${job.as_of.incarnation}` : '');
+
 export const jobPath = (name) => `/api/v1/jobs/${encodeURIComponent(name)}`;
 
 // /health, which says what is wrong with status 503.

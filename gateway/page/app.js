@@ -1,6 +1,6 @@
 // What both views share: which job, which view, the theme, the key, and what the cluster says of itself.
 
-import { Problem, get, health, jobPath, key } from './api.js';
+import { Problem, get, health, jobPath, key, lifeOf } from './api.js';
 import { Console } from './console.js';
 import { Dashboard } from './dashboard.js';
 import { byId, element, setText } from './text.js';
@@ -14,7 +14,7 @@ const dashboard = new Dashboard(cluster);
 const operators = new Console(cluster, () => look());
 let job = '';
 let jobChosen = false; // by whoever looks, not by default
-const rankless = new Set(); // jobs without a rank: nothing to show on the dashboard
+const rankless = new Set(); // lives of jobs without a rank: nothing to show on the dashboard
 
 // --- theme -----------------------------------------------------------------------------------------------------------
 
@@ -66,14 +66,15 @@ dialog.addEventListener('close', () => {
 // The first running job whose rank holds something, else the first with a rank, else the first.
 async function usualJob() {
   let empty = '';
-  for (const { name } of cluster.jobs.filter((each) => each.state === 'running' && !rankless.has(each.name))) {
+  for (const each of cluster.jobs.filter((one) => one.state === 'running' && !rankless.has(lifeOf(one)))) {
+    const { name } = each;
     try {
       const rank = await get(`${jobPath(name)}/top?n=1`);
       if (rank.values.length > 0) return name;
       empty ||= name;
     } catch (problem) {
-      if (problem instanceof Problem && (problem.status === 400 || problem.status === 404)) rankless.add(name);
-      else empty ||= name; // not now
+      if (problem instanceof Problem && problem.status === 400) rankless.add(lifeOf(each));
+      else if (problem.status !== 404) empty ||= name; // not now
     }
   }
   return empty || cluster.jobs[0]?.name || '';
@@ -94,7 +95,8 @@ byId('job').addEventListener('change', (event) => {
 
 async function showJobs() {
   const names = cluster.jobs.map((each) => each.name);
-  if (!jobChosen && (!names.includes(job) || rankless.has(job))) choose(await usualJob());
+  const chosen = cluster.jobs.find((each) => each.name === job);
+  if (!jobChosen && (!chosen || rankless.has(lifeOf(chosen)))) choose(await usualJob());
   if (!names.includes(job) && job !== '') names.push(job); // it may come back
   const list = byId('job');
   if ([...list.options].map((option) => option.value).join('\n') !== names.join('\n')) {

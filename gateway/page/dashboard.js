@@ -1,6 +1,6 @@
 // The dashboard: the highest words of a job, live.
 
-import { get, jobPath, post } from './api.js';
+import { get, jobPath, lifeOf, post } from './api.js';
 import { Bars, Ring } from './charts.js';
 import { LiveTop } from './live.js';
 import { Words } from './words.js';
@@ -19,7 +19,7 @@ export class Dashboard {
   #paused = false;
   #held = 0; // updates that came meanwhile
   #dirty = false;
-  #stream = { name: 'connecting', detail: '' }; // what it said last
+  #stream = { name: 'connecting', detail: '', life: '' }; // what it said last, and of which life of the job
   #looked = false; // at the cluster
   #lost = false; // the connection, since it was there
   #calm = 0; // the timer that forgets it
@@ -80,8 +80,11 @@ export class Dashboard {
   news() {
     const job = this.#described();
     this.#looked = true;
-    if (job?.state === 'running' && !this.#cluster.problem) this.#live?.again();
-    if (this.#stream.name === 'refused' && this.#stream.detail.includes('API key') && this.#cluster.access.role !== null) this.restart();
+    if (job?.state === 'running' && !this.#cluster.problem) {
+      // What was refused to its former life, or before it was there, may be had now.
+      if (this.#stream.name === 'refused' && this.#stream.life !== lifeOf(job)) this.restart();
+      else this.#live?.again();
+    }
     this.#showState();
     if (job) this.#showJob(job);
     this.#showHealth(job);
@@ -172,7 +175,7 @@ export class Dashboard {
   // --- state ---
 
   #hear(name, detail = '') {
-    this.#stream = { name, detail };
+    this.#stream = { name, detail, life: lifeOf(this.#described()) };
     this.#showState();
   }
 

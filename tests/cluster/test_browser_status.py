@@ -78,3 +78,22 @@ def test_a_job_that_was_stopped_and_goes_on_is_shown_as_live(page, gateway, word
     assert page.text("#status") == "Nothing new: the job is stopped"
     answer(page, "/api/v1/jobs")
     page.wait_for_text("#status", "Live: words")
+
+
+def test_a_job_that_was_killed_and_is_submitted_again_is_shown(page, gateway, words):
+    words.cli("kill", "words")
+    page.wait_for_text("#status", "Nothing to show")
+    words.submit("word_count", "words", "log://text", "none:")
+    page.wait_for_text("#status", "Live: words")
+    wait_for("the new job's counts", lambda: page.counts() == {"before": 1})
+    goes_on(page, gateway)
+
+
+def test_a_job_without_a_rank_is_shown_when_another_of_its_name_has_one(page, words):
+    words.cli("kill", "words")
+    words.submit("two_sum", "words", "log://text", "none:")
+    page.wait_for_text("#status", "Nothing to show: job 'words' has no rank")
+    words.cli("kill", "words")
+    words.submit("word_count", "words", "log://text", "none:")
+    page.wait_for_text("#status", "Live: words")
+    page.wait_for_count("before", 1)
