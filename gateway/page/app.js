@@ -35,8 +35,10 @@ function showView() {
   const console = location.hash.startsWith('#/console');
   byId('dashboard').hidden = console;
   byId('console').hidden = !console;
-  byId('to-dashboard').toggleAttribute('aria-current', !console);
-  byId('to-console').toggleAttribute('aria-current', console);
+  for (const [link, shown] of [['to-dashboard', !console], ['to-console', console]]) {
+    if (shown) byId(link).setAttribute('aria-current', 'page');
+    else byId(link).removeAttribute('aria-current');
+  }
   document.title = console ? 'Console · Millrace' : 'Millrace';
   operators.show(console);
 }

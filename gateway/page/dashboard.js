@@ -67,7 +67,7 @@ export class Dashboard {
     this.#ranks.clear();
     this.#rose.clear();
     this.#hear('connecting');
-    if (this.#job === '') return this.#mark();
+    if (this.#job === '' || document.hidden) return this.#mark();
     this.#live = new LiveTop(this.#job, Number(byId('refresh').value), {
       changed: (entries) => this.#changed(entries),
       state: (name, detail) => this.#hear(name, detail),
@@ -223,7 +223,7 @@ export class Dashboard {
     this.#paused = paused;
     byId('pause').setAttribute('aria-pressed', String(paused));
     this.#held = 0;
-    setText(byId('pause'), paused ? 'Go on' : 'Pause');
+    setText(byId('held'), '');
     this.#showState();
     if (!paused) this.#mark();
   }
@@ -238,7 +238,7 @@ export class Dashboard {
       if (sent.missing.size < before) sent.seenAt = now;
     }
     this.#tellSeen(now);
-    if (this.#paused && entries.length > 0) setText(byId('pause'), `Go on (${number(++this.#held)})`);
+    if (this.#paused && entries.length > 0) setText(byId('held'), `${number(++this.#held)} waiting`);
     this.#mark();
   }
 
@@ -316,11 +316,12 @@ export class Dashboard {
     byId('send').setAttribute('aria-busy', 'true');
     try {
       const stored = await post('/submit_text', { text });
-      byId('text').value = '';
+      if (byId('text').value === text) byId('text').value = '';
       if (this.#sent.includes(sent)) setText(byId('sent'), `Stored in log “${stored.log}”, partition ${stored.partition}, offset ${stored.offset}`);
     } catch (problem) {
       this.#sent = this.#sent.filter((each) => each !== sent);
-      setText(byId('sent'), `Not sent: ${problem.message}`);
+      const lost = problem.status === 0 || problem.status === 500 || problem.status === 504;
+      setText(byId('sent'), lost ? `It may be stored or not: ${problem.message}` : `Not sent: ${problem.message}`);
     } finally {
       byId('send').removeAttribute('aria-busy');
     }

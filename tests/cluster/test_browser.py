@@ -78,8 +78,8 @@ def test_a_page_that_pauses_stands_still_and_then_catches_up(page, gateway):
     page.click("#pause")
     assert page.text("#status").startswith("Paused.") and page.find("#pause").get_attribute("aria-pressed") == "true"
     gateway.submit("a b")
-    page.wait_for_text("#pause", "Go on (1)")
-    assert page.counts() == {"a": 1}
+    page.wait_for_text("#held", "1 waiting")
+    assert page.counts() == {"a": 1} and page.text("#pause") == "Pause"
     page.click("#pause")
     page.wait_for_count("a", 2)
     assert page.counts() == {"a": 2, "b": 1} and "Paused" not in page.text("#status")

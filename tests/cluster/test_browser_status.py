@@ -97,3 +97,32 @@ def test_a_job_without_a_rank_is_shown_when_another_of_its_name_has_one(page, wo
     words.submit("word_count", "words", "log://text", "none:")
     page.wait_for_text("#status", "Live: words")
     page.wait_for_count("before", 1)
+
+
+def test_a_text_whose_answer_is_lost_may_be_stored(page):
+    page.type("#text", "a")
+    for function, said in [(NOTHING, "It may be stored or not"), (refusal(504, "late"), "It may be stored or not: late"), (refusal(429, "too fast"), "Not sent: too fast")]:
+        answer(page, "/submit_text", function)
+        page.click("#send button")
+        page.wait_for_text("#sent", said)
+        assert page.run("return document.querySelector('#text').value") == "a"
+
+
+def test_a_tab_that_is_not_looked_at_holds_no_stream(gateway, open_browser):
+    page = open_browser()
+    page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": """Object.defineProperty(document, 'hidden', { get: () => !window.looked });
+        window.asked = window.fetch; window.streams = 0;
+        window.fetch = (path, options) => { window.streams += path.endsWith('/stream'); return window.asked(path, options); };"""})
+    page.open(gateway)
+    wait_for("the job", lambda: page.run("return document.querySelector('#job').value") == "words")
+    assert page.run("return window.streams") == 0
+    page.run("window.looked = true; document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_text("#status", "Live: words")
+    assert page.run("return window.streams") == 1
+
+
+def test_the_view_that_is_shown_is_the_current_one(page):
+    current = "return [...document.querySelectorAll('nav a')].map((link) => link.getAttribute('aria-current'))"
+    assert page.run(current) == ["page", None, None]
+    page.click("#to-console")
+    wait_for("the console", lambda: page.run(current) == [None, "page", None])
