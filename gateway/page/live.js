@@ -109,7 +109,7 @@ export class LiveTop {
     this.on.state('open');
     const waiting = this.#waiting;
     this.#waiting = null;
-    for (const data of waiting) if (data.batch > this.batch) this.#apply(data);
+    for (const data of waiting) this.#apply(data);
   }
 
   async #readRank(atLeast) {
@@ -117,13 +117,14 @@ export class LiveTop {
     const rank = await get(path, { signal: this.#over.signal });
     this.#readAt = performance.now();
     const former = this.words;
+    const first = this.changedAt === 0;
     this.words = new Map();
     const changed = [];
     for (const { word, count } of rank.values) {
       const known = former.get(word);
       const entry = this.#entry(word, count, known, false);
       this.words.set(word, entry);
-      if (known && known.count !== entry.count) changed.push(entry);
+      if (known ? known.count !== entry.count : !first) changed.push(entry);
     }
     this.whole = rank.values.length < kMost;
     this.#floor = this.whole ? 0 : numberOf(rank.values.at(-1).count);
@@ -141,7 +142,9 @@ export class LiveTop {
     return { ...known, count, text };
   }
 
+  // The rank may have been read as of a later batch than the stream has come to.
   #apply(data) {
+    if (data.batch <= this.batch) return;
     const changed = [];
     let fell = false;
     for (const { word, count } of data.changes) {
@@ -153,7 +156,8 @@ export class LiveTop {
       }
       const entry = this.#entry(word, count, known, true);
       fell ||= known !== undefined && entry.count < known.count && entry.count < this.#floor;
-      this.words.set(word, entry);
+      // Below the floor there may be others that have more.
+      if (this.whole || known || entry.count >= this.#floor) this.words.set(word, entry);
       changed.push(entry);
     }
     this.batch = data.batch;

@@ -30,7 +30,8 @@ export class Words {
   #shown = kStep;
   #rows = [];
   #last = { sorted: [], total: 0, rose: new Map(), whole: true };
-  #searched = []; // what the cluster found beyond the words that are known here
+  #searched = null; // what the cluster found, by what a word begins with; null: it was not asked, or did not answer
+  #reached = true; // the last of them
   #searches = 0;
   #canSearch = true; // until the gateway says that it cannot
   #timer = 0;
@@ -49,7 +50,7 @@ export class Words {
 
   choose(job) {
     this.#job = job;
-    this.#searched = [];
+    this.#canSearch = true;
     this.#shown = kStep;
     this.#search();
   }
@@ -71,22 +72,29 @@ export class Words {
   // --- search ---
 
   #search() {
-    this.#searched = [];
+    this.#searched = null;
     this.#shown = kStep;
     this.#draw();
     clearTimeout(this.#timer);
     const prefix = byId('search').value;
     const turn = ++this.#searches;
-    if (prefix === '' || !this.#canSearch || this.#job === '') return;
+    setText(byId('found-said'), '');
+    if (prefix === '' || this.#job === '') return;
     this.#timer = setTimeout(async () => {
       try {
+        if (!this.#canSearch) return;
         const found = await get(`${jobPath(this.#job)}/search?prefix=${encodeURIComponent(prefix)}&limit=${kMost}`);
         if (turn !== this.#searches) return;
+        this.#reached = found.next_page === '';
         this.#searched = found.counts.map(({ key, value }) => ({ word: key, text: value, count: numberOf(value) }));
       } catch (problem) {
         if (problem.status === 404 || problem.status === 501) this.#canSearch = false;
+      } finally {
+        if (turn === this.#searches) {
+          this.#draw();
+          setText(byId('found-said'), byId('found').textContent); // once, not with every update
+        }
       }
-      this.#draw();
     }, 200);
   }
 
@@ -94,11 +102,11 @@ export class Words {
     const wanted = byId('search').value.toLowerCase();
     const known = this.#last.sorted.map((entry, index) => ({ ...entry, place: index }))
       .filter((entry) => wanted === '' || entry.word.toLowerCase().includes(wanted));
-    if (this.#searched.length > 0) {
+    if (this.#searched) {
       const here = new Set(this.#last.sorted.map((entry) => entry.word));
       for (const entry of this.#searched) if (!here.has(entry.word)) known.push({ ...entry, before: entry.count, place: Infinity });
     }
-    if (this.#order !== 'count' || this.#searched.length > 0) known.sort(kOrders[this.#order]);
+    if (this.#order !== 'count' || this.#searched) known.sort(kOrders[this.#order]);
     return this.#backwards ? known.reverse() : known;
   }
 
@@ -132,7 +140,9 @@ export class Words {
   #reach(wanted) {
     if (this.#last.whole) return '';
     if (!wanted) return ', the highest';
-    return this.#searched.length > 0 ? ': with it among the highest, beginning with it among all' : ' among the highest';
+    if (!this.#searched) return ' among the highest';
+    const first = this.#reached ? '' : `the first ${number(kMost)} `;
+    return `: with it among the highest, ${first}beginning with it among all`;
   }
 
   #add(body) {
@@ -147,22 +157,40 @@ export class Words {
 
   // --- export ---
 
-  // What was found; of all words those of one batch, which the gateway tells of most jobs, else those that are known here.
+  // What was found among words that are all known here; else the gateway's, of one batch, where it has them of the job.
   async #export() {
-    const name = `${this.#job || 'words'}.csv`;
+    const prefix = byId('search').value;
     setText(byId('exported'), 'Exporting …');
-    let all = null;
+    const said = prefix !== '' && this.#last.whole ? this.#exportFound() : await this.#exportAll(prefix);
+    setText(byId('exported'), said);
+  }
+
+  async #exportAll(prefix) {
+    let all;
     try {
-      if (byId('search').value === '') all = await send('GET', `${jobPath(this.#job)}/export.csv?spreadsheet=true`);
-    } catch { /* not of this job, or not now */ }
-    try {
-      const found = all ? null : this.#found();
-      const lines = found?.map((entry) => `${field(entry.word)},${field(String(entry.text))}\r\n`);
-      save(all ? await all.blob() : new Blob(['key,value\r\n', ...lines], { type: 'text/csv;charset=utf-8' }), name);
-      const batch = Number(all?.headers.get('Millrace-Batch'));
-      setText(byId('exported'), all ? `Exported all words, as of batch ${number(batch)}` : `Exported ${number(found.length)} words`);
-    } catch {
-      setText(byId('exported'), 'The export broke off, and nothing of it was saved. Try again.');
+      all = await send('GET', `${jobPath(this.#job)}/export.csv?spreadsheet=true&prefix=${encodeURIComponent(prefix)}`);
+    } catch (problem) {
+      return problem.status === 400 ? this.#exportFound() : `Not exported: ${problem.message}`;
     }
+    try {
+      this.#save(await all.blob());
+    } catch {
+      return 'The export broke off, and nothing of it was saved. Try again.';
+    }
+    const batch = number(Number(all.headers.get('Millrace-Batch')));
+    return prefix === '' ? `Exported all words, as of batch ${batch}` : `Exported all words that begin with “${prefix}”, as of batch ${batch}`;
+  }
+
+  #exportFound() {
+    const found = this.#found();
+    const lines = found.map((entry) => `${field(entry.word)},${field(String(entry.text))}\r\n`);
+    this.#save(new Blob(['key,value\r\n', ...lines], { type: 'text/csv;charset=utf-8' }));
+    if (this.#last.whole) return `Exported ${number(found.length)} words`;
+    return byId('search').value === '' ? `Exported the highest ${number(found.length)} words, not all`
+      : `Exported what was found among the highest words, not among all: ${number(found.length)}`;
+  }
+
+  #save(blob) {
+    save(blob, `${this.#job || 'words'}.csv`);
   }
 }

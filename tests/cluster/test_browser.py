@@ -67,6 +67,7 @@ def test_words_are_found_sorted_and_exported(page, gateway, directory):
     assert sorted(exported) == sorted([["a", "2"], ["b", "3"], ["c", "1"], ['"quo,ted"', "1"], ["'=1+1", "1"]]), exported
     page.type("#search", "QUO")
     wait_for("what was found", lambda: page.rows() and [row[1] for row in page.rows()] == ['"quo,ted"'])
+    page.wait_for_text("#found-said", "1 of 1 found")
     page.type("#search", "x")
     page.wait_for_text("#found", "No word like that")
     assert not page.faults()
@@ -260,13 +261,14 @@ def test_a_job_of_more_words_than_a_rank_has_shows_the_highest_and_finds_the_oth
     for begin in range(0, 3000, 500):
         gateway.submit(" ".join(f"w{number:04} w{number:04}" for number in range(begin, begin + 500)))
     page.driver.refresh()
+    page.wait_for_text("#status", "Live: words")
     gateway.submit("w2999 w2999 rare")
     page.wait_for_count("w2999", 4)
     wait_for("all words", lambda: (page.text("#total"), page.text("#unique")) == ("6,003", "3,001"))
     assert page.rows()[0][1] == "w2999" and page.rows()[1][2] == "2"
     assert page.text("#legend").endswith("all others99.7%"), page.text("#legend")
     known = page.text("#found")
-    assert known.endswith("words, the highest"), known
+    assert known == "100 of 1,001 words, the highest", "one that is not among them is known"
     lowest = sorted(set(f"w{number:04}" for number in range(3000)))[-2]  # ties go by the word, so it is not among the highest
     page.type("#search", lowest)
     wait_for("what the whole table has", lambda: [row[1:3] for row in page.rows()] == [[lowest, "2"]])
@@ -278,3 +280,6 @@ def test_a_job_of_more_words_than_a_rank_has_shows_the_highest_and_finds_the_oth
     with open(f"{directory}/words.csv", encoding="utf-8", newline="") as file:
         exported = dict(list(csv.reader(file))[1:])
     assert len(exported) == 3001 and exported["w2999"] == "4" and exported["w0000"] == "2"
+    page.type("#search", lowest)
+    page.click("#export")
+    page.wait_for_text("#exported", f"Exported all words that begin with “{lowest}”, as of batch")

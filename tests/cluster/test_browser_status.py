@@ -108,6 +108,14 @@ def test_a_text_whose_answer_is_lost_may_be_stored(page):
         assert page.run("return document.querySelector('#text').value") == "a"
 
 
+def test_an_export_that_fails_says_so(page):
+    export = "/api/v1/jobs/words/export.csv"
+    for function, said in [(refusal(503, "not now"), "Not exported: not now"), (refusal(400, "no table"), "Exported 1 words")]:
+        answer(page, export, function)
+        page.click("#export")
+        page.wait_for_text("#exported", said)
+
+
 def test_a_tab_that_is_not_looked_at_holds_no_stream(gateway, open_browser):
     page = open_browser()
     page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": """Object.defineProperty(document, 'hidden', { get: () => !window.looked });
