@@ -76,10 +76,9 @@ nlohmann::ordered_json json_of(const api::JobDescription& description) {
   if (!description.receiver.empty()) object["receiver"] = description.receiver;
   if (!description.outputs.empty()) object["outputs"] = description.outputs;
   object["sink"] = description.sink;
-  if (description.tables.size() > 1) {
-    for (const auto& table : description.tables) {
-      object["tables"].push_back({{"name", table.name}, {"rank", table.rank}, {"rank_size", table.rank_size}});
-    }
+  object["tables"] = nlohmann::ordered_json::array();
+  for (const auto& table : description.tables) {
+    object["tables"].push_back({{"name", table.name}, {"rank", table.rank}, {"rank_size", table.rank_size}});
   }
   object["batch_interval_ms"] = description.batch_interval_ms;
   object["checkpoint_interval_ms"] = description.checkpoint_interval_ms;

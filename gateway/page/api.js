@@ -12,6 +12,13 @@ export class Problem extends Error {
   }
 }
 
+// What a problem says of asking again: 'lost' (no answer) and 'waiting' (not now) may pass, 'refused' does not.
+export function stateOf(problem) {
+  const status = problem instanceof Problem ? problem.status : 0;
+  if (status >= 400 && status < 500 && status !== 429) return 'refused';
+  return status ? 'waiting' : 'lost';
+}
+
 export const key = {
   get: () => sessionStorage.getItem(kKeyName) ?? '',
   set: (text) => (text ? sessionStorage.setItem(kKeyName, text) : sessionStorage.removeItem(kKeyName)),
@@ -96,7 +103,7 @@ export class EventParser {
 }
 
 // Reads a stream for ever, from where it was when the connection breaks. `on`: event(name, data), state(name, detail)
-// with 'open', 'lost' or 'waiting' (no answer, or one that says not now; it is tried again), or 'refused' (it is not).
+// with 'open', or as stateOf() has them.
 export class Stream {
   #over = new AbortController();
   #one = null; // of the connection
@@ -129,10 +136,9 @@ export class Stream {
       } catch (problem) {
         if (this.#over.signal.aborted) return;
         if (this.#anew) continue;
-        const status = problem instanceof Problem ? problem.status : 0;
-        const refused = status >= 400 && status < 500 && status !== 429;
-        this.on.state(refused ? 'refused' : status ? 'waiting' : 'lost', problem.message || 'the connection broke');
-        if (refused) return;
+        const state = stateOf(problem);
+        this.on.state(state, problem.message || 'the connection broke');
+        if (state === 'refused') return;
       }
       if (performance.now() - opened > 5000) pause = 250;
       await new Promise((done) => setTimeout(done, pause));

@@ -109,7 +109,8 @@ export class Dashboard {
   async #showLatency() {
     const path = jobPath(this.#job);
     const [described, told] = await Promise.all([get(path), get(`${path}/batches?n=20`), this.#askTotals(path)]);
-    this.#keys = described.executors.reduce((sum, executor) => sum + executor.keys, 0);
+    // Executors count the keys of all tables.
+    this.#keys = described.tables?.length > 1 ? null : described.executors.reduce((sum, executor) => sum + executor.keys, 0);
     const took = told.batches.filter((batch) => batch.newest_ms > 0 && batch.published_us > 0)
       .map((batch) => batch.time_ms - batch.newest_ms + batch.published_us / 1000).sort((a, b) => a - b);
     setText(byId('engine-latency'), took.length ? duration(Math.max(0, took[Math.floor(took.length / 2)])) : '–');
@@ -122,7 +123,7 @@ export class Dashboard {
     if (!this.#live?.words.size || this.#live.whole || now - this.#totalsAt < kTotalsMs) return;
     this.#totalsAt = now;
     try {
-      this.#totals = await get(`${path}/totals`);
+      this.#totals = await get(`${path}/totals?table=${encodeURIComponent(this.#live.table)}`);
     } catch (problem) {
       if (problem.status >= 400 && problem.status < 500) this.#totalsAt = Infinity;
     }
@@ -175,7 +176,7 @@ export class Dashboard {
   // --- state ---
 
   #hear(name, detail = '') {
-    this.#stream = { name, detail, life: lifeOf(this.#described()) };
+    this.#stream = { name, detail, life: this.#live?.life ?? '' };
     this.#showState();
   }
 
@@ -260,7 +261,7 @@ export class Dashboard {
     const total = this.#sum(sorted);
     this.bars.show(shown, this.#rose);
     this.ring.show(sorted, total);
-    this.words.show(sorted, total, this.#rose, this.#live?.whole ?? true);
+    this.words.show(sorted, total, this.#rose, this.#live);
     byId('bars-empty').hidden = shown.length > 0;
     setText(byId('unique'), number(this.#unique()));
     this.#showAge();

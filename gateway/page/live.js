@@ -1,6 +1,7 @@
-// The highest words of a job as they change: the thousand highest to begin with, then what the stream tells.
+// The highest words of a job as they change: its rank, or the thousand highest of it, to begin with, then what the stream
+// tells. Of a job with several tables it is the first one with a rank.
 
-import { Stream, get, jobPath } from './api.js';
+import { Stream, get, jobPath, lifeOf, stateOf } from './api.js';
 
 export const kMost = 1000; // the API's bound of a rank
 const kKept = 4000; // words that are remembered
@@ -15,7 +16,10 @@ export class LiveTop {
   words = new Map(); // word -> { word, count, text, before, since }
   batch = 0;
   whole = false; // there are no other words
+  table = ''; // not known yet, or there is none with a rank
+  life = ''; // of the job, as lifeOf() has it
   changedAt = 0; // of performance.now()
+  #most = kMost; // words that the rank may have
   #floor = 0; // words that are not in `words` have no more
   #waiting = null; // changes that came while the rank is read
   #wanted = 0; // the batch that it is to be read as of
@@ -30,14 +34,16 @@ export class LiveTop {
   constructor(job, everyMs, on) {
     this.job = job;
     this.on = on;
-    if (everyMs === 0) {
-      this.#stream = new Stream(`${jobPath(job)}/stream`, {
-        event: (name, data) => this.#event(name, data),
-        state: (name, detail) => (name !== 'open' || this.#read) && on.state(name, detail),
-      });
-    } else {
-      this.#poll(everyMs);
-    }
+    this.#begin(everyMs);
+  }
+
+  async #begin(everyMs) {
+    if (!(await this.#insist(() => this.#describe()))) return;
+    if (everyMs > 0) return this.#poll(everyMs);
+    this.#stream = new Stream(`${jobPath(this.job)}/stream?table=${encodeURIComponent(this.table)}`, {
+      event: (name, data) => this.#event(name, data),
+      state: (name, detail) => (name !== 'open' || this.#read) && this.on.state(name, detail),
+    });
   }
 
   close() {
@@ -68,7 +74,7 @@ export class LiveTop {
       this.on.state('open');
     } catch (problem) {
       if (this.#over.signal.aborted) return;
-      this.on.state(problem.status === 401 || problem.status === 404 ? 'refused' : 'lost', problem.message);
+      this.on.state(stateOf(problem), problem.message);
     }
     if (!this.#over.signal.aborted) this.#timer = setTimeout(() => this.#poll(everyMs), everyMs);
   }
@@ -91,19 +97,8 @@ export class LiveTop {
       return;
     }
     this.#waiting = [];
-    for (let pause = 100, read = -1; read !== this.#wanted; ) {
-      const asked = this.#wanted;
-      try {
-        await this.#readRank(asked);
-        read = asked;
-      } catch (problem) {
-        if (this.#over.signal.aborted) return;
-        const never = problem.status === 400 || problem.status === 404;
-        this.on.state(never ? 'refused' : problem.status === 0 ? 'lost' : 'waiting', problem.message);
-        if (never) return this.close();
-        await new Promise((done) => setTimeout(done, pause));
-        pause = Math.min(2 * pause, 2000);
-      }
+    for (let read = -1; read !== this.#wanted; ) {
+      if (!(await this.#insist(() => this.#readRank((read = this.#wanted))))) return;
     }
     this.#read = true;
     this.on.state('open');
@@ -112,9 +107,37 @@ export class LiveTop {
     for (const data of waiting) this.#apply(data);
   }
 
+  // Asks until there is an answer. False: there will be none.
+  async #insist(ask) {
+    for (let pause = 100; ; pause = Math.min(2 * pause, 2000)) {
+      try {
+        await ask();
+        return true;
+      } catch (problem) {
+        if (this.#over.signal.aborted) return false;
+        const state = stateOf(problem);
+        this.on.state(state, problem.message);
+        if (state === 'refused') {
+          this.close();
+          return false;
+        }
+        await new Promise((done) => setTimeout(done, pause));
+      }
+    }
+  }
+
+  async #describe() {
+    const job = await get(jobPath(this.job), { signal: this.#over.signal });
+    const ranked = job.tables?.find((each) => each.rank !== '' && (this.table === '' || each.name === this.table));
+    this.life = lifeOf(job);
+    this.table = ranked?.name ?? this.table;
+    this.#most = Math.min(kMost, ranked?.rank_size ?? kMost);
+  }
+
   async #readRank(atLeast) {
-    const path = `${jobPath(this.job)}/top?n=${kMost}${atLeast ? `&at_least=${atLeast}` : ''}`;
+    const path = `${jobPath(this.job)}/top?n=${kMost}&table=${encodeURIComponent(this.table)}${atLeast ? `&at_least=${atLeast}` : ''}`;
     const rank = await get(path, { signal: this.#over.signal });
+    if (lifeOf(rank) !== this.life) await this.#describe(); // the new code's rank may be of another length
     this.#readAt = performance.now();
     const former = this.words;
     const first = this.changedAt === 0;
@@ -126,7 +149,7 @@ export class LiveTop {
       this.words.set(word, entry);
       if (known ? known.count !== entry.count : !first) changed.push(entry);
     }
-    this.whole = rank.values.length < kMost;
+    this.whole = rank.values.length < this.#most;
     this.#floor = this.whole ? 0 : numberOf(rank.values.at(-1).count);
     this.batch = rank.batch;
     this.changedAt = this.#readAt;

@@ -29,7 +29,7 @@ export class Words {
   #backwards = false;
   #shown = kStep;
   #rows = [];
-  #last = { sorted: [], total: 0, rose: new Map(), whole: true };
+  #last = { sorted: [], total: 0, rose: new Map(), whole: true, table: '' };
   #searched = null; // what the cluster found, by what a word begins with; null: it was not asked, or did not answer
   #reached = true; // the last of them
   #searches = 0;
@@ -50,15 +50,18 @@ export class Words {
 
   choose(job) {
     this.#job = job;
+    this.#last.table = '';
     this.#canSearch = true;
     this.#shown = kStep;
     this.#search();
   }
 
-  // `whole`: there are no other words than `sorted`.
-  show(sorted, total, rose, whole) {
-    this.#last = { sorted, total, rose, whole };
-    this.#draw();
+  // Of `live`: whether there are other words than `sorted`, and of which table they are.
+  show(sorted, total, rose, live) {
+    const former = this.#last.table;
+    this.#last = { sorted, total, rose, whole: live?.whole ?? true, table: live?.table || former };
+    if (this.#last.table === former) this.#draw();
+    else this.#search();
   }
 
   #sort(button) {
@@ -67,6 +70,10 @@ export class Words {
     for (const each of document.querySelectorAll('#words [data-sort]')) each.closest('th').removeAttribute('aria-sort');
     button.closest('th').setAttribute('aria-sort', (this.#order === 'word') === this.#backwards ? 'descending' : 'ascending');
     this.#draw();
+  }
+
+  #table() {
+    return `table=${encodeURIComponent(this.#last.table)}`;
   }
 
   // --- search ---
@@ -83,7 +90,7 @@ export class Words {
     this.#timer = setTimeout(async () => {
       try {
         if (!this.#canSearch) return;
-        const found = await get(`${jobPath(this.#job)}/search?prefix=${encodeURIComponent(prefix)}&limit=${kMost}`);
+        const found = await get(`${jobPath(this.#job)}/search?prefix=${encodeURIComponent(prefix)}&limit=${kMost}&${this.#table()}`);
         if (turn !== this.#searches) return;
         this.#reached = found.next_page === '';
         this.#searched = found.counts.map(({ key, value }) => ({ word: key, text: value, count: numberOf(value) }));
@@ -168,7 +175,7 @@ export class Words {
   async #exportAll(prefix) {
     let all;
     try {
-      all = await send('GET', `${jobPath(this.#job)}/export.csv?spreadsheet=true&prefix=${encodeURIComponent(prefix)}`);
+      all = await send('GET', `${jobPath(this.#job)}/export.csv?spreadsheet=true&prefix=${encodeURIComponent(prefix)}&${this.#table()}`);
     } catch (problem) {
       return problem.status === 400 ? this.#exportFound() : `Not exported: ${problem.message}`;
     }

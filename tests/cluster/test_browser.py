@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from harness import BIN
 from http_gateway import Gateway
 from processes import wait_for
 
@@ -283,3 +284,29 @@ def test_a_job_of_more_words_than_a_rank_has_shows_the_highest_and_finds_the_oth
     page.type("#search", lowest)
     page.click("#export")
     page.wait_for_text("#exported", f"Exported all words that begin with “{lowest}”, as of batch")
+
+
+def test_a_short_rank_is_no_whole_table_and_of_several_tables_one_is_shown(make_cluster, open_browser, directory):
+    cluster = make_cluster(environment={"MILLRACE_ALLOW_JOB_LIBRARIES": "true"}).start()
+    cluster.open_log("text")
+    cluster.submit(f"{BIN}/../tests/unit/libshort_rank.so", "words", "log://text", "none:")
+    gateway = Gateway(cluster).start()
+    gateway.submit("aa aa aa aa bb bb bb cc cc d e f")
+    page = open_browser().open(gateway)
+    page.wait_for_count("cc", 2)
+    wait_for("all words", lambda: page.text("#unique") == "6")
+    assert page.counts() == {"aa": 4, "bb": 3, "cc": 2}, "the words of the rank"
+    page.wait_for_text("#legend", "aa33.3%bb25%cc16.7%")
+    assert page.text("#legend").endswith("all others25%")
+    gateway.submit("cc d new")
+    page.wait_for_count("cc", 3)
+    wait_for("all words", lambda: page.text("#unique") == "7")
+    assert page.counts() == {"aa": 4, "bb": 3, "cc": 3, "d": 2}, "what changes is of the same table, and what may not be among the highest is not taken"
+    page.type("#search", "new")
+    wait_for("one that is not in the rank", lambda: [row[1:3] for row in page.rows()] == [["new", "1"]])
+    page.click("#export")
+    page.wait_for_text("#exported", "Exported all words that begin with “new”")
+    wait_for("the file", lambda: os.path.exists(f"{directory}/words.csv"))
+    with open(f"{directory}/words.csv", encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [["key", "value"], ["new", "1"]]
+    assert not page.faults()

@@ -167,6 +167,7 @@ def test_the_commands_of_the_readme_do_what_it_says(cluster):
 
 def test_counts_are_told_and_jobs_are_stopped_over_http(counted):
     gateway = Gateway(counted).start()
+    assert gateway.ask("GET", "/api/v1/jobs/words")[2]["tables"] == [{"name": "counts", "rank": "top", "rank_size": 1000}]
     begin = gateway.ask("GET", "/api/v1/jobs/words/changes?wait_ms=0")[2]["position"]
     gateway.submit("b a b")
     told = gateway.ask("GET", f"/api/v1/jobs/words/changes?after={begin}")[2]
