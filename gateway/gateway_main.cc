@@ -17,6 +17,7 @@
 #include "adapters/gunzip.h"
 #include "adapters/http_server.h"
 #include "adapters/open_record_writer.h"
+#include "adapters/process_metrics.h"
 #include "adapters/remote_api.h"
 #include "adapters/settings.h"
 #include "adapters/system_clock.h"
@@ -156,7 +157,7 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers, const Hos
   PageRoutes::add_to(gateway);
   IngestRoutes ingest_routes(std::move(ingest), std::move(logs), gunzip, clock, metrics);
   ingest_routes.add_to(gateway);
-  HealthRoutes health_routes(std::move(parts));
+  HealthRoutes health_routes(std::move(parts), [] { return process_metrics_text("millrace-gateway"); });
   health_routes.add_to(gateway);
   auto api = std::make_unique<RemoteApi>(RemoteApiOptions{.master = master});
   JobRoutes job_routes(*api);

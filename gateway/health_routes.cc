@@ -1,6 +1,9 @@
 #include "gateway/health_routes.h"
 
+#include <chrono>
 #include <nlohmann/json.hpp>
+
+#include "common/metrics/metric_families.h"
 
 namespace millrace {
 namespace {
@@ -30,6 +33,20 @@ HttpResponse HealthRoutes::health() const {
           .body = all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
 }
 
+std::string HealthRoutes::part_metrics() const {
+  MetricFamilies families;
+  MetricValues& failing =
+      families.gauge("millrace_gateway_part_failing", "1 if something that the gateway needs says so.");
+  MetricValues& wait = families.gauge("millrace_gateway_part_oldest_wait_seconds",
+                                      "How long the oldest request that is under way has been waiting for it.");
+  for (const HealthPart& part : parts_) {
+    const HealthPart::Health health = part.look();
+    failing.add({{"part", part.name}}, health.problem.empty() ? 0 : 1);
+    wait.add({{"part", part.name}}, std::chrono::duration<double>(health.oldest_wait).count());
+  }
+  return families.text();
+}
+
 void HealthRoutes::add_to(Gateway& gateway) {
   gateway.add("GET", "/health", {},
               [this](const auto&, const auto&, const auto&, HttpReply reply) { reply(health()); });
@@ -38,8 +55,9 @@ void HealthRoutes::add_to(Gateway& gateway) {
     reply(answer.status == 200 ? HttpResponse{.type = "text/plain", .body = "ready\n"} : answer);
   });
   gateway.add("GET", "/metrics", Role::kRead,
-              [&metrics = gateway.metrics()](const auto&, const auto&, const auto&, HttpReply reply) {
-                reply({.type = "text/plain; version=0.0.4", .body = metrics.text()});
+              [this, &metrics = gateway.metrics()](const auto&, const auto&, const auto&, HttpReply reply) {
+                const std::string process = process_metrics_ ? process_metrics_() : "";
+                reply({.type = "text/plain; version=0.0.4", .body = metrics.text() + part_metrics() + process});
               });
 }
 

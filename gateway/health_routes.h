@@ -22,15 +22,19 @@ struct HealthPart {
 
 class HealthRoutes {
  public:
-  explicit HealthRoutes(std::vector<HealthPart> parts) : parts_(std::move(parts)) {}
+  // `process_metrics`: what /metrics says of the process besides, as text; may be null.
+  explicit HealthRoutes(std::vector<HealthPart> parts, std::function<std::string()> process_metrics = nullptr)
+      : parts_(std::move(parts)), process_metrics_(std::move(process_metrics)) {}
 
   // `gateway` calls this as long as it is called itself.
   void add_to(Gateway& gateway);
 
  private:
   [[nodiscard]] HttpResponse health() const;
+  [[nodiscard]] std::string part_metrics() const;
 
   const std::vector<HealthPart> parts_;
+  const std::function<std::string()> process_metrics_;
 };
 
 }  // namespace millrace

@@ -1,92 +1,70 @@
 #include "gateway/metrics.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <chrono>
 #include <utility>
+
+#include "common/metrics/latency_histogram.h"
+#include "common/metrics/metric_families.h"
 
 namespace millrace {
 namespace {
 
-constexpr std::array<double, 14> kBounds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                            0.1,    0.25,  0.5,    1,     2.5,  5,     10};
 constexpr std::array<const char*, GatewayMetrics::kRefusals> kCauses = {"key",       "role",       "origin", "body",
                                                                         "user_rate", "total_rate", "log"};
 
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.10g", value);
-  return text;
-}
-
-void head(std::string& out, const char* name, const char* type, const char* help) {
-  out += std::string("# HELP ") + name + " " + help + "\n# TYPE " + name + " " + type + "\n";
+prometheus::Family<prometheus::Counter>& add_counter(prometheus::Registry& registry, const char* name,
+                                                     const char* help) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
 }
 
 }  // namespace
 
+GatewayMetrics::GatewayMetrics()
+    : requests_(add_counter(registry_, "millrace_gateway_requests_total", "Requests that were answered.")),
+      latency_(prometheus::BuildHistogram()
+                   .Name("millrace_gateway_request_seconds")
+                   .Help("From a whole request to its answer.")
+                   .Register(registry_)),
+      bytes_(add_counter(registry_, "millrace_gateway_body_bytes_total",
+                         "Bytes of the bodies of requests, as they came.")),
+      under_way_(prometheus::BuildGauge()
+                     .Name("millrace_gateway_requests_under_way")
+                     .Help("Requests that are not answered yet.")
+                     .Register(registry_)),
+      records_(add_counter(registry_, "millrace_gateway_records_total", "Records that were made durable.").Add({})) {
+  auto& causes = add_counter(registry_, "millrace_gateway_refused_total", "Requests that were refused, by what.");
+  for (size_t i = 0; i < kRefusals; ++i) refused_[i] = &causes.Add({{"cause", std::string(kCauses[i])}});
+}
+
+GatewayMetrics::Route::Route(GatewayMetrics& metrics, std::string name)
+    : metrics_(metrics),
+      name_(std::move(name)),
+      latency_(metrics.latency_.Add({{"route", name_}}, latency_bounds())),
+      bytes_(metrics.bytes_.Add({{"route", name_}})),
+      under_way_(metrics.under_way_.Add({{"route", name_}})) {}
+
 void GatewayMetrics::Route::begun(size_t bytes) {
-  bytes_ += bytes;
-  ++under_way_;
+  bytes_.Increment(static_cast<double>(bytes));
+  under_way_.Increment();
 }
 
 void GatewayMetrics::Route::answered(int status, Duration took) {
-  const double seconds = std::chrono::duration<double>(took).count();
-  ++by_status_[static_cast<size_t>(std::clamp(status, 0, 599))];
-  ++by_latency_[static_cast<size_t>(std::ranges::lower_bound(kBounds, seconds) - kBounds.begin())];
-  took_us_ += to_us(took);
-  --under_way_;
+  metrics_.count(name_, status);
+  latency_.Observe(std::chrono::duration<double>(took).count());
+  under_way_.Decrement();
 }
 
-void GatewayMetrics::Route::describe_requests(std::string& out) const {
-  for (size_t status = 0; status < by_status_.size(); ++status) {
-    if (by_status_[status] == 0) continue;
-    out += "millrace_gateway_requests_total{route=\"" + name_ + "\",status=\"" + std::to_string(status) + "\"} " +
-           std::to_string(by_status_[status]) + "\n";
-  }
-}
-
-void GatewayMetrics::Route::describe_latency(std::string& out) const {
-  const std::string route = "{route=\"" + name_ + "\"";
-  uint64_t count = 0;
-  for (size_t i = 0; i < by_latency_.size(); ++i) {
-    count += by_latency_[i];
-    out += "millrace_gateway_request_seconds_bucket" + route + ",le=\"" +
-           (i < kBounds.size() ? number(kBounds[i]) : "+Inf") + "\"} " + std::to_string(count) + "\n";
-  }
-  out += "millrace_gateway_request_seconds_sum" + route + "} " + number(static_cast<double>(took_us_) / 1e6) + "\n";
-  out += "millrace_gateway_request_seconds_count" + route + "} " + std::to_string(count) + "\n";
-}
-
-void GatewayMetrics::unrouted(int status) {
-  ++no_route_.by_status_[static_cast<size_t>(std::clamp(status, 0, 599))];
+void GatewayMetrics::count(const std::string& route, int status) {
+  requests_.Add({{"route", route}, {"status", std::to_string(std::clamp(status, 0, 599))}}).Increment();
 }
 
 GatewayMetrics::Route& GatewayMetrics::add_route(std::string name) {
-  return routes_.emplace_back(std::move(name));
+  return routes_.emplace_back(*this, std::move(name));
 }
 
 std::string GatewayMetrics::text() const {
-  std::string out, latency, bytes, under_way;
-  head(out, "millrace_gateway_requests_total", "counter", "Requests that were answered.");
-  head(latency, "millrace_gateway_request_seconds", "histogram", "From a whole request to its answer.");
-  head(bytes, "millrace_gateway_body_bytes_total", "counter", "Bytes of the bodies of requests, as they came.");
-  head(under_way, "millrace_gateway_requests_under_way", "gauge", "Requests that are not answered yet.");
-  for (const Route& route : routes_) {
-    route.describe_requests(out);
-    route.describe_latency(latency);
-    const std::string label = "{route=\"" + route.name_ + "\"} ";
-    bytes += "millrace_gateway_body_bytes_total" + label + std::to_string(route.bytes_) + "\n";
-    under_way += "millrace_gateway_requests_under_way" + label + std::to_string(route.under_way_) + "\n";
-  }
-  no_route_.describe_requests(out);
-  out += latency + bytes + under_way;
-  head(out, "millrace_gateway_refused_total", "counter", "Requests that were refused, by what.");
-  for (size_t i = 0; i < kRefusals; ++i) {
-    out += std::string("millrace_gateway_refused_total{cause=\"") + kCauses[i] + "\"} " + std::to_string(refused_[i]) +
-           "\n";
-  }
-  head(out, "millrace_gateway_records_total", "counter", "Records that were made durable.");
-  return out + "millrace_gateway_records_total " + std::to_string(records_) + "\n";
+  return metrics_text(registry_.Collect());
 }
 
 }  // namespace millrace

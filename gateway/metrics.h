@@ -1,9 +1,13 @@
-// GatewayMetrics: what a gateway counts, as Prometheus' text.
+// GatewayMetrics: what a gateway counts, for Prometheus.
 #pragma once
 
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
 #include <array>
-#include <atomic>
-#include <cstdint>
+#include <cstddef>
 #include <list>
 #include <string>
 
@@ -16,40 +20,43 @@ class GatewayMetrics {
  public:
   class Route {
    public:
-    explicit Route(std::string name) : name_(std::move(name)) {}
+    Route(GatewayMetrics& metrics, std::string name);
     void begun(size_t bytes);
     void answered(int status, Duration took);
 
    private:
-    friend class GatewayMetrics;
-    static constexpr size_t kBuckets = 14;
-    void describe_requests(std::string& out) const;
-    void describe_latency(std::string& out) const;
-
+    GatewayMetrics& metrics_;  // outlives this
     const std::string name_;
-    std::array<std::atomic<uint64_t>, 600> by_status_{};
-    std::array<std::atomic<uint64_t>, kBuckets + 1> by_latency_{};  // the last one: longer than all
-    std::atomic<int64_t> took_us_ = 0;
-    std::atomic<uint64_t> bytes_ = 0;
-    std::atomic<int64_t> under_way_ = 0;
+    prometheus::Histogram& latency_;
+    prometheus::Counter& bytes_;
+    prometheus::Gauge& under_way_;
   };
 
   enum class Refusal { kKey, kRole, kOrigin, kBody, kUserRate, kTotalRate, kLog };
   static constexpr size_t kRefusals = 7;
 
+  GatewayMetrics();
+
   Route& add_route(std::string name);  // which lives as long as this
-  void refused(Refusal why) { ++refused_[static_cast<size_t>(why)]; }
-  void stored(size_t records) { records_ += records; }
+  void refused(Refusal why) { refused_[static_cast<size_t>(why)]->Increment(); }
+  void stored(size_t records) { records_.Increment(static_cast<double>(records)); }
   // A request that no route was asked about.
-  void unrouted(int status);
+  void unrouted(int status) { count("none", status); }
 
   [[nodiscard]] std::string text() const;
 
  private:
+  void count(const std::string& route, int status);
+
+  prometheus::Registry registry_;
+  // Of the registry.
+  prometheus::Family<prometheus::Counter>& requests_;
+  prometheus::Family<prometheus::Histogram>& latency_;
+  prometheus::Family<prometheus::Counter>& bytes_;
+  prometheus::Family<prometheus::Gauge>& under_way_;
+  prometheus::Counter& records_;
+  std::array<prometheus::Counter*, kRefusals> refused_{};
   std::list<Route> routes_;
-  Route no_route_{"none"};  // whose requests are counted, and nothing else
-  std::array<std::atomic<uint64_t>, kRefusals> refused_{};
-  std::atomic<uint64_t> records_ = 0;
 };
 
 }  // namespace millrace

@@ -13,6 +13,7 @@ SEAMS = ["common/seams", "common/model", "common/base"]
 RUNTIME = ["common/runtime", "common/wire", *SEAMS]
 MAY_INCLUDE = {
     "common/base": [],
+    "common/metrics": ["common/base"],
     "common/model": ["common/base"],
     "common/api": ["common/model", "common/base"],
     "common/wire": ["common/model", "common/base"],
@@ -21,10 +22,10 @@ MAY_INCLUDE = {
     "stream": SEAMS,
     "millrace": ["stream", *SEAMS],
     "jobs": ["millrace", "stream", *SEAMS],
-    "master": ["stream/job.h", "common/api", *RUNTIME],
+    "master": ["stream/job.h", "common/api", "common/metrics", *RUNTIME],
     "worker": ["stream/job.h", *RUNTIME],
-    "adapters": ["common/api", *SEAMS],
-    "gateway": ["stream/text.h", "common/api", *RUNTIME],
+    "adapters": ["common/api", "common/metrics", *SEAMS],
+    "gateway": ["stream/text.h", "common/api", "common/metrics", *RUNTIME],
     "local": ["client/local_run.h", "master", "worker", "adapters", "jobs", "stream/job.h", *RUNTIME],
     "client": ["common/api", "common/seams/http.h", "common/seams/http_caller.h", "common/model", "common/base"],
 }
@@ -37,6 +38,7 @@ RESTRICTED = {
     r"librdkafka/.*": ["adapters", "bench"],
     r"boost/beast/.*": ["adapters"],
     r"openssl/.*": ["gateway"],
+    r"prometheus/.*": ["common/metrics", "gateway"],
     r"thrift/(server|concurrency|async)/.*": ["adapters"],
     r"thrift/(transport|protocol|processor)/.*": ["adapters", "common/wire", "common/api", "client"],
     r"(thread|mutex|condition_variable|shared_mutex|future)": ["adapters", "common/runtime", "common/base", "local", "bench", "client"],
