@@ -68,8 +68,20 @@ struct StopExecutor { 1: i64 process }
 struct ExecutorEnded { 1: i64 process, 2: string reason }
 struct DrainWorker {}    // the agent was told to leave: hand over what it holds
 struct WorkerDrained {}  // it may end
+// What an executor holds and does, for metrics; nothing is decided by it.
+struct LaneFigures {
+  1: i64 busy_us         // at work since the executor began
+  2: i64 read_ahead_bytes
+  3: i64 kept_bytes      // blocks, for replays
+}
+struct ExecutorFigures {
+  1: list<LaneFigures> lanes
+  2: i64 sink_waiting    // snapshots of state partitions that the sink does not hold yet
+  3: i64 appends_waiting // batches of state partitions that the outputs do not hold yet
+}
 struct Heartbeat {       // from an executor: peers of its assignment that it could not reach for at least its lease
   1: list<i64> unreachable
+  2: optional ExecutorFigures figures   // now and then
 }
 
 // --- executor <-> master -----------------------------------------------------------------------------------------

@@ -86,6 +86,12 @@ bool Appender::is_behind() const {
   return std::ranges::any_of(parts_, [](const auto& entry) { return !entry.second.waiting.empty(); });
 }
 
+size_t Appender::waiting() const {
+  size_t batches = 0;
+  for (const auto& [state, part] : parts_) batches += part.waiting.size();
+  return batches;
+}
+
 void Appender::pump() {
   if (!hooks_.may_append()) return;
   for (auto& [state, part] : parts_) {

@@ -46,6 +46,8 @@ class Appender {
   void abandon_checkpoint(BatchId batch);
   // Something is not appended yet.
   [[nodiscard]] bool is_behind() const;
+  // How many batches of state partitions are not.
+  [[nodiscard]] size_t waiting() const;
   // The lease may hold again.
   void resume() { pump(); }
   // Tells of what takes longer than `patience` (zero: nothing does), `passed` since the look before. A function of the

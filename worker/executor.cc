@@ -7,6 +7,11 @@
 #include "worker/executor_work.h"
 
 namespace millrace {
+namespace {
+
+constexpr uint64_t kFiguresEvery = 4;  // heartbeats
+
+}  // namespace
 
 Executor::Executor(ExecutorOptions options, Deps deps)
     : options_(std::move(options)),
@@ -252,6 +257,7 @@ void Executor::beat() {
   for (ProcessId peer : router_.unreachable_for(lease_, deps_.clock.now())) {
     heartbeat.unreachable.push_back(signed_of(peer));
   }
+  if (work_ != nullptr && beats_++ % kFiguresEvery == 0) heartbeat.__set_figures(figures());
   wire::Body body;
   body.__set_heartbeat(heartbeat);
   send_to_master(BatchId(0), body);
@@ -262,6 +268,20 @@ void Executor::beat() {
     look_after_lanes();
   }
   deps_.loop.schedule(heartbeat_, lifetime_.guard([this] { beat(); }));
+}
+
+wire::ExecutorFigures Executor::figures() const {
+  wire::ExecutorFigures all;
+  for (size_t lane = 0; lane < work_->lanes->size(); ++lane) {
+    const LaneFigures& noted = work_->lanes->figures(lane);
+    wire::LaneFigures& told = all.lanes.emplace_back();
+    told.busy_us = noted.busy_us;
+    told.read_ahead_bytes = noted.read_ahead_bytes;
+    told.kept_bytes = noted.kept_bytes;
+  }
+  all.sink_waiting = static_cast<int64_t>(work_->publisher->waiting());
+  all.appends_waiting = static_cast<int64_t>(work_->appender->waiting());
+  return all;
 }
 
 // Only the lane's thread hangs: this one beats, so nobody else would notice. Another process would come to the same

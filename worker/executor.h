@@ -106,6 +106,7 @@ class Executor : public MessengerHandler, private LaneHandler {
   [[nodiscard]] std::string log_problem() const;
   void beat();
   void look_after_lanes();
+  [[nodiscard]] wire::ExecutorFigures figures() const;
   void end(int exit_code, const std::string& reason);
   [[nodiscard]] bool lease_holds() const;
   [[nodiscard]] wire::Header header(BatchId batch) const;
@@ -170,6 +171,7 @@ class Executor : public MessengerHandler, private LaneHandler {
   std::optional<wire::ExecutorAccepted> accepted_;
   std::string problem_;  // why it cannot work
   size_t lanes_open_ = 0;
+  uint64_t beats_ = 0;
   std::optional<LogDescription> log_;
   std::unique_ptr<Work> work_;
   std::map<StatePartition, Owned> owned_;

@@ -59,6 +59,7 @@ void Lane::run(PlanPointer plan) {
 void Lane::progress(const Watermarks& watermarks) {
   mapper_->forget_kept(watermarks.checkpointed);
   reducer_.progress(watermarks);
+  note_figures();
 }
 
 void Lane::map(std::vector<MapRequest> requests) {
@@ -73,9 +74,19 @@ void Lane::wake() {
 
 void Lane::work() {
   work_posted_ = false;
+  const MonotonicTime begin = deps_.clock.now();
   const bool reduced = reducer_.step();
   const bool mapped = mapper_ != nullptr && mapper_->step();
+  busy_ += deps_.clock.now() - begin;
+  note_figures();
   if (reduced || mapped) wake();
+}
+
+void Lane::note_figures() {
+  deps_.figures->busy_us.store(to_us(busy_), std::memory_order_relaxed);
+  if (mapper_ == nullptr) return;
+  deps_.figures->read_ahead_bytes.store(static_cast<int64_t>(mapper_->read_ahead_bytes()), std::memory_order_relaxed);
+  deps_.figures->kept_bytes.store(static_cast<int64_t>(mapper_->kept_bytes()), std::memory_order_relaxed);
 }
 
 }  // namespace millrace

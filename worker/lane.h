@@ -15,6 +15,7 @@
 #include "common/seams/clock.h"
 #include "common/seams/log.h"
 #include "common/seams/task_loop.h"
+#include "worker/lane_figures.h"
 #include "worker/lane_mapper.h"
 #include "worker/lane_reducer.h"
 
@@ -30,6 +31,7 @@ class Lane {
     std::shared_ptr<const Job> job;
     std::unique_ptr<LaneHandler> handler;
     std::shared_ptr<LaneActivity> activity;
+    std::shared_ptr<LaneFigures> figures;
     size_t freeze_keys_per_step = 0;
   };
   struct Options {
@@ -57,6 +59,7 @@ class Lane {
  private:
   void wake();
   void work();
+  void note_figures();
 
   // Constant after construction.
   const Options options_;
@@ -66,6 +69,7 @@ class Lane {
   std::unique_ptr<LaneMapper> mapper_;  // once the log is open
   LaneReducer reducer_;
   bool work_posted_ = false;
+  Duration busy_{};
   Lifetime lifetime_;
 };
 

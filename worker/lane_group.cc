@@ -71,14 +71,11 @@ LaneGroup::LaneGroup(TaskLoop& own, const Clock& clock, std::vector<LaneSeams> s
       own.post([deliver, answer = std::move(answer)]() mutable { deliver(std::move(answer)); });
     });
     auto activity = std::make_shared<LaneActivity>();
-    Lane::Deps deps{loop,
-                    clock,
-                    std::move(seams[index].make_log),
-                    job,
-                    std::move(outlet),
-                    activity,
-                    seams[index].freeze_keys_per_step};
-    lanes_.push_back({&loop, std::make_shared<Lane>(Lane::Options{index, spec}, std::move(deps)), std::move(activity)});
+    auto figures = std::make_shared<LaneFigures>();
+    Lane::Deps deps{loop,     clock,   std::move(seams[index].make_log), job, std::move(outlet),
+                    activity, figures, seams[index].freeze_keys_per_step};
+    lanes_.push_back({&loop, std::make_shared<Lane>(Lane::Options{index, spec}, std::move(deps)), std::move(activity),
+                      std::move(figures)});
   }
 }
 

@@ -40,6 +40,7 @@ class LaneGroup {
 
   [[nodiscard]] size_t size() const { return lanes_.size(); }
   [[nodiscard]] const std::shared_ptr<const LaneActivity>& activity(size_t lane) const { return lanes_[lane].activity; }
+  [[nodiscard]] const LaneFigures& figures(size_t lane) const { return *lanes_[lane].figures; }
   [[nodiscard]] size_t lane_of(StatePartition partition) const;
 
   // Calls `function(Lane&)` on the loop of one lane, or of all.
@@ -59,6 +60,7 @@ class LaneGroup {
     TaskLoop* loop;
     std::shared_ptr<Lane> lane;
     std::shared_ptr<const LaneActivity> activity;
+    std::shared_ptr<const LaneFigures> figures;
   };
   void place_states(const std::vector<OwnedState>& states);
   size_t place_log(LogPartition partition);

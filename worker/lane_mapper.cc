@@ -54,6 +54,15 @@ PartitionReader::Events LaneMapper::events(LogPartition partition, bool reports)
           [this, partition](std::optional<Error> error) { deps_.handler.on_log_trouble(partition, std::move(error)); }};
 }
 
+size_t LaneMapper::read_ahead_bytes() const {
+  size_t bytes = 0;
+  for (const auto& [partition, source] : sources_) {
+    if (source.ahead != nullptr) bytes += source.ahead->held_bytes();
+    if (source.again != nullptr) bytes += source.again->held_bytes();
+  }
+  return bytes;
+}
+
 void LaneMapper::assign(const LaneAssignment& assignment) {
   stamp_ = assignment.stamp;
   if (assignment.new_epoch) forget_beyond(assignment.durable);

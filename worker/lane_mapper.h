@@ -44,6 +44,8 @@ class LaneMapper {
   // Queues a range of a plan, or of a replay.
   void map(MapRequest request);
   void forget_kept(BatchId checkpointed) { kept_.forget_through(checkpointed); }
+  [[nodiscard]] size_t read_ahead_bytes() const;
+  [[nodiscard]] size_t kept_bytes() const { return kept_.bytes(); }
 
   // Does a piece of work. False: there is none to do now.
   bool step();

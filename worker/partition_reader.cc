@@ -32,6 +32,7 @@ void PartitionReader::on_chunk(LogChunk chunk) {
   if (fetched_to_ > position_) {
     const MonotonicTime now = clock_.now();
     const Duration waited = waited_for(chunk, now);
+    held_bytes_ += chunk.bytes.size();
     chunks_.push_back({std::move(chunk), now, waited});
   }
 
@@ -69,7 +70,10 @@ void PartitionReader::on_log_back(LogPartition) {
 void PartitionReader::skip_to(Offset offset) {
   position_ = std::max(position_, offset);
   if (chunks_.empty()) return;
-  while (!chunks_.empty() && chunks_.front().chunk.range.to <= position_) chunks_.pop_front();
+  while (!chunks_.empty() && chunks_.front().chunk.range.to <= position_) {
+    held_bytes_ -= chunks_.front().chunk.bytes.size();
+    chunks_.pop_front();
+  }
   if (chunks_.empty()) empty_since_ = clock_.now();
 }
 

@@ -42,6 +42,8 @@ class PartitionReader : public LogReaderHandler {
   // Nothing before `offset` will be taken.
   void skip_to(Offset offset);
   [[nodiscard]] bool has_data() const { return !chunks_.empty(); }
+  // Of all chunks that are held.
+  [[nodiscard]] size_t held_bytes() const { return held_bytes_; }
   // The next bytes of [position, to), as far as one chunk goes; none: not read yet.
   std::optional<Piece> take(Offset to);
 
@@ -64,6 +66,7 @@ class PartitionReader : public LogReaderHandler {
 
   // Owned by the loop.
   std::deque<Held> chunks_;
+  size_t held_bytes_ = 0;
   MonotonicTime empty_since_;
   Offset position_;
   Offset fetched_to_;

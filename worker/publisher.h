@@ -38,6 +38,8 @@ class Publisher {
   void assign(const std::set<OwnedState>& owned, BatchId published);
   void add(Snapshot snapshot);
   void end_round(RoundEnd end);
+  // Snapshots that have not come to their end.
+  [[nodiscard]] size_t waiting() const { return items_.size(); }
   // The lease may hold again.
   void resume() { pump(); }
 
