@@ -45,7 +45,10 @@ void BatchProfiles::cut(const wire::BatchRecord& record, int64_t bytes, Monotoni
 }
 
 void BatchProfiles::durable(BatchId batch, MonotonicTime now) {
-  if (Entry* entry = find(batch); entry != nullptr) entry->profile.durable_us = to_us(now - entry->cut_at);
+  Entry* entry = find(batch);
+  if (entry == nullptr) return;
+  entry->profile.durable_us = to_us(now - entry->cut_at);
+  latencies_.durable.observe(now - entry->cut_at);
 }
 
 // A lane may map several ranges, in turn or in pieces by turns.
@@ -93,8 +96,16 @@ void BatchProfiles::applied(BatchId batch, MonotonicTime now) {
     entry->applied = true;
     entry->profile.applied_us = to_us(now - entry->cut_at);
     make_steps(*entry);
+    sum_up(entry->profile);
     batch = batch.previous();
   }
+}
+
+void BatchProfiles::sum_up(const api::BatchProfile& profile) {
+  latencies_.applied.observe(std::chrono::microseconds(profile.applied_us));
+  if (profile.mapped_us > 0) latencies_.mapped.observe(std::chrono::microseconds(profile.mapped_us));
+  for (const api::BatchStep& step : profile.steps) held_us_[step.name] += step.held_us;
+  newest_record_ms_ = std::max(newest_record_ms_, profile.newest_ms);
 }
 
 api::BatchStep BatchProfiles::step_of(const std::string& name, const std::vector<Part>& parts) {
@@ -170,6 +181,7 @@ void BatchProfiles::checkpointed(BatchId batch, MonotonicTime now) {
   api::BatchStep step = freezes.empty() ? plain_step("checkpoint", 0, 0) : step_of("checkpoint", freezes);
   step.begin_us = applied_us;
   step.end_us = std::max(step.begin_us, to_us(now - entry->cut_at));
+  latencies_.checkpoint.observe(std::chrono::microseconds(step.end_us - step.begin_us));
   auto& steps = entry->profile.steps;
   const bool published = steps.back().name == "publish";
   steps.insert(published ? std::prev(steps.end()) : steps.end(), std::move(step));
@@ -189,6 +201,7 @@ void BatchProfiles::published(BatchId batch, MonotonicTime now) {
        entry = find(BatchId(entry->profile.batch).previous())) {
     entry->profile.published_by = batch.value();
     entry->profile.published_us = to_us(now - entry->cut_at);
+    latencies_.published.observe(now - entry->cut_at);
     entry->profile.steps.push_back(plain_step("publish", to_us(begin - entry->cut_at), entry->profile.published_us));
   }
 }

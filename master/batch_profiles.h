@@ -12,12 +12,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "common/base/ids.h"
 #include "common/base/time.h"
+#include "common/metrics/latency_histogram.h"
 #include "millrace_types.h"
 #include "wire_types.h"
 
@@ -26,6 +28,15 @@ namespace millrace {
 class BatchProfiles {
  public:
   static constexpr size_t kKept = 600;
+
+  // Of all batches, also those that are not kept any more.
+  struct Latencies {
+    LatencyHistogram durable;  // since the batch's cut, like these
+    LatencyHistogram mapped;
+    LatencyHistogram applied;
+    LatencyHistogram published;
+    LatencyHistogram checkpoint;  // since its batch was reduced
+  };
 
   void cut(const wire::BatchRecord& record, int64_t bytes, MonotonicTime now);
   void durable(BatchId batch, MonotonicTime now);
@@ -44,6 +55,12 @@ class BatchProfiles {
 
   // The newest n of those that are applied, oldest first; with `before` not 0 of those before it.
   [[nodiscard]] std::vector<api::BatchProfile> newest(size_t n, BatchId before = BatchId(0)) const;
+
+  [[nodiscard]] const Latencies& latencies() const { return latencies_; }
+  // By step, how long each alone has held up batches until they were applied.
+  [[nodiscard]] const std::map<std::string, int64_t>& held_us() const { return held_us_; }
+  // Greatest time stamp of a record batch that is applied, 0: none.
+  [[nodiscard]] int64_t newest_record_ms() const { return newest_record_ms_; }
 
  private:
   // What one lane, or one log partition, had to do with a step.
@@ -71,10 +88,14 @@ class BatchProfiles {
   Entry* find(BatchId batch);
   static void note_map(Entry& entry, Part part);
   static void make_steps(Entry& entry);
+  void sum_up(const api::BatchProfile& profile);
   static api::BatchStep step_of(const std::string& name, const std::vector<Part>& parts);
   static const api::BatchStep* find_step(const Entry& entry, const std::string& name);
 
   std::deque<Entry> entries_;  // ascending by batch, without gap
+  Latencies latencies_;
+  std::map<std::string, int64_t> held_us_;
+  int64_t newest_record_ms_ = 0;
 };
 
 }  // namespace millrace

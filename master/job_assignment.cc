@@ -163,6 +163,7 @@ void JobController::mark_moved_partitions(const Assignment& next) {
   const BatchId restored = coordinator_.newest_batch();
   for (size_t i = 0; i < states_.size(); ++i) {
     if (next.states[i].generation == next.number || next.states[i].process == kNoProcess) {
+      events_.partitions_loaded += next.states[i].process == kNoProcess ? 0 : 1;
       states_[i] = {restored, true, ledger_->newest()};
     }
   }
@@ -190,6 +191,7 @@ void JobController::apply_assignment(Assignment next) {
   for (const auto& [partition, process] : assignment_.logs) next.logs.try_emplace(partition, kNoProcess);
   assignment_ = std::move(next);
   assigned_once_ = true;
+  ++events_.assignments;
   LOG(INFO) << "job " << record_.spec.name << ": assignment " << assignment_.number << " to " << candidates().size()
             << " executors, restoring from batch " << coordinator_.newest_batch() << " to " << ledger_->newest();
   for (auto& [process, member] : members_) {
@@ -404,6 +406,7 @@ void JobController::remove_executor(ProcessId process, const std::string& reason
   if (!members_.contains(process)) return;
   if (ended_by_itself && ledger_ != nullptr) deaths_.lost(process, work_of(process), progress());
   members_.erase(process);
+  ++events_.executors_lost;
   LOG(WARNING) << "job " << record_.spec.name << ": executor " << to_string(process) << " is lost (" << reason
                << ") at batch " << (ledger_ ? ledger_->newest() : BatchId(0)) << ", applied " << applied_;
   if (ledger_ == nullptr) return;

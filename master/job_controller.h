@@ -38,6 +38,7 @@
 #include "master/checkpoint_views.h"
 #include "master/cutter.h"
 #include "master/executor_deaths.h"
+#include "master/job_figures.h"
 #include "master/job_store.h"
 #include "master/ledger.h"
 #include "master/log_offsets.h"
@@ -61,6 +62,7 @@ struct Member {
   int64_t keys = 0;
   int64_t memory_bytes = 0;
   std::string trouble;
+  wire::ExecutorFigures figures;  // as it has told last
 };
 
 // What a job needs of the master around it.
@@ -162,6 +164,9 @@ class JobController {
   [[nodiscard]] api::JobDescription describe() const;
   // As Control.batches().
   [[nodiscard]] api::BatchProfiles batches(size_t n, BatchId before) const;
+  // For metrics.
+  [[nodiscard]] JobFigures figures() const;
+  void note_figures(ProcessId process, const wire::ExecutorFigures& figures);
   [[nodiscard]] api::AsOf as_of(BatchId batch) const;
   // One line of what it waits for, for whoever debugs.
   [[nodiscard]] std::string internals() const;
@@ -358,6 +363,7 @@ class JobController {
   size_t letters_ = 0;
   WriteSet unsaved_letters_;  // whose commit failed; bounded like letters_
   BatchProfiles profiles_;
+  JobEvents events_;
   std::map<LogPartition, Offset> log_ends_;
   bool log_seen_ = false;         // since the job began, so that a log that was made anew has been noticed
   wire::BatchTotals last_known_;  // until the batch log is loaded, and at rest if it has not come as far again

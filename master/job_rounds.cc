@@ -27,6 +27,7 @@ void JobController::on_published(ProcessId from, BatchId batch, const wire::Publ
 void JobController::repair_sink() {
   round_.reset();
   if (claiming_ || purging_) return;
+  ++events_.sink_losses;
   if (sink_trouble_.empty()) {
     LOG(WARNING) << "job " << record_.spec.name << ": the sink lost earlier results; they are published again";
   }
@@ -154,6 +155,7 @@ void JobController::on_round_ended(BatchId batch, bool lost) {
   fence_pause_ = Duration::zero();
   fence_trouble_.clear();
   published_ = batch;
+  ++events_.publications;
   round_.reset();
   changes_.round_complete(batch);
   profiles_.published(batch, clock_.now());
@@ -213,6 +215,7 @@ void JobController::on_checkpoint_completed(BatchId batch) {
   VLOG(1) << "job " << record_.spec.name << ": checkpoint of batch " << batch;
   checkpoint_trouble_.clear();
   checkpoints_fail_ = false;
+  ++events_.checkpoints;
   advance_applied();
   profiles_.checkpointed(batch, clock_.now());
   // A partition that moved while the checkpoint was being written begins at one before it.
@@ -225,6 +228,7 @@ void JobController::on_checkpoint_completed(BatchId batch) {
 }
 
 void JobController::on_checkpoint_abandoned(BatchId batch, const std::string& cause, bool failed) {
+  ++(failed ? events_.checkpoints_failed : events_.checkpoints_given_up);
   // While a disk is full it happens at every interval.
   if (checkpoint_trouble_.empty()) {
     LOG(WARNING) << "job " << record_.spec.name << ": checkpoint of batch " << batch << " is abandoned: " << cause;

@@ -206,6 +206,8 @@ void Master::on_message(const PeerInfo& from, wire::Envelope envelope, SharedBuf
     if (const auto found = executors_.find(from.process); found != executors_.end()) {
       found->second.heard = now;
       note_unreachable(found->second, body.heartbeat);
+      JobController* job = body.heartbeat.__isset.figures ? find_job(found->second.job) : nullptr;
+      if (job != nullptr) job->note_figures(from.process, body.heartbeat.figures);
     }
     return;
   }

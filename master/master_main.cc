@@ -23,6 +23,7 @@
 #include "adapters/open_log.h"
 #include "adapters/open_output.h"
 #include "adapters/open_sink.h"
+#include "adapters/process_metrics.h"
 #include "adapters/rocksdb_metadata_store.h"
 #include "adapters/settings.h"
 #include "adapters/system_clock.h"
@@ -209,16 +210,17 @@ int run(const Options& options) {
   std::unique_ptr<HttpStatus> http;
   if (opened.has_value()) {
     page.emplace(loop, *server.master, *server.service);
-    opened = take(HttpStatus::start({.address = options.http,
-                                     .status_json = [&] { return page->json(); },
-                                     .metrics_text = [&] { return page->metrics(); },
-                                     .problem = [&] { return page->problem(); },
-                                     .pages = {{"/jobs/NAME/batches",
-                                                [&](const auto& arguments, const auto& query) {
-                                                  auto [code, json] = page->batches(arguments.at(0), query);
-                                                  return HttpPage::Answer{code, std::move(json)};
-                                                }}}}),
-                  http);
+    opened = take(
+        HttpStatus::start({.address = options.http,
+                           .status_json = [&] { return page->json(); },
+                           .metrics_text = [&] { return page->metrics() + process_metrics_text("millrace-master"); },
+                           .problem = [&] { return page->problem(); },
+                           .pages = {{"/jobs/NAME/batches",
+                                      [&](const auto& arguments, const auto& query) {
+                                        auto [code, json] = page->batches(arguments.at(0), query);
+                                        return HttpPage::Answer{code, std::move(json)};
+                                      }}}}),
+        http);
   }
   if (opened.has_value()) opened = start_master(loop, server);
   if (!opened.has_value()) {

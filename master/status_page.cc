@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "common/api/api_json.h"
+#include "master/cluster_metrics.h"
 
 namespace millrace {
 namespace {
@@ -98,28 +98,19 @@ std::string StatusPage::json() {
 }
 
 std::string StatusPage::metrics() {
-  const Snapshot snapshot = take_snapshot(loop_, master_);
-  std::string text;
-  const auto family = [&](const std::string& name, const std::string& type, const std::string& help,
-                          const std::function<double(const api::JobSummary&)>& value) {
-    text += "# HELP " + name + " " + help + "\n# TYPE " + name + " " + type + "\n";
-    for (const api::JobSummary& job : snapshot.jobs) {
-      text += name + "{job=\"" + job.name + "\"} " + std::to_string(static_cast<int64_t>(value(job))) + "\n";
+  ClusterFigures cluster;
+  loop_.run_and_wait([&] {
+    cluster.epoch = master_.epoch().value();
+    for (const auto& [process, worker] : master_.workers()) {
+      ++(worker.draining ? cluster.workers_draining : cluster.workers_ready);
     }
-  };
-  text += "# HELP millrace_workers Workers of the cluster.\n# TYPE millrace_workers gauge\nmillrace_workers " +
-          std::to_string(snapshot.workers.size()) + "\n";
-  family("millrace_job_applied_batch", "gauge", "Newest batch that all state partitions have applied.",
-         [](const api::JobSummary& job) { return job.applied.batch; });
-  family("millrace_job_published_batch", "gauge", "Newest batch that the sink holds completely.",
-         [](const api::JobSummary& job) { return job.published; });
-  family("millrace_job_records_total", "counter", "Records processed, dead letters included.",
-         [](const api::JobSummary& job) { return job.records; });
-  family("millrace_job_dead_letters_total", "counter", "Records that could not be processed.",
-         [](const api::JobSummary& job) { return job.dead_letters; });
-  family("millrace_job_lag_records", "gauge", "Records of the source that are not applied yet.",
-         [](const api::JobSummary& job) { return job.lag_records; });
-  return text;
+    for (const auto& [process, executor] : master_.executors()) {
+      const bool ready = executor.state == Master::ExecutorEntry::State::kReady;
+      ++(ready ? cluster.executors_ready : cluster.executors_starting);
+    }
+    for (const JobController* job : master_.all_jobs()) cluster.jobs.push_back(job->figures());
+  });
+  return cluster_metrics_text(cluster);
 }
 
 std::string StatusPage::problem() {

@@ -18,12 +18,15 @@ inline const std::vector<double>& latency_bounds() {
   return bounds;
 }
 
+// What it holds at one moment.
+using CollectedHistogram = prometheus::ClientMetric;
+
 class LatencyHistogram {
  public:
   LatencyHistogram() : histogram_(latency_bounds()) {}
 
   void observe(Duration took) { histogram_.Observe(std::chrono::duration<double>(took).count()); }
-  [[nodiscard]] prometheus::ClientMetric collect() const { return histogram_.Collect(); }
+  [[nodiscard]] CollectedHistogram collect() const { return histogram_.Collect(); }
 
  private:
   prometheus::Histogram histogram_;
