@@ -3,7 +3,6 @@
 #include <atomic>
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "adapters/http_server.h"
@@ -101,12 +100,6 @@ uint16_t HttpStatus::port() const {
 }
 std::string HttpStatus::address() const {
   return server_->server().address();
-}
-
-std::string metric(const std::string& name, const std::string& type, const std::string& help, double value) {
-  char number[64];
-  std::snprintf(number, sizeof(number), "%.17g", value);
-  return "# HELP " + name + " " + help + "\n# TYPE " + name + " " + type + "\n" + name + " " + number + "\n";
 }
 
 }  // namespace millrace

@@ -53,7 +53,4 @@ class HttpStatus {
   std::unique_ptr<Server> server_;
 };
 
-// One line of Prometheus' text format with its # HELP and # TYPE lines: metric("millrace_epoch", "gauge", "...", 3).
-std::string metric(const std::string& name, const std::string& type, const std::string& help, double value);
-
 }  // namespace millrace

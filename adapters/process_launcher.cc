@@ -62,6 +62,7 @@ int reap(pid_t pid) {
 }  // namespace
 
 struct ForkLauncher::Child {
+  std::string job_name;
   pid_t pid = 0;
   std::thread waiter;
 };
@@ -101,6 +102,7 @@ Status ForkLauncher::launch(const LaunchRequest& request,
   if (pid == 0) become(pointers.data(), parent, request.memory_limit_bytes);
 
   auto child = std::make_unique<Child>();
+  child->job_name = request.job_name;
   child->pid = pid;
   auto finish = [this, alive = std::weak_ptr<char>(alive_), process = request.process, pid,
                  ended = std::move(ended)]() mutable {
@@ -120,6 +122,12 @@ Status ForkLauncher::launch(const LaunchRequest& request,
   });
   children_[request.process] = std::move(child);
   return {};
+}
+
+std::vector<ForkLauncher::Running> ForkLauncher::running() const {
+  std::vector<Running> all;
+  for (const auto& [process, child] : children_) all.push_back({process, child->job_name, child->pid});
+  return all;
 }
 
 void ForkLauncher::end(ProcessId process) {

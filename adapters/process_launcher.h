@@ -6,6 +6,8 @@
 // as the process: the worker's control loop. `ended` is called on that loop.
 #pragma once
 
+#include <sys/types.h>
+
 #include <map>
 #include <memory>
 #include <string>
@@ -24,6 +26,13 @@ class ForkLauncher : public ProcessLauncher {
 
   Status launch(const LaunchRequest& request, std::move_only_function<void(const std::string& reason)> ended) override;
   void end(ProcessId process) override;
+
+  struct Running {
+    ProcessId process;
+    std::string job_name;
+    pid_t pid = 0;
+  };
+  [[nodiscard]] std::vector<Running> running() const;
 
  private:
   struct Child;

@@ -100,6 +100,7 @@ void Agent::start_executor(const wire::Envelope& envelope) {
   const Status started = deps_.launcher.launch(
       launch, lifetime_.guard([this, process](const std::string& reason) { executor_ended(process, reason); }));
   if (started.has_value()) {
+    ++started_;
     LOG(INFO) << "executor " << to_string(process) << " of job " << launch.job_name << " is started";
     return;
   }
@@ -112,6 +113,7 @@ void Agent::executor_ended(ProcessId process, const std::string& reason) {
   if (found == executors_.end()) return;
   const JobId job = found->second;
   executors_.erase(found);
+  ++ended_;
   LOG(INFO) << "executor " << to_string(process) << " ended: " << reason;
   wire::ExecutorEnded ended;
   ended.process = signed_of(process);

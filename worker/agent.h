@@ -9,6 +9,7 @@
 // Lives on the worker's control loop.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -55,6 +56,9 @@ class Agent : public MessengerHandler {
 
   [[nodiscard]] bool connected() const { return master_ != ProcessId(0) && !master_lost_; }
   [[nodiscard]] size_t executors() const { return executors_.size(); }
+  // Since this began.
+  [[nodiscard]] int64_t executors_started() const { return started_; }
+  [[nodiscard]] int64_t executors_ended() const { return ended_; }
 
   // MessengerHandler
   void on_peer_up(const PeerInfo& peer) override;
@@ -79,6 +83,8 @@ class Agent : public MessengerHandler {
   ProcessId master_;                      // 0: none yet
   bool master_lost_ = false;              // its connection broke, and it has said nothing since
   std::map<ProcessId, JobId> executors_;  // that run
+  int64_t started_ = 0;
+  int64_t ended_ = 0;
   bool draining_ = false;
   int64_t beats_without_master_ = 0;
   Lifetime lifetime_;

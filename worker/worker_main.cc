@@ -10,6 +10,7 @@
 #include <future>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -22,11 +23,13 @@
 #include "adapters/open_output.h"
 #include "adapters/open_sink.h"
 #include "adapters/process_launcher.h"
+#include "adapters/process_metrics.h"
 #include "adapters/settings.h"
 #include "adapters/system_clock.h"
 #include "adapters/system_random.h"
 #include "adapters/zeromq_network.h"
 #include "common/base/check.h"
+#include "common/metrics/metric_families.h"
 #include "common/model/address.h"
 #include "common/runtime/event_loop.h"
 #include "jobs/load_library.h"
@@ -237,6 +240,38 @@ void wait_for_end(const sigset_t& signals, EventLoop& loop, AgentServer& server)
   }
 }
 
+std::string agent_metrics(const Agent& agent, int32_t lanes) {
+  MetricFamilies families;
+  families.gauge("millrace_worker_connected", "1 if the master is there.").add({}, agent.connected() ? 1 : 0);
+  families.gauge("millrace_worker_lanes", "Threads for each job.").add({}, lanes);
+  families.gauge("millrace_worker_executors", "Executor processes.").add({}, static_cast<double>(agent.executors()));
+  families.counter("millrace_worker_executors_started_total", "Executor processes that were started.")
+      .add({}, static_cast<double>(agent.executors_started()));
+  families.counter("millrace_worker_executors_ended_total", "Executor processes that ended, however.")
+      .add({}, static_cast<double>(agent.executors_ended()));
+  return families.text();
+}
+
+// What the kernel knows of them; what they hold and do they tell the master, see master/cluster_metrics.h.
+std::string executor_metrics(const std::vector<ForkLauncher::Running>& executors) {
+  MetricFamilies families;
+  MetricValues& memory =
+      families.gauge("millrace_worker_executor_resident_memory_bytes", "Memory of an executor process that is in RAM.");
+  MetricValues& cpu = families.counter("millrace_worker_executor_cpu_seconds_total",
+                                       "Processor time of an executor process, user and system.");
+  MetricValues& files =
+      families.gauge("millrace_worker_executor_open_fds", "File descriptors that an executor process has open.");
+  for (const ForkLauncher::Running& executor : executors) {
+    const std::optional<ProcessFigures> figures = figures_of_process(executor.pid);
+    if (!figures) continue;
+    const MetricLabels labels = {{"job", executor.job_name}, {"executor", to_string(executor.process)}};
+    memory.add(labels, static_cast<double>(figures->resident_bytes));
+    cpu.add(labels, figures->cpu_seconds);
+    files.add(labels, static_cast<double>(figures->open_files));
+  }
+  return families.text();
+}
+
 int run_agent(const Options& options) {
   const sigset_t signals = block_signals();
   SystemRandom random;
@@ -267,12 +302,12 @@ int run_agent(const Options& options) {
   };
   const auto metrics = [&] {
     std::string text;
+    std::vector<ForkLauncher::Running> executors;
     ask_agent([&](Agent& agent) {
-      text =
-          metric("millrace_worker_connected", "gauge", "1 if the master is there.", agent.connected() ? 1 : 0) +
-          metric("millrace_worker_executors", "gauge", "Executor processes.", static_cast<double>(agent.executors()));
+      text = agent_metrics(agent, options.lanes);
+      executors = server.launcher->running();
     });
-    return text;
+    return text + executor_metrics(executors) + process_metrics_text("millrace-worker");
   };
   const auto problem = [&] {
     std::string text;

@@ -18,7 +18,7 @@ using testing::HasSubstr;
 HttpStatusOptions options_of(const std::string& address) {
   return {.address = address,
           .status_json = [] { return std::string("{\"jobs\":[]}"); },
-          .metrics_text = [] { return metric("millrace_epoch", "gauge", "epoch of the master", 3); }};
+          .metrics_text = [] { return std::string("# TYPE millrace_epoch gauge\nmillrace_epoch 3\n"); }};
 }
 
 TEST(HttpStatusTest, HealthStatusAndMetricsAreServed) {
