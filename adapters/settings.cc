@@ -199,11 +199,6 @@ std::optional<int> parse_settings(const SettingsProgram& program, int argc, char
   return 2;
 }
 
-void start_logging(const char* program_name) {
-  FLAGS_logtostderr = true;
-  google::InitGoogleLogging(program_name);
-}
-
 Status raise_descriptor_limit(uint64_t least) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {

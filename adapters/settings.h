@@ -28,9 +28,6 @@ struct SettingsProgram {
 using EnvironmentLookup = std::optional<std::string> (*)(const std::string& variable);
 Status apply_settings(const SettingsProgram& program, int argc, const char* const* argv, EnvironmentLookup environment);
 
-// Logs of glog to standard error, "I20240131 12:00:00.000000 thread file.cc:1] text"; --minloglevel and --v as ever.
-void start_logging(const char* program_name);
-
 // Raises the soft limit of open files to the hard one. kUnavailable: even that is below `least`.
 Status raise_descriptor_limit(uint64_t least = 1024);
 

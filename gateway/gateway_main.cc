@@ -16,6 +16,7 @@
 
 #include "adapters/gunzip.h"
 #include "adapters/http_server.h"
+#include "adapters/logging.h"
 #include "adapters/open_record_writer.h"
 #include "adapters/process_metrics.h"
 #include "adapters/remote_api.h"
@@ -47,6 +48,7 @@ DEFINE_string(cors_origin, "",
               "whose pages may use this gateway besides its own: https://HOST[:PORT]; empty: nobody's");
 DEFINE_double(user_rate, 0, "requests a second that one user may send, twice as many at once; 0: any number");
 DEFINE_double(total_rate, 0, "requests a second of all users together, twice as many at once; 0: any number");
+DEFINE_string(log_format, "text", "of the log on standard error: text, or json: an object a line");
 DEFINE_uint64(max_body_bytes, 1 << 20, "of a request's body, also when it is unpacked: 1024 to 8388608");
 
 namespace millrace {
@@ -197,7 +199,8 @@ int main(int argc, char** argv) {
       "HTTP in front of a Millrace cluster: takes texts and records, and answers when they are durable.\n"
       "Example: millrace-gateway --api=127.0.0.1:7071 --logs='text=log://text'"};
   if (const auto code = millrace::parse_settings(program, argc, argv); code.has_value()) return *code;
-  millrace::start_logging(argv[0]);
+  const millrace::LogOptions logs{.format = FLAGS_log_format, .program = program.name, .worker = "", .job = ""};
+  if (auto logging = millrace::start_logging(argv[0], logs); !logging) return millrace::refuse(logging.error());
   mallopt(M_ARENA_MAX, 4);
   if (auto raised = millrace::raise_descriptor_limit(); !raised.has_value()) return millrace::refuse(raised.error());
   auto options = millrace::read_gateway_options();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/log_context.h"
 #include "master/job_controller.h"
 
 namespace millrace {
@@ -143,6 +144,7 @@ void JobController::begin_assignment(bool balance) {
   WriteSet set;
   JobStore::put_assignment(set, job_, record);
   auto done = [this, next = std::move(next), reload = std::move(reload), balance](Status status) mutable {
+    const LogContext context(record_.spec.name, ledger_->newest());
     if (status.has_value()) {
       store_trouble_.clear();
       apply_assignment(std::move(next));
@@ -381,6 +383,7 @@ void JobController::credit_owned(const Member& member) {
 }
 
 void JobController::add_executor(Member member) {
+  const LogContext context(record_.spec.name, BatchId(0));
   if (!needs_executors() && phase_ != Phase::kLoading) {
     host_.release_executor(job_, member.process, "the job does not run");
     return;
@@ -404,6 +407,7 @@ void JobController::add_executor(Member member) {
 
 void JobController::remove_executor(ProcessId process, const std::string& reason, bool ended_by_itself) {
   if (!members_.contains(process)) return;
+  const LogContext context(record_.spec.name, ledger_ == nullptr ? BatchId(0) : ledger_->newest());
   if (ended_by_itself && ledger_ != nullptr) deaths_.lost(process, work_of(process), progress());
   members_.erase(process);
   ++events_.executors_lost;

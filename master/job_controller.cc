@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/log_context.h"
 #include "stream/job.h"
 
 namespace millrace {
@@ -87,6 +88,7 @@ Member* JobController::find_member(ProcessId process) {
 }
 
 void JobController::on_message(ProcessId from, wire::Envelope envelope) {
+  const LogContext context(record_.spec.name, BatchId(envelope.header.batch));
   if (find_member(from) == nullptr || ledger_ == nullptr || !needs_executors()) return;
   const wire::Body& body = envelope.body;
   const BatchId batch(envelope.header.batch);
@@ -124,6 +126,7 @@ void JobController::schedule_tick() {
   const Duration interval = std::chrono::microseconds(record_.spec.batch_interval_us);
   next_tick_ = batch_clock_ ? now + batch_clock_->until_tick(now) : std::max(next_tick_ + interval, now);
   loop_.schedule(next_tick_ - now, lifetime_.guard([this] {
+    const LogContext context(record_.spec.name, BatchId(0));
     ticking_ = false;
     tick();
   }));

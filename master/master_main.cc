@@ -20,6 +20,7 @@
 #include "adapters/embedded_log_store.h"
 #include "adapters/file_checkpoint_store.h"
 #include "adapters/http_status.h"
+#include "adapters/logging.h"
 #include "adapters/open_log.h"
 #include "adapters/open_output.h"
 #include "adapters/open_sink.h"
@@ -56,6 +57,7 @@ DEFINE_string(
     "into PATH/.taken; none: no job may");
 DEFINE_bool(allow_job_libraries, false,
             "take shared libraries with jobs: whoever reaches --api then runs code as the workers' user");
+DEFINE_string(log_format, "text", "of the log on standard error: text, or json: an object a line");
 DEFINE_uint64(log_retention_age_s, 0, "embedded logs: segments whose newest record is older are removed; 0: never");
 
 namespace millrace {
@@ -251,7 +253,8 @@ int main(int argc, char** argv) {
       "The head of a Millrace cluster: cuts streams into batches, schedules them onto workers, answers queries.\n"
       "Example: millrace-master --data_dir=/var/lib/millrace --checkpoints=file:///var/lib/millrace/checkpoints"};
   if (const auto code = millrace::parse_settings(program, argc, argv); code.has_value()) return *code;
-  millrace::start_logging(argv[0]);
+  const millrace::LogOptions logs{.format = FLAGS_log_format, .program = program.name, .worker = "", .job = ""};
+  if (auto logging = millrace::start_logging(argv[0], logs); !logging) return millrace::refuse(logging.error());
   mallopt(M_ARENA_MAX, 4);
   if (auto raised = millrace::raise_descriptor_limit(); !raised.has_value()) return millrace::refuse(raised.error());
   if (FLAGS_data_dir.empty()) {

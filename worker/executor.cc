@@ -1,6 +1,7 @@
 #include "worker/executor.h"
 
 #include "common/base/check.h"
+#include "common/base/log_context.h"
 #include "common/model/duration.h"
 #include "common/model/hash.h"
 #include "common/model/source_topics.h"
@@ -77,6 +78,7 @@ void Executor::on_refused(const Endpoint& endpoint, const std::string& reason) {
 void Executor::on_message(const PeerInfo& from, wire::Envelope envelope, SharedBuffer bulk) {
   const wire::Header& head = envelope.header;
   const bool mine = head.job == 0 || job_of(head.job) == options_.job;
+  const LogContext context("", BatchId(head.batch));
   if (ended_ || !mine) return;
   if (from.role == wire::Role::MASTER) {
     if (from.process != master_ || Epoch(head.epoch) < epoch_) return;

@@ -19,6 +19,7 @@
 #include "adapters/file_checkpoint_store.h"
 #include "adapters/http_status.h"
 #include "adapters/log_receiver.h"
+#include "adapters/logging.h"
 #include "adapters/open_log.h"
 #include "adapters/open_output.h"
 #include "adapters/open_sink.h"
@@ -45,6 +46,7 @@ DEFINE_int32(lane_timeout, 60,
              "seconds after which a call into a job's code that does not come back is told; 0: never");
 DEFINE_string(data_dir, "", "directory of this worker's own files; a worker keeps nothing that it cannot lose");
 DEFINE_string(http, "127.0.0.1:0", "HOST:PORT of the status pages: /health, /status, /metrics; port 0: any");
+DEFINE_string(log_format, "text", "of the log on standard error: text, or json: an object a line");
 // Of an executor: set by the agent that starts it.
 DEFINE_bool(executor, false, "(internal) be an executor, started by an agent");
 DEFINE_string(job_name, "", "(internal) the executor's job, for people");
@@ -69,6 +71,7 @@ struct Options {
   JobId job;
   ProcessId process;
   ProcessId worker;
+  std::string log_format;
   std::string job_name;
   std::string checkpoints;
   std::string logs;
@@ -83,6 +86,18 @@ std::string host_name() {
   char name[256] = "localhost";
   gethostname(name, sizeof name - 1);
   return name;
+}
+
+// An executor's worker is its parent.
+std::string worker_name(bool executor) {
+  return host_name() + ":" + std::to_string(executor ? getppid() : getpid());
+}
+
+LogOptions log_options() {
+  return {.format = FLAGS_log_format,
+          .program = FLAGS_executor ? "executor" : "millrace-worker",
+          .worker = worker_name(FLAGS_executor),
+          .job = FLAGS_job_name};
 }
 
 sigset_t block_signals() {
@@ -200,11 +215,12 @@ Status open_agent(const Options& options, const std::string& http, EventLoop& lo
   server.launcher = std::make_unique<ForkLauncher>(
       loop, std::vector<std::string>{"--master=" + options.master, "--lanes=" + std::to_string(options.lanes),
                                      "--lane_timeout=" + std::to_string(options.lane_timeout),
-                                     "--listen=" + HostPort{own->host, 0}.text(), "--advertise=" + options.advertise});
+                                     "--listen=" + HostPort{own->host, 0}.text(), "--advertise=" + options.advertise,
+                                     "--log_format=" + options.log_format});
   AgentOptions agent;
   agent.self = ProcessId(random.next_id());
   agent.version = MILLRACE_VERSION;
-  agent.name = host_name() + ":" + std::to_string(getpid());
+  agent.name = worker_name(false);
   agent.http = http;
   agent.master = Endpoint{options.master};
   agent.lanes = options.lanes;
@@ -367,6 +383,7 @@ Options read_flags() {
   options.job = JobId(parse_hex(FLAGS_job));
   options.process = ProcessId(parse_hex(FLAGS_process));
   options.worker = ProcessId(parse_hex(FLAGS_worker));
+  options.log_format = FLAGS_log_format;
   options.job_name = FLAGS_job_name;
   options.checkpoints = FLAGS_checkpoints;
   options.logs = FLAGS_logs;
@@ -382,7 +399,9 @@ int main(int argc, char** argv) {
       "Gives a host's cores to a Millrace cluster: runs an executor process per job.\n"
       "Example: millrace-worker --master=127.0.0.1:7070 --lanes=2"};
   if (const auto code = millrace::parse_settings(program, argc, argv); code.has_value()) return *code;
-  millrace::start_logging(argv[0]);
+  if (auto logging = millrace::start_logging(argv[0], millrace::log_options()); !logging) {
+    return millrace::refuse(logging.error());
+  }
   mallopt(M_ARENA_MAX, 4);
   if (auto raised = millrace::raise_descriptor_limit(); !raised.has_value()) return millrace::refuse(raised.error());
   if (FLAGS_lanes < 0 || FLAGS_lanes > 256) {
