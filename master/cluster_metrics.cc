@@ -83,7 +83,7 @@ constexpr JobMetric kGauges[] = {
 };
 
 MetricLabels labels_of(const JobFigures& job) {
-  return {{"job", job.summary.name}};
+  return {{"job_name", job.summary.name}};
 }
 
 void add_cluster(MetricFamilies& families, const ClusterFigures& cluster) {
@@ -115,14 +115,14 @@ void add_jobs(MetricFamilies& families, const std::vector<JobFigures>& jobs) {
   for (const JobFigures& job : jobs) {
     const std::string& name = job.summary.name;
     for (const char* state : {"loading", "running", "stopping", "stopped", "failed"}) {
-      states.add({{"job", name}, {"state", state}}, job.summary.state == state ? 1 : 0);
+      states.add({{"job_name", name}, {"state", state}}, job.summary.state == state ? 1 : 0);
     }
     for (const JobFigures::PartitionLag& lag : job.lags) {
-      lags.add({{"job", name}, {"topic", lag.topic}, {"partition", std::to_string(lag.partition)}},
+      lags.add({{"job_name", name}, {"topic", lag.topic}, {"partition", std::to_string(lag.partition)}},
                as_double(lag.records));
     }
-    abandoned.add({{"job", name}, {"cause", "failed"}}, as_double(job.events.checkpoints_failed));
-    abandoned.add({{"job", name}, {"cause", "given_up"}}, as_double(job.events.checkpoints_given_up));
+    abandoned.add({{"job_name", name}, {"cause", "failed"}}, as_double(job.events.checkpoints_failed));
+    abandoned.add({{"job_name", name}, {"cause", "given_up"}}, as_double(job.events.checkpoints_given_up));
   }
 }
 
@@ -135,10 +135,10 @@ void add_times(MetricFamilies& families, const std::vector<JobFigures>& jobs) {
                                         "How long a step alone has held batches up between cut and applied.");
   for (const JobFigures& job : jobs) {
     const std::string& name = job.summary.name;
-    for (const auto& [until, histogram] : job.latencies) batches.add({{"job", name}, {"until", until}}, histogram);
+    for (const auto& [until, histogram] : job.latencies) batches.add({{"job_name", name}, {"until", until}}, histogram);
     checkpoints.add(labels_of(job), job.checkpoint_seconds);
     for (const auto& [step, us] : job.held_us) {
-      held.add({{"job", name}, {"step", step}}, static_cast<double>(us) / 1e6);
+      held.add({{"job_name", name}, {"step", step}}, static_cast<double>(us) / 1e6);
     }
   }
 }
@@ -160,7 +160,7 @@ void add_executors(MetricFamilies& families, const std::vector<JobFigures>& jobs
   for (const JobFigures& job : jobs) {
     for (const JobFigures::Executor& executor : job.executors) {
       const MetricLabels labels = {
-          {"job", job.summary.name}, {"worker", executor.summary.worker}, {"executor", executor.summary.process}};
+          {"job_name", job.summary.name}, {"worker", executor.summary.worker}, {"executor", executor.summary.process}};
       const auto with = [&labels](const char* name, std::string value) {
         MetricLabels more = labels;
         more.push_back({name, std::move(value)});

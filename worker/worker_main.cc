@@ -280,7 +280,7 @@ std::string executor_metrics(const std::vector<ForkLauncher::Running>& executors
   for (const ForkLauncher::Running& executor : executors) {
     const std::optional<ProcessFigures> figures = figures_of_process(executor.pid);
     if (!figures) continue;
-    const MetricLabels labels = {{"job", executor.job_name}, {"executor", to_string(executor.process)}};
+    const MetricLabels labels = {{"job_name", executor.job_name}, {"executor", to_string(executor.process)}};
     memory.add(labels, static_cast<double>(figures->resident_bytes));
     cpu.add(labels, figures->cpu_seconds);
     files.add(labels, static_cast<double>(figures->open_files));

@@ -60,11 +60,12 @@ TEST(MetricsTest, AClusterTellsItsJobsAndTheirExecutors) {
   executor.told.lanes[1].kept_bytes = 30;
   const std::string text = cluster_metrics_text(cluster);
   EXPECT_THAT(text, HasSubstr("\nmillrace_workers 2\n"));
-  EXPECT_THAT(text, HasSubstr("millrace_job_records_total{job=\"wc\"} 7\n"));
-  EXPECT_THAT(text, HasSubstr("millrace_job_state{job=\"wc\",state=\"running\"} 1\n"));
-  EXPECT_THAT(text, HasSubstr("millrace_job_state{job=\"wc\",state=\"failed\"} 0\n"));
-  EXPECT_THAT(text, HasSubstr("millrace_job_partition_lag_records{job=\"wc\",topic=\"lines\",partition=\"3\"} 40\n"));
-  const std::string labels = "{job=\"wc\",worker=\"ann:1\",executor=\"00000000000000aa\"";
+  EXPECT_THAT(text, HasSubstr("millrace_job_records_total{job_name=\"wc\"} 7\n"));
+  EXPECT_THAT(text, HasSubstr("millrace_job_state{job_name=\"wc\",state=\"running\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("millrace_job_state{job_name=\"wc\",state=\"failed\"} 0\n"));
+  EXPECT_THAT(text,
+              HasSubstr("millrace_job_partition_lag_records{job_name=\"wc\",topic=\"lines\",partition=\"3\"} 40\n"));
+  const std::string labels = "{job_name=\"wc\",worker=\"ann:1\",executor=\"00000000000000aa\"";
   EXPECT_THAT(text, HasSubstr("millrace_executor_lane_busy_seconds_total" + labels + ",lane=\"1\"} 1.5\n"));
   EXPECT_THAT(text, HasSubstr("millrace_executor_memory_bytes" + labels + ",owner=\"kept_blocks\"} 50\n"));
   EXPECT_THAT(text, Not(HasSubstr("nan")));
