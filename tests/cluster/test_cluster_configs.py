@@ -29,9 +29,9 @@ def adapted(path, directory, replacements):
 def test_a_cluster_of_the_flag_files_counts(make_cluster, directory, redis, config, workers, hosts):
     """Three hosts are three addresses of the loop here: the files' 10.0.0.N become 127.0.0.N."""
     cluster = make_cluster(workers=workers)
-    ports = free_ports(5)
-    replacements = {f"70{70 + index}": str(port) for index, port in enumerate(ports[:3])}
-    replacements |= {"7080": str(ports[3]), "7082": str(ports[4]), "10.0.0.": "127.0.0."}
+    ports = free_ports(7)
+    replacements = {f"70{70 + index}": str(port) for index, port in enumerate(ports[:5])}
+    replacements |= {"7080": str(ports[5]), "7082": str(ports[6]), "10.0.0.": "127.0.0."}
     replacements |= {"/tmp/millrace-checkpoints": f"{directory}/checkpoints", "/mnt/millrace": directory}
     replacements |= {"build/cluster": directory}
     cluster.listen, cluster.api_port = f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"
