@@ -92,6 +92,8 @@ void add_cluster(MetricFamilies& families, const ClusterFigures& cluster) {
       .add({}, as_double(cluster.workers_ready + cluster.workers_draining));
   families.gauge("millrace_workers_draining", "Workers that hand over what they hold.")
       .add({}, as_double(cluster.workers_draining));
+  families.gauge("millrace_master_messages_bytes", "Messages of the master that are not acknowledged.")
+      .add({}, as_double(cluster.messages_bytes));
   MetricValues& executors = families.gauge("millrace_executors", "Executor processes that the master knows of.");
   executors.add({{"state", "ready"}}, as_double(cluster.executors_ready));
   executors.add({{"state", "starting"}}, as_double(cluster.executors_starting));
@@ -150,7 +152,7 @@ void add_executors(MetricFamilies& families, const std::vector<JobFigures>& jobs
   MetricValues& keys = families.gauge("millrace_executor_keys", "Keys in the executor's state tables.");
   MetricValues& memory = families.gauge("millrace_executor_memory_bytes",
                                         "Memory of the executor by its owner: state tables, what is read ahead of the "
-                                        "log, and blocks that are kept for replays.");
+                                        "log, blocks that are kept for replays, messages that are not acknowledged.");
   MetricValues& busy =
       families.counter("millrace_executor_lane_busy_seconds_total", "How long a lane of the executor was at work.");
   MetricValues& sink = families.gauge("millrace_executor_sink_waiting",
@@ -180,6 +182,7 @@ void add_executors(MetricFamilies& families, const std::vector<JobFigures>& jobs
       memory.add(with("owner", "state"), as_double(executor.summary.memory_bytes));
       memory.add(with("owner", "read_ahead"), as_double(read_ahead));
       memory.add(with("owner", "kept_blocks"), as_double(kept));
+      memory.add(with("owner", "messages"), as_double(executor.told.messages_bytes));
       sink.add(labels, as_double(executor.told.sink_waiting));
       outputs.add(labels, as_double(executor.told.appends_waiting));
     }

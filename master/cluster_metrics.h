@@ -15,6 +15,7 @@ struct ClusterFigures {
   int64_t workers_draining = 0;
   int64_t executors_ready = 0;
   int64_t executors_starting = 0;
+  int64_t messages_bytes = 0;    // of the master, not acknowledged
   std::vector<JobFigures> jobs;  // with different names
 };
 

@@ -126,6 +126,7 @@ class Master : public MessengerHandler, public JobHost {
   [[nodiscard]] const MasterOptions& options() const { return options_; }
   [[nodiscard]] bool started() const { return started_; }
   [[nodiscard]] Epoch epoch() const { return epoch_; }
+  [[nodiscard]] size_t unacknowledged_bytes() const { return messenger_.unacknowledged_bytes(); }
 
   // MessengerHandler
   void on_peer_up(const PeerInfo& peer) override;

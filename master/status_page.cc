@@ -101,6 +101,7 @@ std::string StatusPage::metrics() {
   ClusterFigures cluster;
   loop_.run_and_wait([&] {
     cluster.epoch = master_.epoch().value();
+    cluster.messages_bytes = static_cast<int64_t>(master_.unacknowledged_bytes());
     for (const auto& [process, worker] : master_.workers()) {
       ++(worker.draining ? cluster.workers_draining : cluster.workers_ready);
     }

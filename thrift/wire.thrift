@@ -78,6 +78,7 @@ struct ExecutorFigures {
   1: list<LaneFigures> lanes
   2: i64 sink_waiting    // snapshots of state partitions that the sink does not hold yet
   3: i64 appends_waiting // batches of state partitions that the outputs do not hold yet
+  4: i64 messages_bytes  // to other processes, not acknowledged
 }
 struct Heartbeat {       // from an executor: peers of its assignment that it could not reach for at least its lease
   1: list<i64> unreachable

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/log_context.h"
 
 namespace millrace {
 
@@ -94,6 +95,7 @@ void Agent::start_executor(const wire::Envelope& envelope) {
   launch.memory_limit_bytes = request.memory_limit_bytes;
   launch.checkpoints = request.checkpoints;
   launch.logs = request.logs;
+  const LogContext context(request.job_name, BatchId(0));
   const ProcessId process = launch.process;
   if (draining_ || executors_.contains(process)) return;
   executors_[process] = launch.job;

@@ -281,6 +281,7 @@ wire::ExecutorFigures Executor::figures() const {
     told.read_ahead_bytes = noted.read_ahead_bytes;
     told.kept_bytes = noted.kept_bytes;
   }
+  all.messages_bytes = static_cast<int64_t>(messenger_.unacknowledged_bytes());
   all.sink_waiting = static_cast<int64_t>(work_->publisher->waiting());
   all.appends_waiting = static_cast<int64_t>(work_->appender->waiting());
   return all;

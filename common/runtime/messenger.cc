@@ -245,6 +245,12 @@ bool Messenger::is_reachable(ProcessId process) const {
   return found != sessions_.end() && ready(*found->second);
 }
 
+size_t Messenger::unacknowledged_bytes() const {
+  size_t bytes = 0;
+  for (const auto& [process, session] : sessions_) bytes += session->out.bytes();
+  return bytes;
+}
+
 bool Messenger::ready(const Session& session) const {
   return session.dial->up && session.dial->process == session.info->process;
 }

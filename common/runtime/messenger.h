@@ -94,6 +94,9 @@ class Messenger : public NetworkHandler {
   // What is sent to this process goes out now: a link is known to lead to it.
   [[nodiscard]] bool is_reachable(ProcessId process) const;
 
+  // Of messages to all, kept until they are acknowledged.
+  [[nodiscard]] size_t unacknowledged_bytes() const;
+
   [[nodiscard]] ProcessId self() const { return options_.self; }
   [[nodiscard]] Endpoint local_endpoint() const { return network_.local_endpoint(); }
   [[nodiscard]] uint64_t dropped_frames() const { return dropped_frames_; }  // malformed or misdirected

@@ -71,6 +71,28 @@ class BatchProfilesTest : public testing::Test {
   BatchProfiles profiles;
 };
 
+TEST_F(BatchProfilesTest, AllBatchesAreSummedUpForMetrics) {
+  for (const int64_t batch : {1, 2}) {
+    cut(batch, 0);
+    mapped(batch, 0, "ann:1", 0, 100, 300);
+    profiles.durable(BatchId(batch), at(700));
+    reduced(batch, 0, "ann:1", 0, 400, 800, 900);
+  }
+  profiles.applied(BatchId(2), at(1000));
+  profiles.published(BatchId(2), at(3000));
+  const BatchProfiles::Latencies& latencies = profiles.latencies();
+  for (const LatencyHistogram* histogram :
+       {&latencies.durable, &latencies.mapped, &latencies.applied, &latencies.published}) {
+    EXPECT_EQ(histogram->collect().histogram.sample_count, 2U);
+  }
+  EXPECT_NEAR(latencies.applied.collect().histogram.sample_sum, 0.002, 1e-9);
+  EXPECT_EQ(latencies.checkpoint.collect().histogram.sample_count, 0U);
+  int64_t held_us = 0;
+  for (const auto& [step, us] : profiles.held_us()) held_us += us;
+  EXPECT_EQ(held_us, 2000);
+  EXPECT_EQ(profiles.newest_record_ms(), 77);
+}
+
 TEST_F(BatchProfilesTest, WhatLanesTellBecomesStepsOfWhichEachTellsWhatItAloneHasHeldUp) {
   cut(1, 0);
   mapped(1, 0, "ann:1", 0, 100, 300, 30);
