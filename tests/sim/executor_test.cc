@@ -334,6 +334,24 @@ TEST_F(ExecutorTest, WithoutTheCheckpointStoreItSaysSo) {
   EXPECT_NE(master_->ready[one].problem.find("checkpoint store"), std::string::npos) << master_->ready[one].problem;
 }
 
+TEST_F(ExecutorTest, TellsTheMasterWhatItsLanesHold) {
+  const ProcessId one = add_executor(1);
+  accept(one);
+  assign(1, {one});
+  append("a b a");
+  const auto sum = [&](int64_t wire::LaneFigures::* figure) {
+    int64_t total = 0;
+    for (const wire::LaneFigures& lane : master_->figures[one].lanes) total += lane.*figure;
+    return total;
+  };
+  ASSERT_TRUE(wait([&] { return sum(&wire::LaneFigures::read_ahead_bytes) > 0; }));
+  EXPECT_EQ(master_->figures[one].lanes.size(), 2U);
+  EXPECT_EQ(sum(&wire::LaneFigures::kept_bytes), 0);
+  run_through(1, cut());
+  ASSERT_TRUE(wait([&] { return sum(&wire::LaneFigures::kept_bytes) > 0; }));
+  EXPECT_EQ(sum(&wire::LaneFigures::read_ahead_bytes), 0);
+}
+
 TEST_F(ExecutorTest, EndsWhenTheMasterSaysSo) {
   const ProcessId one = add_executor(1);
   accept(one);

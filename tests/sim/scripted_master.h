@@ -56,6 +56,7 @@ class ScriptedMaster final : public MessengerHandler {
     if (body.__isset.register_executor) registrations[from.process] = body.register_executor;
     if (body.__isset.executor_ready) ready[from.process] = body.executor_ready;
     if (body.__isset.trouble) trouble = body.trouble;
+    if (body.heartbeat.__isset.figures) figures[from.process] = body.heartbeat.figures;
   }
 
   void send(ProcessId to, const wire::Body& body, int64_t batch = 0) {
@@ -87,6 +88,7 @@ class ScriptedMaster final : public MessengerHandler {
   int64_t ended_round = 0;
   std::vector<wire::QueryReply> replies;
   std::map<ProcessId, wire::Checkpointed> checkpointed;
+  std::map<ProcessId, wire::ExecutorFigures> figures;
   wire::Trouble trouble;
 
  private:
