@@ -7,7 +7,7 @@
 
 namespace cpp millrace.wire
 
-const i32 kProtocol = 11
+const i32 kProtocol = 12
 
 enum Role { MASTER = 1, AGENT = 2, EXECUTOR = 3 }
 
