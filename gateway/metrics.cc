@@ -50,13 +50,15 @@ void GatewayMetrics::Route::begun(size_t bytes) {
 }
 
 void GatewayMetrics::Route::answered(int status, Duration took) {
-  metrics_.count(name_, status);
+  std::atomic<prometheus::Counter*>& counter = by_status_[static_cast<size_t>(std::clamp(status, 0, 599))];
+  if (counter == nullptr) counter = &metrics_.answered(name_, status);
+  counter.load()->Increment();
   latency_.Observe(std::chrono::duration<double>(took).count());
   under_way_.Decrement();
 }
 
-void GatewayMetrics::count(const std::string& route, int status) {
-  requests_.Add({{"route", route}, {"status", std::to_string(std::clamp(status, 0, 599))}}).Increment();
+prometheus::Counter& GatewayMetrics::answered(const std::string& route, int status) {
+  return requests_.Add({{"route", route}, {"status", std::to_string(std::clamp(status, 0, 599))}});
 }
 
 GatewayMetrics::Route& GatewayMetrics::add_route(std::string name) {

@@ -7,6 +7,7 @@
 #include <prometheus/registry.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <list>
 #include <string>
@@ -27,6 +28,8 @@ class GatewayMetrics {
    private:
     GatewayMetrics& metrics_;  // outlives this
     const std::string name_;
+    // Of the registry, which finds a counter under a lock only the first time that a status is answered.
+    std::array<std::atomic<prometheus::Counter*>, 600> by_status_{};
     prometheus::Histogram& latency_;
     prometheus::Counter& bytes_;
     prometheus::Gauge& under_way_;
@@ -41,12 +44,12 @@ class GatewayMetrics {
   void refused(Refusal why) { refused_[static_cast<size_t>(why)]->Increment(); }
   void stored(size_t records) { records_.Increment(static_cast<double>(records)); }
   // A request that no route was asked about.
-  void unrouted(int status) { count("none", status); }
+  void unrouted(int status) { answered("none", status).Increment(); }
 
   [[nodiscard]] std::string text() const;
 
  private:
-  void count(const std::string& route, int status);
+  prometheus::Counter& answered(const std::string& route, int status);
 
   prometheus::Registry registry_;
   // Of the registry.
