@@ -62,6 +62,17 @@ Result<KafkaConf> make_kafka_conf(const KafkaOptions& options, const std::map<st
   return conf;
 }
 
+Result<KafkaClient> make_kafka_client(rd_kafka_type_t type, KafkaConf conf) {
+  char text[512] = {};
+  KafkaClient client(rd_kafka_new(type, conf.get(), text, sizeof text));
+  if (client == nullptr) {
+    return fail(ErrorCode::kInvalid,
+                std::string("librdkafka does not start: ") + text + "; correct the Kafka settings");
+  }
+  conf.release();  // NOLINT: taken over by the client
+  return client;
+}
+
 Status check_kafka_options(const KafkaOptions& options) {
   if (options.brokers.empty() || options.topic.empty()) {
     return fail(ErrorCode::kInvalid,

@@ -10,13 +10,12 @@
 
 #include "adapters/kafka_config.h"
 #include "adapters/kafka_producer.h"
+#include "adapters/kafka_transactions.h"
 #include "common/model/output_lines.h"
 #include "common/model/uri.h"
 
 namespace millrace {
 namespace {
-
-using SteadyTime = std::chrono::steady_clock::time_point;
 
 constexpr int kStepMs = 500;
 // Whoever submits waits for a claim. The first transaction of a broker makes it create topics of its own.
@@ -25,18 +24,14 @@ constexpr Duration kClaimTime = std::chrono::seconds(10);
 // So long nothing goes on before that is told, and begun anew.
 constexpr Duration kPatience = std::chrono::seconds(10);
 
-// - A transaction may take as long as a large batch does on a slow broker; one whose owner is gone ends when the next
-//   one enters.
-// - A broker ends a transaction after it has answered, and the next one is tried until then: each batch waits for that.
-// - rd_kafka_send_offsets_to_transaction() of 2.0 looks three times for a group's coordinator, and then waits, without
-//   end, for a connection to come or go. Where there is none yet, or it moves, that is when an idle one is closed.
+// A transaction may take as long as a large batch does on a slow broker; one whose owner is gone ends when the next one
+// enters.
 const std::map<std::string, std::string> kOurs = {
-    {"client.id", "millrace"},           {"linger.ms", "5"},
-    {"batch.size", "1000000"},           {"queue.buffering.max.kbytes", "65536"},
-    {"message.timeout.ms", "600000"},    {"transaction.timeout.ms", "600000"},
-    {"partitioner", "murmur2_random"},   {"log.connection.close", "false"},
-    {"retry.backoff.ms", "20"},          {"reconnect.backoff.max.ms", "1000"},
-    {"connections.max.idle.ms", "3000"},
+    {"linger.ms", "5"},
+    {"batch.size", "1000000"},
+    {"queue.buffering.max.kbytes", "65536"},
+    {"message.timeout.ms", "600000"},
+    {"transaction.timeout.ms", "600000"},
 };
 
 // Of what is committed: also while a transaction is open, which a reader of what is settled waits for.
@@ -46,196 +41,36 @@ constexpr char kSettled[] = "read_committed";
 // What makes a batch be there once.
 constexpr const char* kNeeded[] = {"acks", "enable.idempotence", "group.id", "isolation.level", "transactional.id"};
 
-struct KafkaOutputDeleter {
-  void operator()(rd_kafka_error_t* error) const { rd_kafka_error_destroy(error); }
-  void operator()(rd_kafka_consumer_group_metadata_t* group) const { rd_kafka_consumer_group_metadata_destroy(group); }
-  void operator()(rd_kafka_t* client) const { rd_kafka_destroy(client); }
-};
-using KafkaError = std::unique_ptr<rd_kafka_error_t, KafkaOutputDeleter>;
-using KafkaGroup = std::unique_ptr<rd_kafka_consumer_group_metadata_t, KafkaOutputDeleter>;
-using KafkaClient = std::unique_ptr<rd_kafka_t, KafkaOutputDeleter>;
-
-Result<KafkaClient> make_client(rd_kafka_type_t type, KafkaConf conf) {
-  char text[512] = {};
-  KafkaClient client(rd_kafka_new(type, conf.get(), text, sizeof text));
-  if (client == nullptr) {
-    return fail(ErrorCode::kInvalid,
-                std::string("librdkafka does not start: ") + text + "; correct the Kafka settings in --output-config");
-  }
-  conf.release();  // NOLINT: taken over by the client
-  return client;
-}
-
 std::string place_of(const KafkaOptions& options) {
   return "topic '" + options.topic + "' on " + options.brokers;
 }
 
 // What cannot be delivered, ever, is no reason to try again.
-std::unexpected<Error> explain(const KafkaOptions& options, rd_kafka_resp_err_t error, const std::string& text) {
+Error explain(const KafkaOptions& options, rd_kafka_resp_err_t error, const std::string& text) {
   const std::string place = place_of(options);
   switch (error) {
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-      return fail(ErrorCode::kInvalid, place +
-                                           " takes no line of that size; raise its max.message.bytes, and "
-                                           "message.max.bytes in --output-config, and submit the job again");
+      return {ErrorCode::kInvalid, place +
+                                       " takes no line of that size; raise its max.message.bytes, and "
+                                       "message.max.bytes in --output-config, and submit the job again"};
     case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
-      return fail(ErrorCode::kInvalid, place +
-                                           " permits no transactions that long; lower transaction.timeout.ms and "
-                                           "message.timeout.ms in --output-config, or raise the broker's "
-                                           "transaction.max.timeout.ms");
+      return {ErrorCode::kInvalid, place +
+                                       " permits no transactions that long; lower transaction.timeout.ms and "
+                                       "message.timeout.ms in --output-config, or raise the broker's "
+                                       "transaction.max.timeout.ms"};
     case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-      return fail(ErrorCode::kUnavailable, "cannot append to " + place + ": " + text +
-                                               "; permit transactional ids and groups that begin with millrace-");
+      return {ErrorCode::kUnavailable, "cannot append to " + place + ": " + text +
+                                           "; permit transactional ids and groups that begin with millrace-"};
     default: break;
   }
   const ErrorCode code = kafka_error_code(error);
-  return fail(code == ErrorCode::kInvalid ? code : ErrorCode::kUnavailable,
-              "cannot append to " + place + ": " + text +
-                  (code == ErrorCode::kTimeout ? "; check that the broker runs there, and can keep transactions" : ""));
-}
-
-// Calls again what a broker does not do yet, as long as there is patience.
-class Waiting {
- public:
-  Waiting(Duration patience, const std::atomic<bool>& stopping) : patience_(patience), stopping_(stopping) {}
-
-  void progress() { since_ = std::chrono::steady_clock::now(); }
-  [[nodiscard]] bool is_over() const { return std::chrono::steady_clock::now() - since_ >= patience_; }
-  [[nodiscard]] bool stopping() const { return stopping_; }
-
- private:
-  const Duration patience_;
-  const std::atomic<bool>& stopping_;
-  SteadyTime since_ = std::chrono::steady_clock::now();
-};
-
-std::unexpected<Error> ended() {
-  return fail(ErrorCode::kUnavailable, "this process ends");
+  return {code == ErrorCode::kInvalid ? code : ErrorCode::kUnavailable,
+          "cannot append to " + place + ": " + text +
+              (code == ErrorCode::kTimeout ? "; check that the broker runs there, and can keep transactions" : "")};
 }
 
 }  // namespace
-
-// Of one transactional id. After an error there is nothing to do with it but to make a new one.
-class KafkaOutput::Producer {
- public:
-  Producer(const KafkaOptions& options, Duration patience, const std::atomic<bool>& stopping)
-      : options_(options), waiting_(patience, stopping) {}
-  ~Producer() {
-    if (client_ != nullptr) rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-  }
-  Producer(const Producer&) = delete;
-  Producer& operator=(const Producer&) = delete;
-
-  // From here on all others of this id are kept out, and what they had under way has ended.
-  Status start(const std::string& name) {
-    auto conf =
-        make_kafka_conf(options_, kOurs, {{"acks", "all"}, {"enable.idempotence", "true"}, {"transactional.id", name}});
-    if (!conf) return std::unexpected(conf.error());
-    rd_kafka_conf_set_opaque(conf->get(), this);
-    rd_kafka_conf_set_dr_msg_cb(conf->get(), on_delivery);
-    auto client = make_client(RD_KAFKA_PRODUCER, std::move(*conf));
-    if (!client) return std::unexpected(client.error());
-    client_ = std::move(*client);
-    topic_.reset(rd_kafka_topic_new(client_.get(), options_.topic.c_str(), nullptr));
-    if (topic_ == nullptr) return fail(ErrorCode::kInvalid, "'" + options_.topic + "' is no name of a topic");
-    Status ready = finish([this] { return rd_kafka_init_transactions(client_.get(), kStepMs); });
-    if (ready) learn_topic();
-    return ready;
-  }
-
-  Status begin() {
-    if (const KafkaError error(rd_kafka_begin_transaction(client_.get())); error != nullptr) return failure(*error);
-    return {};
-  }
-
-  // Gives the lines to librdkafka, which sends them.
-  Status give(const std::string& bytes) {
-    OutputLines lines(bytes);
-    std::optional<std::string_view> key;
-    waiting_.progress();
-    for (std::string_view line; lines.next(key, line);) {
-      if (Status given = give(key, line); !given) return given;
-    }
-    if (lines.is_whole()) return {};
-    return fail(ErrorCode::kCorrupt, "the lines of the batch do not parse");
-  }
-
-  Status mark(const std::string& group_name, BatchId batch, Generation generation) {
-    const KafkaPartitionList offsets(rd_kafka_topic_partition_list_new(1));
-    rd_kafka_topic_partition_t* const offset =
-        rd_kafka_topic_partition_list_add(offsets.get(), options_.topic.c_str(), 0);
-    offset->offset = batch.value();
-    const std::string note = std::to_string(generation.value());
-    offset->metadata = strdup(note.c_str());  // freed with the list
-    offset->metadata_size = note.size();
-    const KafkaGroup group(rd_kafka_consumer_group_metadata_new(group_name.c_str()));
-    return finish(
-        [&] { return rd_kafka_send_offsets_to_transaction(client_.get(), offsets.get(), group.get(), kStepMs); });
-  }
-
-  Status commit() {
-    return finish([this] { return rd_kafka_commit_transaction(client_.get(), kStepMs); });
-  }
-
- private:
-  static void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
-    auto* const self = static_cast<Producer*>(opaque);
-    self->waiting_.progress();
-    if (self->failed_ == RD_KAFKA_RESP_ERR_NO_ERROR) self->failed_ = message->err;
-  }
-
-  // librdkafka looks once a second for topics that it does not know, while records wait.
-  void learn_topic() {
-    const rd_kafka_metadata_t* found = nullptr;
-    (void)rd_kafka_metadata(client_.get(), 0, topic_.get(), &found, kStepMs);
-    if (found != nullptr) rd_kafka_metadata_destroy(found);
-  }
-
-  // Calls it again as long as it says that this may help, and something goes on.
-  template <typename Call>
-  Status finish(Call call) {
-    waiting_.progress();
-    for (;;) {
-      const KafkaError error(call());
-      rd_kafka_poll(client_.get(), 0);
-      if (error == nullptr) return {};
-      if (waiting_.stopping()) return ended();
-      if (rd_kafka_error_is_retriable(error.get()) == 0 || waiting_.is_over()) return failure(*error);
-    }
-  }
-
-  // A record that was not delivered is the cause of what follows.
-  [[nodiscard]] Status failure(const rd_kafka_error_t& error) const {
-    if (failed_ != RD_KAFKA_RESP_ERR_NO_ERROR) return explain(options_, failed_, rd_kafka_err2str(failed_));
-    return explain(options_, rd_kafka_error_code(&error), rd_kafka_error_string(&error));
-  }
-
-  Status give(std::optional<std::string_view> key, std::string_view line) {
-    const void* const key_bytes = key ? key->data() : nullptr;
-    const size_t key_size = key ? key->size() : 0;
-    void* const line_bytes = const_cast<char*>(line.data());  // copied; the interface lacks the const
-    const size_t line_size = line.size();
-    for (;;) {
-      const rd_kafka_resp_err_t error = rd_kafka_producev(
-          client_.get(), RD_KAFKA_V_RKT(topic_.get()), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-          RD_KAFKA_V_KEY(key_bytes, key_size), RD_KAFKA_V_VALUE(line_bytes, line_size), RD_KAFKA_V_END);
-      if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
-      if (waiting_.stopping()) return ended();
-      if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL || waiting_.is_over()) {
-        const rd_kafka_resp_err_t cause = failed_ != RD_KAFKA_RESP_ERR_NO_ERROR ? failed_ : error;
-        return explain(options_, cause, rd_kafka_err2str(cause));
-      }
-      rd_kafka_poll(client_.get(), kStepMs);
-    }
-  }
-
-  const KafkaOptions& options_;
-  Waiting waiting_;
-  rd_kafka_resp_err_t failed_ = RD_KAFKA_RESP_ERR_NO_ERROR;  // of the first record that was not delivered
-  KafkaClient client_;                                       // calls on_delivery until it is gone
-  KafkaTopicHandle topic_;                                   // of client_
-};
 
 struct KafkaOutput::Mark {
   std::optional<BatchId> batch;  // none: the broker knows of nothing
@@ -249,9 +84,9 @@ Result<KafkaOutput::Mark> KafkaOutput::read_mark(int32_t part, Generation reader
       make_kafka_conf(options_, {{"client.id", "millrace"}, {"log.connection.close", "false"}},
                       {{"group.id", name_of(part)}, {"isolation.level", isolation}, {"enable.auto.commit", "false"}});
   if (!conf) return std::unexpected(conf.error());
-  const auto client = make_client(RD_KAFKA_CONSUMER, std::move(*conf));
+  const auto client = make_kafka_client(RD_KAFKA_CONSUMER, std::move(*conf));
   if (!client) return std::unexpected(client.error());
-  const Waiting waiting(kPatience, *stopping_);
+  const KafkaPatience patience(kPatience, *stopping_);
   const KafkaPartitionList offsets(rd_kafka_topic_partition_list_new(1));
   const rd_kafka_topic_partition_t& found =
       *rd_kafka_topic_partition_list_add(offsets.get(), options_.topic.c_str(), 0);
@@ -259,10 +94,10 @@ Result<KafkaOutput::Mark> KafkaOutput::read_mark(int32_t part, Generation reader
     rd_kafka_resp_err_t error = rd_kafka_committed(client->get(), offsets.get(), kStepMs);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = found.err;
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) break;
-    if (waiting.stopping()) return ended();
+    if (patience.stopping()) return KafkaPatience::ended();
     const ErrorCode code = kafka_error_code(error);
     const bool passing = code == ErrorCode::kUnavailable || code == ErrorCode::kTimeout;
-    if (!passing || waiting.is_over()) return explain(options_, error, rd_kafka_err2str(error));
+    if (!passing || patience.is_over()) return std::unexpected(explain(options_, error, rd_kafka_err2str(error)));
   }
   Mark mark;
   if (found.offset >= 0) mark.batch = BatchId(found.offset);
@@ -275,11 +110,11 @@ Result<KafkaOutput::Mark> KafkaOutput::read_mark(int32_t part, Generation reader
 }
 
 struct KafkaOutput::Owner {
-  Owner(Generation its, BatchId at, std::unique_ptr<Producer> by)
+  Owner(Generation its, BatchId at, std::unique_ptr<KafkaTransactions> by)
       : generation(its), mark(at), producer(std::move(by)) {}
   Generation generation;
   BatchId mark;  // how far the part has come
-  std::unique_ptr<Producer> producer;
+  std::unique_ptr<KafkaTransactions> producer;
 };
 
 KafkaOutput::KafkaOutput(const OutputTarget& target, KafkaOptions options)
@@ -302,18 +137,25 @@ Result<KafkaOutput> KafkaOutput::open(const OutputTarget& target) {
   return KafkaOutput(target, std::move(options));
 }
 
+std::unique_ptr<KafkaTransactions> KafkaOutput::make_producer(Duration patience) const {
+  const auto explain_it = [options = options_](rd_kafka_resp_err_t error, const std::string& text) {
+    return explain(options, error, text);
+  };
+  return std::make_unique<KafkaTransactions>(options_, std::vector{options_.topic}, explain_it, patience, *stopping_);
+}
+
 // One transaction notes that all parts are at their beginning.
 Status KafkaOutput::claim() {
   if (const auto topic = KafkaProducer::open(options_, kTopicTime); !topic) return std::unexpected(topic.error());
   // A broker's first group makes it create a topic of its own, and this waits for that.
   if (const auto mark = read_mark(0, Generation(0), kLast); !mark) return std::unexpected(mark.error());
-  Producer producer(options_, kClaimTime, *stopping_);
-  if (Status started = producer.start(name_); !started) return started;
-  if (Status begun = producer.begin(); !begun) return begun;
+  const auto producer = make_producer(kClaimTime);
+  if (Status started = producer->start(name_, kOurs); !started) return started;
+  if (Status begun = producer->begin(); !begun) return begun;
   for (int32_t part = 0; part < parts_; ++part) {
-    if (Status marked = producer.mark(name_of(part), BatchId(0), Generation(0)); !marked) return marked;
+    if (Status marked = note(*producer, part, BatchId(0), Generation(0)); !marked) return marked;
   }
-  return producer.commit();
+  return producer->commit();
 }
 
 // --- who owns a part ---------------------------------------------------------------------------------------------
@@ -338,8 +180,8 @@ Result<KafkaOutput::Owner*> KafkaOutput::owner_of(int32_t part, Generation gener
 Result<std::unique_ptr<KafkaOutput::Owner>> KafkaOutput::take_over(int32_t part, Generation generation) {
   const std::string name = name_of(part);
   if (const auto before = read_mark(part, generation, kLast); !before) return std::unexpected(before.error());
-  auto producer = std::make_unique<Producer>(options_, kPatience, *stopping_);
-  if (Status started = producer->start(name); !started) return std::unexpected(started.error());
+  auto producer = make_producer(kPatience);
+  if (Status started = producer->start(name, kOurs); !started) return std::unexpected(started.error());
   const auto mark = read_mark(part, generation, kSettled);
   if (!mark) return std::unexpected(mark.error());
   if (!mark->batch) {
@@ -367,21 +209,33 @@ Status KafkaOutput::append(const OutputBatch& batch) {
   return commit(batch.part, batch.batch, *batch.bytes);
 }
 
+// Gives the lines to librdkafka, which sends them.
+Status KafkaOutput::give(KafkaTransactions& producer, const std::string& bytes) {
+  OutputLines lines(bytes);
+  std::optional<std::string_view> key;
+  for (std::string_view line; lines.next(key, line);) {
+    if (Status given = producer.give(0, {.key = key, .value = line}); !given) return given;
+  }
+  if (lines.is_whole()) return {};
+  return fail(ErrorCode::kCorrupt, "the lines of the batch do not parse");
+}
+
+Status KafkaOutput::note(KafkaTransactions& producer, int32_t part, BatchId batch, Generation generation) const {
+  return producer.note(name_of(part), batch.value(), std::to_string(generation.value()));
+}
+
 // Whatever goes wrong, the next owner finds out what became of it.
 Status KafkaOutput::commit(int32_t part, BatchId mark, const std::string& lines) {
   Owner& owner = *owners_.at(part);
   const auto steps = [&]() -> Status {
     if (Status begun = owner.producer->begin(); !begun) return begun;
-    if (Status given = owner.producer->give(lines); !given) return given;
-    if (Status marked = owner.producer->mark(name_of(part), mark, owner.generation); !marked) return marked;
+    if (Status given = give(*owner.producer, lines); !given) return given;
+    if (Status marked = note(*owner.producer, part, mark, owner.generation); !marked) return marked;
     return owner.producer->commit();
   };
   Status done = steps();
-  if (done) {
-    owner.mark = mark;
-  } else {
-    owners_.erase(part);
-  }
+  if (done) owner.mark = mark;
+  if (!done || !owner.producer->may_go_on()) owners_.erase(part);
   return done;
 }
 

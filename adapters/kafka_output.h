@@ -17,9 +17,12 @@
 #include <string>
 
 #include "adapters/kafka_options.h"
+#include "common/base/time.h"
 #include "common/seams/output.h"
 
 namespace millrace {
+
+class KafkaTransactions;
 
 class KafkaOutput {
  public:
@@ -39,7 +42,6 @@ class KafkaOutput {
   void interrupt() { *stopping_ = true; }
 
  private:
-  class Producer;
   struct Mark;
   struct Owner;
   KafkaOutput(const OutputTarget& target, KafkaOptions options);
@@ -48,6 +50,9 @@ class KafkaOutput {
   [[nodiscard]] Result<Mark> read_mark(int32_t part, Generation reader, const char* isolation) const;
   Result<Owner*> owner_of(int32_t part, Generation generation);
   Result<std::unique_ptr<Owner>> take_over(int32_t part, Generation generation);
+  [[nodiscard]] std::unique_ptr<KafkaTransactions> make_producer(Duration patience) const;
+  static Status give(KafkaTransactions& producer, const std::string& lines);
+  Status note(KafkaTransactions& producer, int32_t part, BatchId batch, Generation generation) const;
   Status commit(int32_t part, BatchId mark, const std::string& lines);
 
   KafkaOptions options_;

@@ -94,10 +94,16 @@ rd_kafka_resp_err_t KafkaProducerClient::ask_for_topic() {
   const RdKafkaMetadata metadata(found);
   poll({});
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return error;
+  partitions_.clear();
   for (int index = 0; index < metadata->topic_cnt; ++index) {
-    if (metadata->topics[index].topic == options_.topic) return RD_KAFKA_RESP_ERR_NO_ERROR;
+    partitions_.emplace(metadata->topics[index].topic, metadata->topics[index].partition_cnt);
   }
-  return RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+  return partitions_.contains(options_.topic) ? RD_KAFKA_RESP_ERR_NO_ERROR : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+}
+
+int32_t KafkaProducerClient::partitions_of(const std::string& topic) const {
+  const auto found = partitions_.find(topic);
+  return found == partitions_.end() ? 0 : found->second;
 }
 
 Error KafkaProducerClient::explain(rd_kafka_resp_err_t error) const {

@@ -38,6 +38,8 @@ class KafkaProducerClient {
   // Whether the topic is there; a broker that is asked for one by name may create it. One that is not known may have
   // been made a moment ago: asks again for kNewTopicTime, and of brokers that are away for `timeout`.
   Status look_for_topic(Duration timeout);
+  // Of any topic, 0: it is not there; as the last look_for_topic() has found. From the thread that calls that.
+  [[nodiscard]] int32_t partitions_of(const std::string& topic) const;
 
   struct Record {
     std::optional<std::string_view> key;
@@ -64,6 +66,7 @@ class KafkaProducerClient {
   const OnDelivery on_delivery_;
   rd_kafka_t* client_ = nullptr;  // owned
   KafkaTopicHandle topic_;
+  std::map<std::string, int32_t> partitions_;                              // of each topic there is
   std::atomic<rd_kafka_resp_err_t> refused_ = RD_KAFKA_RESP_ERR_NO_ERROR;  // authentication, TLS
 };
 

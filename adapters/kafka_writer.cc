@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace millrace {
@@ -52,10 +53,7 @@ Result<std::shared_ptr<KafkaProducerClient>> KafkaWriter::make_client() {
 }
 
 void KafkaWriter::write(WriteRequest request, Done done) {
-  if (!request.idempotency_key.empty()) {
-    return done(fail(ErrorCode::kInvalid, place() + "a Kafka topic cannot tell a request that comes again; send it "
-                                                    "without Idempotency-Key, or to an embedded log (log://)"));
-  }
+  if (!request.idempotency_key.empty()) return once_.write(std::move(request), std::move(done));
   std::shared_ptr<KafkaProducerClient> client;
   {
     std::unique_lock lock(mutex_);
@@ -135,6 +133,7 @@ void KafkaWriter::watch(const std::stop_token& stop) {
 
 void KafkaWriter::look(KafkaProducerClient& client) {
   const Status found = client.look_for_topic(kAskTime);
+  if (found) once_.set_partitions(client.partitions_of(KafkaOnceWriter::topic_of_keys(options_)));
   const std::scoped_lock lock(mutex_);
   problem_ = found ? "" : place() + found.error().message;
   seen_ = seen_ || found.has_value();
@@ -142,7 +141,7 @@ void KafkaWriter::look(KafkaProducerClient& client) {
 
 RecordWriter::Health KafkaWriter::health() const {
   const std::scoped_lock lock(mutex_);
-  return {.problem = problem_, .oldest_wait = writes_.oldest_wait()};
+  return {.problem = problem_, .oldest_wait = std::max(writes_.oldest_wait(), once_.oldest_wait())};
 }
 
 }  // namespace millrace

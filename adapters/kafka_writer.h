@@ -2,7 +2,7 @@
 // replicas, its partition by the key as Kafka's own clients choose it (murmur2), or spread.
 //
 // A record that librdkafka cannot deliver is repeated by librdkafka, which does not double it, until its time is over.
-// Idempotency keys are refused (kInvalid): to remember them the topic alone does not suffice.
+// Requests with an idempotency key go by KafkaOnceWriter.
 #pragma once
 
 #include <condition_variable>
@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "adapters/kafka_once_writer.h"
 #include "adapters/kafka_options.h"
 #include "adapters/kafka_producer_client.h"
 #include "adapters/writes_under_way.h"
@@ -21,7 +22,7 @@ namespace millrace {
 
 class KafkaWriter final : public RecordWriter {
  public:
-  static constexpr size_t kMostBytes = 64u << 20;  // of records that are under way
+  static constexpr size_t kMostBytes = 64u << 20;  // of records that are under way; as much again with keys
 
   // Connects by itself, and goes on trying; until the topic was seen requests are refused (kUnavailable). kInvalid: bad
   // settings.
@@ -32,7 +33,8 @@ class KafkaWriter final : public RecordWriter {
   [[nodiscard]] Health health() const override;
 
  private:
-  KafkaWriter(const KafkaOptions& options, size_t most_bytes) : options_(options), writes_(most_bytes) {}
+  KafkaWriter(const KafkaOptions& options, size_t most_bytes)
+      : options_(options), writes_(most_bytes), once_(options, most_bytes) {}
 
   Result<std::shared_ptr<KafkaProducerClient>> make_client();
   void watch(const std::stop_token& stop);
@@ -45,6 +47,7 @@ class KafkaWriter final : public RecordWriter {
   const KafkaOptions options_;
 
   WritesUnderWay writes_;
+  KafkaOnceWriter once_;
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable_any changed_;

@@ -12,8 +12,19 @@ namespace {
 
 constexpr size_t kRecordBytes = 100;  // what a record takes besides its bytes, roughly
 
-// In order, and as few as there can be.
-std::vector<WrittenRange> joined(std::vector<WrittenRange> ranges) {
+// Where a part of a request is stored, it does not help to send all of it again.
+Error explained(Error error, const std::vector<WrittenRange>& stored) {
+  int64_t records = 0;
+  for (const WrittenRange& range : stored) records += range.count;
+  if (records == 0) return error;
+  if (error.code == ErrorCode::kUnavailable) error.code = ErrorCode::kTimeout;
+  error.message += "; of the other records of this request " + std::to_string(records) + " are stored";
+  return error;
+}
+
+}  // namespace
+
+std::vector<WrittenRange> WritesUnderWay::joined(std::vector<WrittenRange> ranges) {
   std::ranges::sort(ranges, {}, [](const WrittenRange& range) { return std::tuple(range.partition, range.first); });
   std::vector<WrittenRange> all;
   for (const WrittenRange& range : ranges) {
@@ -26,18 +37,6 @@ std::vector<WrittenRange> joined(std::vector<WrittenRange> ranges) {
   }
   return all;
 }
-
-// Where a part of a request is stored, it does not help to send all of it again.
-Error explained(Error error, const std::vector<WrittenRange>& stored) {
-  int64_t records = 0;
-  for (const WrittenRange& range : stored) records += range.count;
-  if (records == 0) return error;
-  if (error.code == ErrorCode::kUnavailable) error.code = ErrorCode::kTimeout;
-  error.message += "; of the other records of this request " + std::to_string(records) + " are stored";
-  return error;
-}
-
-}  // namespace
 
 WritesUnderWay::~WritesUnderWay() {
   CHECK(writes_.empty()) << writes_.size() << " writes were not answered";
@@ -84,8 +83,8 @@ void WritesUnderWay::end_part(Write* write, Note note) {
   write->done_(std::unexpected(explained(std::move(*write->error_), write->ranges_)));
 }
 
-void WritesUnderWay::stored(Write* write, WrittenRange range) {
-  end_part(write, [&](Write& one) { one.ranges_.push_back(range); });
+void WritesUnderWay::stored(Write* write, const std::vector<WrittenRange>& ranges) {
+  end_part(write, [&](Write& one) { one.ranges_.insert(one.ranges_.end(), ranges.begin(), ranges.end()); });
 }
 
 void WritesUnderWay::failed(Write* write, const Error& error) {

@@ -44,8 +44,12 @@ class WritesUnderWay {
   // A request of so many parts, which is there until each was told of, by whoever holds it, as stored or failed. Null:
   // too much is under way, and `done` was told so.
   Write* begin(size_t bytes, size_t parts, RecordWriter::Done done);
-  void stored(Write* write, WrittenRange range);
+  void stored(Write* write, WrittenRange range) { stored(write, std::vector{range}); }
+  void stored(Write* write, const std::vector<WrittenRange>& ranges);
   void failed(Write* write, const Error& error);
+
+  // In order, and as few as there can be.
+  static std::vector<WrittenRange> joined(std::vector<WrittenRange> ranges);
 
   [[nodiscard]] Duration oldest_wait() const;
 

@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "adapters/system_random.h"
 #include "common/base/check.h"
 #include "common/model/output_lines.h"
 #include "tests/conformance/kafka_broker.h"
@@ -21,63 +20,13 @@
 namespace millrace {
 namespace {
 
-rd_kafka_t* make_client(rd_kafka_type_t type, const std::vector<std::pair<std::string, std::string>>& settings) {
-  rd_kafka_conf_t* const conf = rd_kafka_conf_new();
-  char text[512];
-  rd_kafka_conf_set(conf, "bootstrap.servers", brokers().c_str(), text, sizeof text);
-  for (const auto& [name, value] : settings) {
-    CHECK(rd_kafka_conf_set(conf, name.c_str(), value.c_str(), text, sizeof text) == RD_KAFKA_CONF_OK) << text;
+// Of a topic of one partition: keys and values.
+std::vector<std::string> read_committed_lines(const std::string& topic) {
+  std::vector<std::string> lines;
+  for (const CommittedRecord& record : read_committed(topic, 1)) {
+    lines.push_back(record.key ? *record.key + "=" + record.value : record.value);
   }
-  rd_kafka_t* const client = rd_kafka_new(type, conf, text, sizeof text);
-  CHECK(client != nullptr) << text;
-  return client;
-}
-
-std::string make_topic() {
-  SystemRandom random;
-  std::string name = "output-" + to_hex(random.next_id());
-  rd_kafka_t* const client = make_client(RD_KAFKA_PRODUCER, {});
-  rd_kafka_queue_t* const queue = rd_kafka_queue_new(client);
-  char text[512];
-  rd_kafka_NewTopic_t* topic = rd_kafka_NewTopic_new(name.c_str(), 1, 1, text, sizeof text);
-  rd_kafka_CreateTopics(client, &topic, 1, nullptr, queue);
-  rd_kafka_event_t* const done = rd_kafka_queue_poll(queue, 30'000);
-  CHECK(done != nullptr);
-  rd_kafka_event_destroy(done);
-  rd_kafka_NewTopic_destroy(topic);
-  rd_kafka_queue_destroy(queue);
-  rd_kafka_destroy(client);
-  return name;
-}
-
-// Of a topic of one partition: keys and values, up to what is stable.
-std::vector<std::string> read_committed(const std::string& topic) {
-  rd_kafka_t* const client = make_client(RD_KAFKA_CONSUMER, {{"group.id", "readers"},
-                                                             {"isolation.level", "read_committed"},
-                                                             {"enable.partition.eof", "true"},
-                                                             {"fetch.wait.max.ms", "10"},
-                                                             {"auto.offset.reset", "earliest"},
-                                                             {"enable.auto.commit", "false"}});
-  rd_kafka_topic_partition_list_t* const list = rd_kafka_topic_partition_list_new(1);
-  rd_kafka_topic_partition_list_add(list, topic.c_str(), 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
-  rd_kafka_assign(client, list);
-  rd_kafka_topic_partition_list_destroy(list);
-  std::vector<std::string> values;
-  for (bool end = false; !end;) {
-    rd_kafka_message_t* const message = rd_kafka_consumer_poll(client, 30'000);
-    CHECK(message != nullptr) << "the broker says nothing";
-    end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
-    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      std::string text(static_cast<const char*>(message->payload), message->len);
-      if (message->key != nullptr)
-        text = std::string(static_cast<const char*>(message->key), message->key_len) + "=" + text;
-      values.push_back(std::move(text));
-    }
-    rd_kafka_message_destroy(message);
-  }
-  rd_kafka_consumer_close(client);
-  rd_kafka_destroy(client);
-  return values;
+  return lines;
 }
 
 void delete_group(const std::string& name) {
@@ -145,7 +94,7 @@ class KafkaOutputTest : public testing::Test {
 
   SystemRandom random_;
   const JobId job_{random_.next_id()};
-  const std::string topic_ = make_topic();
+  const std::string topic_ = make_topic("output", 1);
 };
 
 TEST_F(KafkaOutputTest, appends_each_batch_once_also_for_a_new_owner) {
@@ -160,7 +109,7 @@ TEST_F(KafkaOutputTest, appends_each_batch_once_also_for_a_new_owner) {
   EXPECT_TRUE(second.append(batch(5, {"d"}, 2, 2)));
   EXPECT_TRUE(second.enter(1, Generation(2))) << "it says so again from time to time";
   EXPECT_TRUE(second.append(batch(6, {"e"}, 2, 5)));
-  EXPECT_EQ(read_committed(topic_), (Values{"a", "b", "c", "d", "e"}));
+  EXPECT_EQ(read_committed_lines(topic_), (Values{"a", "b", "c", "d", "e"}));
 }
 
 TEST_F(KafkaOutputTest, ends_what_an_owner_has_left_open_at_once) {
@@ -170,7 +119,7 @@ TEST_F(KafkaOutputTest, ends_what_an_owner_has_left_open_at_once) {
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_TRUE(next.append(batch(9, {"b"}, 2, 1)));
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::minutes(1)) << "it has waited for the time-out";
-  EXPECT_EQ(read_committed(topic_), (Values{"a", "b"}));
+  EXPECT_EQ(read_committed_lines(topic_), (Values{"a", "b"}));
 }
 
 TEST_F(KafkaOutputTest, an_owner_of_before_is_kept_out_and_does_not_disturb_the_one_of_now) {
@@ -185,7 +134,7 @@ TEST_F(KafkaOutputTest, an_owner_of_before_is_kept_out_and_does_not_disturb_the_
     EXPECT_EQ(fenced.error().code, ErrorCode::kFenced) << fenced.error();
   }
   EXPECT_TRUE(younger.append(batch(2, {"b"}, 2, 1)));
-  EXPECT_EQ(read_committed(topic_), (Values{"a", "b"}));
+  EXPECT_EQ(read_committed_lines(topic_), (Values{"a", "b"}));
 }
 
 // As where the older one has looked for younger ones before there was one.
@@ -200,7 +149,7 @@ TEST_F(KafkaOutputTest, what_two_append_that_keep_one_another_out_is_there_once)
   EXPECT_FALSE(other.append(batch(3, {"c"}, 1, 2)));
   EXPECT_TRUE(other.append(batch(3, {"c"}, 1, 2)));
   EXPECT_TRUE(other.append(batch(4, {"d"}, 1, 3)));
-  EXPECT_EQ(read_committed(topic_), (Values{"a", "b", "c", "d"}));
+  EXPECT_EQ(read_committed_lines(topic_), (Values{"a", "b", "c", "d"}));
 }
 
 TEST_F(KafkaOutputTest, a_broker_that_has_forgotten_how_far_it_had_come_is_an_error_and_nothing_is_appended) {
@@ -220,7 +169,7 @@ TEST_F(KafkaOutputTest, a_broker_that_has_forgotten_how_far_it_had_come_is_an_er
     EXPECT_EQ(forgotten.error().code, ErrorCode::kInvalid);
     EXPECT_NE(forgotten.error().message.find("offsets.retention.minutes"), std::string::npos) << forgotten.error();
   }
-  EXPECT_EQ(read_committed(topic_), (Values{"a"}));
+  EXPECT_EQ(read_committed_lines(topic_), (Values{"a"}));
 }
 
 TEST_F(KafkaOutputTest, a_pair_has_its_key) {
@@ -229,7 +178,7 @@ TEST_F(KafkaOutputTest, a_pair_has_its_key) {
   OutputLines::add(bytes, "", "\t8");
   KafkaOutput output = claim();
   ASSERT_TRUE(output.append({0, Generation(1), BatchId(1), 0, 2, std::make_shared<const std::string>(bytes), {}}));
-  EXPECT_EQ(read_committed(topic_), (Values{"ann=ann\t7", "=\t8"}));
+  EXPECT_EQ(read_committed_lines(topic_), (Values{"ann=ann\t7", "=\t8"}));
 }
 
 TEST_F(KafkaOutputTest, a_line_that_no_broker_takes_is_final) {
