@@ -390,6 +390,13 @@ Options read_flags() {
   return options;
 }
 
+// glibc would raise the threshold by itself to the size of a large block that was freed. Tables that grow leave blocks of
+// all sizes, and what stands between them then keeps nearly as much memory as they take.
+void give_memory_back() {
+  mallopt(M_ARENA_MAX, 4);
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+}
+
 }  // namespace
 }  // namespace millrace
 
@@ -402,7 +409,7 @@ int main(int argc, char** argv) {
   if (auto logging = millrace::start_logging(argv[0], millrace::log_options()); !logging) {
     return millrace::refuse(logging.error());
   }
-  mallopt(M_ARENA_MAX, 4);
+  millrace::give_memory_back();
   if (auto raised = millrace::raise_descriptor_limit(); !raised.has_value()) return millrace::refuse(raised.error());
   if (FLAGS_lanes < 0 || FLAGS_lanes > 256) {
     return millrace::refuse({millrace::ErrorCode::kInvalid, "--lanes must be from 0 to 256"});
