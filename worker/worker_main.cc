@@ -390,8 +390,8 @@ Options read_flags() {
   return options;
 }
 
-// glibc would raise the threshold by itself to the size of a large block that was freed. Tables that grow leave blocks of
-// all sizes, and what stands between them then keeps nearly as much memory as they take.
+// glibc would raise the threshold by itself to the size of a large block that was freed. Tables that grow leave blocks
+// of all sizes, and what stands between them then keeps nearly as much memory as they take.
 void give_memory_back() {
   mallopt(M_ARENA_MAX, 4);
   mallopt(M_MMAP_THRESHOLD, 256 << 10);
