@@ -33,6 +33,9 @@ constexpr size_t kReadAtOnce = 16u << 10;
 // A client that is refused before its body was read may still be sending: what comes in this time is thrown away, since
 // closing at once would reset the connection, and the client would not read why.
 constexpr auto kLinger = std::chrono::seconds(2);
+// An answer that has been leaving for longer has a slow reader, who may have to make way.
+constexpr auto kSlowReader = std::chrono::seconds(1);
+constexpr size_t kMostTurnedAway = 100;  // that are told so at once; others are closed without a word
 
 }  // namespace
 
@@ -80,6 +83,8 @@ class HttpServer::Server {
   class Connection;
 
   void admit(tcp::socket socket);
+  void make_way();
+  [[nodiscard]] bool is_full() const { return connections_.size() - turned_away_.size() >= max_connections_; }
   void sweep_later();
   void begin_to_stop();
   void close_idle();
@@ -101,9 +106,11 @@ class HttpServer::Server {
   std::shared_ptr<std::promise<void>> drained_;  // null: nobody waits for it
   uint64_t last_id_ = 0;
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> connections_;
-  std::list<uint64_t> idle_;      // those that wait for a request, the longest first
-  std::list<uint64_t> arriving_;  // those whose request is not whole yet, the longest first
-  size_t bodies_bytes_ = 0;       // of requests that are not answered yet
+  std::list<uint64_t> idle_;         // those that wait for a request, the longest first
+  std::list<uint64_t> arriving_;     // those whose request is not whole yet, the longest first
+  std::list<uint64_t> leaving_;      // those whose answer, or a part of it, is on its way, the longest first
+  std::list<uint64_t> turned_away_;  // beyond the bound; each is answered 503
+  size_t bodies_bytes_ = 0;          // of requests that are not answered yet
 
   std::thread thread_;
 };
@@ -117,15 +124,21 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     if (!gone) peer_ = peer.address().to_string();
   }
 
+  // There is no place for it.
+  void turn_away() {
+    stand_in(&server_.turned_away_);
+    wait();
+  }
+
   void wait() {
     if (buffer_.size() > 0) return read_head();  // the next request is here already
     stand_in(&server_.idle_);
-    expire_after(server_.options_.idle_timeout);
+    expire_after(is_turned_away() ? server_.options_.request_timeout : server_.options_.idle_timeout);
     socket_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_first_bytes));
   }
 
   void close() {
-    stand_in(nullptr);
+    leave_list();
     release_body();
     if (stream_ != nullptr) stream_->end();
     error_code ignored;
@@ -144,6 +157,8 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     const bool keep_alive = parser_->get().keep_alive() && !server_.stopping_;
     write(std::move(response), keep_alive);
   }
+
+  [[nodiscard]] bool reads_slowly(SteadyClock::time_point now) const { return now - leaves_since_ > kSlowReader; }
 
   // Ends what is under way if it is late.
   void expire_if_before(SteadyClock::time_point now) {
@@ -169,9 +184,21 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
 
   // At the end of this list of those that may have to make way, and no longer in another one; null: in none.
   void stand_in(std::list<uint64_t>* list) {
-    if (list_ != nullptr) list_->erase(place_);
+    if (is_turned_away()) return;  // until it is closed
+    leave_list();
     list_ = list;
     if (list_ != nullptr) place_ = list_->insert(list_->end(), id_);
+  }
+  void leave_list() {
+    if (list_ != nullptr) std::exchange(list_, nullptr)->erase(place_);
+  }
+  [[nodiscard]] bool is_turned_away() const { return list_ == &server_.turned_away_; }
+
+  // An answer, or a part of it, goes.
+  void begin_to_leave() {
+    stand_in(&server_.leaving_);
+    leaves_since_ = SteadyClock::now();
+    expire_after(server_.options_.response_timeout);
   }
 
   void release_body() { server_.bodies_bytes_ -= std::exchange(body_bytes_, 0); }
@@ -193,11 +220,12 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
 
   void on_head(error_code error, size_t /*bytes*/) {
     if (error) return on_broken(error);
+    if (is_turned_away()) {
+      return refuse_for_now("all connections of this server are taken; send it again later");
+    }
     const uint64_t body = parser_->content_length().value_or(parser_->chunked() ? server_.options_.max_body_bytes : 0);
     if (server_.bodies_bytes_ + body > server_.options_.max_bodies_bytes) {
-      HttpResponse busy = http_problem(503, "too many requests are under way; send it again later");
-      busy.headers.emplace_back("Retry-After", "1");
-      return refuse(std::move(busy));
+      return refuse_for_now("too many requests are under way; send it again later");
     }
     body_bytes_ = body;
     server_.bodies_bytes_ += body;
@@ -269,6 +297,11 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     tell_refused(problem.status);
     write(std::move(problem), false);
   }
+  void refuse_for_now(std::string_view detail) {
+    HttpResponse problem = http_problem(503, detail);
+    problem.headers.emplace_back("Retry-After", "1");
+    refuse(std::move(problem));
+  }
   void tell_refused(int status) {
     if (server_.options_.refused) server_.options_.refused(status);
   }
@@ -279,7 +312,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     write_head(response, keep_alive);
     if (response.status != 204 && response.status != 304) response_->content_length(response.body.size());
     if (body_wanted) response_->body() = std::move(response.body);
-    expire_after(server_.options_.response_timeout);
+    begin_to_leave();
     http::async_write(socket_, *response_, bound(&Connection::on_written));
   }
 
@@ -294,12 +327,12 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   // It has no length: it ends with the connection.
   void begin_stream(HttpResponse& response) {
     write_head(response, false);
-    chunked_ = response.marks_end && response_->version() >= 11;
+    const bool chunked = response.marks_end && response_->version() >= 11;
     marks_end_ = response.marks_end;
-    if (chunked_) response_->chunked(true);
+    if (chunked) response_->chunked(true);
     std::ostringstream head;
     head << response_->base();
-    head_ = head.str();
+    parts_.begin(head.str(), chunked);
     stream_ = std::make_shared<QueuedStream>(server_.options_.max_stream_bytes,
                                              [io = std::weak_ptr(server_.io_), &server = server_, id = id_] {
                                                const auto context = io.lock();
@@ -331,41 +364,22 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     if (server_.stopping_) marks_end_ ? stream_->give_up() : stream_->end();
     QueuedStream::Taken taken = stream_->take();
     if (taken.broken) return close();
-    parts_ = std::move(taken.parts);
-    if (taken.ended && chunked_ && !end_sent_) {
-      end_sent_ = true;
-      parts_.push_back(std::make_shared<const std::string>());  // which is how chunks end
-    }
+    const bool ended = taken.ended;
+    parts_.put(std::move(taken));
     if (parts_.empty()) {
+      stand_in(nullptr);
       deadline_ = SteadyClock::time_point::max();
-      if (taken.ended) close();
+      if (ended) close();
       return;
     }
-    std::vector<asio::const_buffer> buffers;
-    sizes_.clear();
-    if (!head_.empty()) buffers.emplace_back(asio::buffer(head_));
-    for (const HttpStream::Part& part : parts_) {
-      const bool is_last = end_sent_ && part == parts_.back();
-      if (!chunked_) {
-        buffers.emplace_back(asio::buffer(*part));
-      } else if (!part->empty() || is_last) {  // an empty one would be the end
-        static constexpr std::string_view kLineEnd = "\r\n";
-        std::ostringstream size;
-        size << std::hex << part->size() << kLineEnd;
-        buffers.emplace_back(asio::buffer(sizes_.emplace_back(size.str())));
-        buffers.emplace_back(asio::buffer(*part));
-        buffers.emplace_back(asio::buffer(kLineEnd));
-      }
-    }
-    expire_after(server_.options_.response_timeout);
-    asio::async_write(socket_, buffers, bound(&Connection::on_parts_written));
+    begin_to_leave();
+    asio::async_write(socket_, parts_.buffers(), bound(&Connection::on_parts_written));
   }
 
   void on_parts_written(error_code error, size_t /*bytes*/) {
     if (!socket_.is_open()) return;
     if (error) return close();
     parts_.clear();
-    head_.clear();
     write_parts();
   }
 
@@ -373,6 +387,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     if (error || server_.stopping_) return close();
     if (response_->keep_alive()) return wait();
     release_body();
+    leaves_since_ = {};  // it has gone
     error_code ignored;
     socket_.shutdown(tcp::socket::shutdown_send, ignored);
     expire_after(kLinger);
@@ -392,32 +407,36 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   tcp::socket socket_;
   std::string peer_;
   SteadyClock::time_point deadline_ = SteadyClock::time_point::max();
-  bool expired_ = false;  // what was under way at the deadline
+  bool expired_ = false;                  // what was under way at the deadline
+  SteadyClock::time_point leaves_since_;  // while it is among those whose answer is on its way
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;  // of the request under way
   std::optional<http::response<http::string_body>> response_;      // under way
   std::shared_ptr<QueuedStream> stream_;                           // if the answer is one that goes on
   bool marks_end_ = false;
-  bool chunked_ = false;
-  bool end_sent_ = false;
-  std::string head_;                     // of it, until it has gone
-  std::vector<HttpStream::Part> parts_;  // of it, under way
-  std::list<std::string> sizes_;         // of these, in chunks
+  PartsUnderWay parts_;                  // of it
   std::list<uint64_t>* list_ = nullptr;  // of the server's, where it stands; null: in none
   std::list<uint64_t>::iterator place_;  // in it
   size_t body_bytes_ = 0;                // that it has of the server's
 };
 
 void HttpServer::Server::admit(tcp::socket socket) {
-  if (connections_.size() >= max_connections_) {
-    const auto& list = idle_.empty() ? arriving_ : idle_;
-    if (!list.empty()) std::shared_ptr<Connection>(connections_.at(list.front()))->close();
-  }
-  if (connections_.size() >= max_connections_) return;  // all are at work: the new one is closed
+  if (is_full()) make_way();
+  const bool turned_away = is_full();
+  if (turned_away && turned_away_.size() >= kMostTurnedAway) return;
   const uint64_t id = ++last_id_;
   const auto connection = std::make_shared<Connection>(*this, id, std::move(socket));
   connections_.emplace(id, connection);
-  connection->wait();
+  turned_away ? connection->turn_away() : connection->wait();
+}
+
+void HttpServer::Server::make_way() {
+  for (const std::list<uint64_t>* list : {&idle_, &arriving_, &leaving_}) {
+    if (list->empty()) continue;
+    const std::shared_ptr<Connection> first = connections_.at(list->front());
+    if (list != &leaving_ || first->reads_slowly(SteadyClock::now())) first->close();
+    return;
+  }
 }
 
 void HttpServer::Server::sweep_later() {
@@ -441,7 +460,9 @@ void HttpServer::Server::begin_to_stop() {
 }
 
 void HttpServer::Server::close_idle() {
-  while (!idle_.empty()) std::shared_ptr<Connection>(connections_.at(idle_.front()))->close();
+  for (const std::list<uint64_t>* list : {&idle_, &turned_away_}) {
+    while (!list->empty()) std::shared_ptr<Connection>(connections_.at(list->front()))->close();
+  }
 }
 
 void HttpServer::Server::tell_if_drained() {

@@ -2,8 +2,9 @@
 //
 // A client holds little and not for long: a request's head and body have a size, a time to arrive in and, all bodies
 // together, a bound of memory; connections have a number, and for a new one beyond it the one that has been idle
-// longest makes way, or else the one whose request has been arriving longest. Whatever exceeds that is answered by a
-// problem document (RFC 9457) that says what and where, and disturbs nobody else.
+// longest makes way, or else the one whose request has been arriving longest, or else the one whose answer has been
+// leaving longest, if that is slow. Whatever exceeds that is answered by a problem document (RFC 9457) that says what
+// and where, and disturbs nobody else.
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,13 @@
-// QueuedStream: what is sent on a connection of an HttpServer, until the connection takes it.
+// QueuedStream: what is sent on a connection of an HttpServer, until the connection takes it. PartsUnderWay: what it
+// has taken, until that is written.
 #pragma once
 
+#include <boost/asio/buffer.hpp>
 #include <functional>
+#include <list>
 #include <mutex>
+#include <sstream>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -87,6 +92,54 @@ class QueuedStream final : public HttpStream {
   bool ended_ = false;
   bool broken_ = false;
   std::move_only_function<void()> next_;  // null: nobody waits for all to be taken
+};
+
+class PartsUnderWay {
+ public:
+  // `head` goes first. `chunked`: each part is an HTTP chunk, and the end of all is told.
+  void begin(std::string head, bool chunked) {
+    head_ = std::move(head);
+    chunked_ = chunked;
+  }
+  void put(QueuedStream::Taken taken) {
+    parts_ = std::move(taken.parts);
+    if (!taken.ended || !chunked_ || end_put_) return;
+    end_put_ = true;
+    parts_.push_back(std::make_shared<const std::string>());  // which is how chunks end
+  }
+  [[nodiscard]] bool empty() const { return parts_.empty(); }
+
+  // Valid until clear().
+  [[nodiscard]] std::vector<boost::asio::const_buffer> buffers() {
+    std::vector<boost::asio::const_buffer> buffers;
+    if (!head_.empty()) buffers.emplace_back(boost::asio::buffer(head_));
+    for (const HttpStream::Part& part : parts_) {
+      const bool is_last = end_put_ && part == parts_.back();
+      if (!chunked_) {
+        buffers.emplace_back(boost::asio::buffer(*part));
+      } else if (!part->empty() || is_last) {  // an empty one would be the end
+        static constexpr std::string_view kLineEnd = "\r\n";
+        std::ostringstream size;
+        size << std::hex << part->size() << kLineEnd;
+        buffers.emplace_back(boost::asio::buffer(sizes_.emplace_back(size.str())));
+        buffers.emplace_back(boost::asio::buffer(*part));
+        buffers.emplace_back(boost::asio::buffer(kLineEnd));
+      }
+    }
+    return buffers;
+  }
+  void clear() {
+    parts_.clear();
+    sizes_.clear();
+    head_.clear();
+  }
+
+ private:
+  std::string head_;
+  bool chunked_ = false;
+  bool end_put_ = false;
+  std::vector<HttpStream::Part> parts_;
+  std::list<std::string> sizes_;  // of the chunks
 };
 
 }  // namespace millrace

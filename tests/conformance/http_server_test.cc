@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -191,6 +193,47 @@ TEST(HttpServerTest, WhereNoneIsIdleTheOneWhoseRequestHasBeenArrivingLongestMake
   EXPECT_EQ(slow_head.rest(), "");
   slow_body.send("defghij");
   EXPECT_THAT(slow_body.rest(), AllOf(StartsWith("HTTP/1.1 200"), HasSubstr("abcdefghij")));
+}
+
+TEST(HttpServerTest, WhereNoneIsIdleOrArrivingOneThatReadsItsAnswerSlowlyMakesWay) {
+  Waiting waiting;
+  const auto server = start(
+      [large = waiting.handler()](HttpRequest request, HttpReply reply) {
+        (request.path.at(0) == "large" ? large : echo)(request, std::move(reply));
+      },
+      {.max_connections = 2, .response_timeout = std::chrono::minutes(10)});
+  const std::array slow = {HttpClient(server->port()), HttpClient(server->port())};
+  for (const HttpClient& each : slow) each.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+  for (size_t answered = 0; answered < slow.size(); ++answered) waiting.next()({.body = std::string(64u << 20, 'a')});
+  std::string answer;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!answer.starts_with("HTTP/1.1 200") && std::chrono::steady_clock::now() < until) {
+    answer = http_get(server->port(), "/");
+  }
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200"));
+}
+
+TEST(HttpServerTest, WhereAllConnectionsAreAtWorkANewOneIsToldToComeAgain) {
+  Waiting waiting;
+  std::atomic<int> refused = 0;
+  const auto server =
+      start(waiting.handler(), {.max_connections = 1, .refused = [&](int status) { refused = status; }});
+  const HttpClient at_work(server->port());
+  at_work.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  HttpReply reply = waiting.next();
+  const HttpClient patient(server->port());
+  patient.send(post(1, "a", ""));
+  EXPECT_THAT(patient.rest(),
+              AllOf(StartsWith("HTTP/1.1 503"), HasSubstr("application/problem+json"), HasSubstr("Retry-After: 1\r\n"),
+                    HasSubstr("connections of this server are taken")));
+  EXPECT_EQ(refused, 503);
+  reply({.body = "{}"});
+  EXPECT_THAT(at_work.rest(), StartsWith("HTTP/1.1 200"));
+  // Neither of both has gone yet, and neither takes a place.
+  const HttpClient next(server->port());
+  next.send(post(1, "a"));
+  waiting.next()({.body = "{}"});
+  EXPECT_THAT(next.rest(), StartsWith("HTTP/1.1 200"));
 }
 
 TEST(HttpServerTest, WhatTheServerRefusesItselfIsTold) {
