@@ -10,7 +10,8 @@
 namespace millrace {
 namespace {
 
-constexpr int32_t kPollMs = 2'000;  // so long a gateway that ends waits for its questions
+constexpr Duration kDropAgain = std::chrono::seconds(1);  // those who have gone, at the earliest
+constexpr int32_t kPollMs = 2'000;                        // so long a gateway that ends waits for its questions
 
 bool same_life(const api::AsOf& one, const api::AsOf& other) {
   return one.job_id == other.job_id && one.incarnation == other.incarnation;
@@ -53,7 +54,7 @@ api::ChangesRequest request_of(const std::pair<std::string, std::string>& table,
 }  // namespace
 
 ChangeStreams::ChangeStreams(ChangeStreamsOptions options, TaskLoop& loop, const Clock& clock, ApiService& master)
-    : options_(options), loop_(loop), clock_(clock), master_(master) {
+    : options_(options), loop_(loop), clock_(clock), master_(master), seats_(options.most_readers) {
   loop_.post(lifetime_.guard([this] { beat(); }));
 }
 
@@ -80,13 +81,19 @@ void ChangeStreams::begin(const Table& table, const api::AsOf& after, HttpReply 
     return reply(later(503, "this gateway follows " + std::to_string(feeds_.size()) +
                                 " tables already; use another gateway, or try again later"));
   }
-  master_.changes(request_of(table, after, 0), [this, table, reply = std::move(reply)](auto answer) mutable {
+  Seats::Seat seat = take_seat();
+  if (seat == nullptr) {
+    return reply(later(503, "this gateway has " + std::to_string(seats_.most()) +
+                                " readers of streams already; use another gateway, or try again later"));
+  }
+  master_.changes(request_of(table, after, 0), [this, table, seat = std::move(seat),
+                                                reply = std::move(reply)](auto answer) mutable {
     if (!answer) return reply(http_failure(answer.error()));
     HttpResponse head{.type = "text/event-stream",
                       .body = "retry: 1000\n\n" + events_of(*answer),
                       .headers = {{"X-Accel-Buffering", "no"}}};  // proxies shall pass on what comes at once
-    head.stream = [this, table, position = answer->position](std::shared_ptr<HttpStream> stream) {
-      loop_.post([this, table, reader = Reader{std::move(stream), position}] { join(table, reader); });
+    head.stream = [this, table, position = answer->position, seat](std::shared_ptr<HttpStream> stream) {
+      loop_.post([this, table, reader = Reader{std::move(stream), position, seat}] { join(table, reader); });
     };
     reply(std::move(head));
   });
@@ -188,11 +195,23 @@ void ChangeStreams::send_to_all(Feed& feed, const Event& event) {
   });
 }
 
-void ChangeStreams::beat() {
+Seats::Seat ChangeStreams::take_seat() {
+  Seats::Seat seat = seats_.take();
+  if (seat != nullptr || clock_.now() - dropped_at_ < kDropAgain) return seat;
+  drop_gone();
+  return seats_.take();
+}
+
+void ChangeStreams::drop_gone() {
   static const HttpStream::Part kNothing = part_of(":\n\n");
+  dropped_at_ = clock_.now();
   for (auto& [table, feed] : feeds_) {
     std::erase_if(feed.readers, [](const Reader& reader) { return !reader.stream->send(kNothing); });
   }
+}
+
+void ChangeStreams::beat() {
+  drop_gone();
   loop_.schedule(options_.heartbeat, lifetime_.guard([this] { beat(); }));
 }
 

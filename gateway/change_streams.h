@@ -8,7 +8,8 @@
 //
 // The first two have their position as id; a reader that comes back with it as Last-Event-ID (or ?after=) is told what
 // it has missed. A table is followed once for all of its readers, and its newest events are kept for those that come a
-// little behind. Nothing is followed any more a minute after its last reader has gone.
+// little behind. Nothing is followed any more a minute after its last reader has gone. Readers have a bound, so that
+// those who only listen leave connections to others.
 //
 // Lives on a loop, to which the routes and the master's answers post.
 #pragma once
@@ -25,12 +26,14 @@
 #include "common/seams/clock.h"
 #include "common/seams/task_loop.h"
 #include "gateway/gateway.h"
+#include "gateway/seats.h"
 
 namespace millrace {
 
 struct ChangeStreamsOptions {
   size_t kept_bytes = 16u << 20;                        // of events, by table
   size_t most_tables = 100;                             // that are followed at once
+  size_t most_readers = 5000;                           // of all tables together
   Duration followed_for = std::chrono::minutes(1);      // after the last reader has gone
   Duration ask_again = std::chrono::milliseconds(300);  // after the master has not answered
   Duration heartbeat = std::chrono::seconds(15);        // so that readers that have gone are noticed
@@ -56,6 +59,7 @@ class ChangeStreams {
   struct Reader {
     std::shared_ptr<HttpStream> stream;
     api::AsOf position;
+    Seats::Seat seat;
   };
   struct Feed {
     api::AsOf position;
@@ -74,6 +78,8 @@ class ChangeStreams {
   void on_failure(const Table& table, Feed& feed, const Error& error);
   void keep(Feed& feed, Event event);
   static void send_to_all(Feed& feed, const Event& event);
+  Seats::Seat take_seat();  // null: there is none
+  void drop_gone();
   void beat();
 
   const ChangeStreamsOptions options_;
@@ -81,6 +87,8 @@ class ChangeStreams {
   const Clock& clock_;
   ApiService& master_;
   std::map<Table, Feed> feeds_;
+  Seats seats_;               // of the readers
+  MonotonicTime dropped_at_;  // those who have gone, for the last time
   Lifetime lifetime_;
 };
 

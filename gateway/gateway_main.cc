@@ -16,6 +16,7 @@
 
 #include "adapters/gunzip.h"
 #include "adapters/http_server.h"
+#include "adapters/listen.h"
 #include "adapters/logging.h"
 #include "adapters/open_record_writer.h"
 #include "adapters/process_metrics.h"
@@ -168,7 +169,8 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers, const Hos
   table_export.add_to(gateway);
   EventLoop loop("streams");
   loop.start();
-  ChangeStreams streams({}, loop, clock, *api);
+  // Those who only listen leave half of the connections to others.
+  ChangeStreams streams({.most_readers = bounded_connections(http.max_connections) / 2}, loop, clock, *api);
   streams.add_to(gateway);
 
   auto server = HttpServer::start(

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <list>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -19,9 +20,11 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Pair;
 
 const std::string kJob = "0123456789abcdef-1-";
 
@@ -119,6 +122,7 @@ class ChangeStreamsTest : public testing::Test {
               if (!response.stream) return;
               got->take(response.body);
               response.stream(got);
+              answer->stream = nullptr;  // as a server does, it lets go of it
             }));
     run();
     return got;
@@ -150,7 +154,7 @@ class ChangeStreamsTest : public testing::Test {
   Master master{loop};
   GatewayMetrics metrics;
   Gateway gateway{{}, world.clock(), metrics};
-  ChangeStreams streams{{.kept_bytes = 400, .most_tables = 2}, loop, world.clock(), master};
+  ChangeStreams streams{{.kept_bytes = 400, .most_tables = 2, .most_readers = 3}, loop, world.clock(), master};
   std::optional<HttpResponse> answer;  // the newest
 };
 
@@ -242,6 +246,32 @@ TEST_F(ChangeStreamsTest, WhatCannotBeIsRefused) {
   read("", "c");
   EXPECT_EQ(answer->status, 503);
   EXPECT_THAT(answer->body, HasSubstr("follows 2 tables already"));
+}
+
+TEST_F(ChangeStreamsTest, ReadersHaveABoundAndOneWhoHasGoneMakesRoom) {
+  const std::array readers = {reader_at(90), reader_at(90)};
+  const auto begins = read();  // the master has not answered it yet
+  read();
+  EXPECT_EQ(answer->status, 503);
+  EXPECT_THAT(answer->body, HasSubstr("has 3 readers of streams already"));
+  EXPECT_THAT(answer->headers, Contains(Pair("Retry-After", "1")));
+  tell_reader(reset(90));
+  readers[0]->gone = true;
+  world.run_for(seconds(1));
+  reader_at(90);
+  EXPECT_EQ(answer->status, 200);
+  tell_all(changes(90, {100}));
+  EXPECT_THAT(begins->events, Contains("changes 100"));
+  read();
+  EXPECT_EQ(answer->status, 503);
+  // Those whom the master refuses take no place for long.
+  readers[1]->gone = true;
+  world.run_for(seconds(1));
+  for (int i = 0; i < 5; ++i) {
+    read("", "none");
+    tell_reader(fail(ErrorCode::kNotFound, "there is no job 'none'"));
+    EXPECT_EQ(answer->status, 404);
+  }
 }
 
 TEST_F(ChangeStreamsTest, NobodyIsFollowedForLongWithoutReaders) {
