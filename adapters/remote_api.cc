@@ -158,7 +158,8 @@ void RemoteApi::docs(api::DocsRequest request, Done<api::Docs> done) {
   questions_->call(kQuestionTime, [=](auto& to, auto& answer) { to.query.docs(answer, request); }, std::move(done));
 }
 void RemoteApi::changes(api::ChangesRequest request, Done<api::Changes> done) {
-  followers_->call(
+  Pool& pool = request.wait_ms > 0 ? *followers_ : *questions_;
+  pool.call(
       std::chrono::milliseconds(request.wait_ms) + kQuestionTime,
       [=](auto& to, auto& answer) { to.query.changes(answer, request); }, std::move(done));
 }

@@ -1,6 +1,7 @@
 // RemoteApi: a master's ApiService from another process, over its public services. Calls wait for a thread of a pool,
 // of which each has a connection of its own: questions have some, changes of jobs (which are long) others, readers that
-// follow a job others again, and those that read whole tables, so that none of them waits for one of another kind.
+// wait for what changes in a job others again, and those that read whole tables, so that none of them waits for one of
+// another kind.
 #pragma once
 
 #include <cstddef>

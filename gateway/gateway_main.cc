@@ -162,15 +162,18 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers, const Hos
   ingest_routes.add_to(gateway);
   HealthRoutes health_routes(std::move(parts), [] { return process_metrics_text("millrace-gateway"); });
   health_routes.add_to(gateway);
-  auto api = std::make_unique<RemoteApi>(RemoteApiOptions{.master = master});
-  JobRoutes job_routes(*api);
+  const RemoteApiOptions remote{.master = master};
+  auto api = std::make_unique<RemoteApi>(remote);
+  JobRoutes job_routes(*api, remote.followers);
   job_routes.add_to(gateway);
   TableExport table_export(*api);
   table_export.add_to(gateway);
   EventLoop loop("streams");
   loop.start();
+  // Of their own, so that streams go on whoever waits for the other one's threads.
+  auto streams_api = std::make_unique<RemoteApi>(RemoteApiOptions{.master = master, .commands = 0, .pages = 0});
   // Those who only listen leave half of the connections to others.
-  ChangeStreams streams({.most_readers = bounded_connections(http.max_connections) / 2}, loop, clock, *api);
+  ChangeStreams streams({.most_readers = bounded_connections(http.max_connections) / 2}, loop, clock, *streams_api);
   streams.add_to(gateway);
 
   auto server = HttpServer::start(
@@ -188,7 +191,8 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers, const Hos
   writers.clear();
   loop.stop();
   loop.join();
-  api.reset();  // what it answers still goes by the streams, whose loop takes nothing any more
+  streams_api.reset();  // what it answers still goes by the streams, whose loop takes nothing any more
+  api.reset();
   return 0;
 }
 

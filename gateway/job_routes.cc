@@ -191,7 +191,18 @@ void JobRoutes::add_counts(Gateway& gateway) {
                   if (!position) return reply(http_failure(position.error()));
                   asked.after = *std::move(position);
                 }
-                master_.changes(asked, answering<api::Changes>(std::move(reply), changes_of));
+                Seats::Seat seat = asked.wait_ms > 0 ? waiting_.take() : nullptr;
+                if (asked.wait_ms > 0 && seat == nullptr) {
+                  return reply(later(503, std::to_string(waiting_.most()) +
+                                              " requests wait for changes already; follow /stream, or ask with "
+                                              "wait_ms=0, or try again later"));
+                }
+                master_.changes(asked,
+                                [seat = std::move(seat),
+                                 done = answering<api::Changes>(std::move(reply), changes_of)](auto answer) mutable {
+                                  seat.reset();
+                                  done(std::move(answer));
+                                });
               });
 }
 

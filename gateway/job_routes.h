@@ -15,15 +15,19 @@
 // the tables of a job that publishes several, ?at_least= a batch before which no answer may be.
 #pragma once
 
+#include <cstddef>
+
 #include "common/seams/api_service.h"
 #include "gateway/gateway.h"
+#include "gateway/seats.h"
 
 namespace millrace {
 
 class JobRoutes {
  public:
-  // `master` outlives this. What it answers is passed on on its thread.
-  explicit JobRoutes(ApiService& master) : master_(master) {}
+  // `master` outlives this. What it answers is passed on on its thread. `most_waiting`: requests of /changes that wait,
+  // each of which takes a thread of `master`; more are answered 503.
+  explicit JobRoutes(ApiService& master, size_t most_waiting = 16) : master_(master), waiting_(most_waiting) {}
 
   // `gateway` calls this as long as it is called itself.
   void add_to(Gateway& gateway);
@@ -34,6 +38,7 @@ class JobRoutes {
   void add_commands(Gateway& gateway);
 
   ApiService& master_;
+  Seats waiting_;
 };
 
 }  // namespace millrace

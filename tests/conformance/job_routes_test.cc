@@ -209,6 +209,18 @@ TEST_F(JobRoutesTest, AMasterThatIsAwayIs503AndIsFoundAgain) {
   EXPECT_EQ(ask("GET", {"jobs"}).status, 200);
 }
 
+TEST_F(JobRoutesTest, ThoseWhoWaitForChangesAreBoundedAndHoldUpNoQuestion) {
+  std::vector<std::future<HttpResponse>> silent;
+  for (int i = 0; i < 16; ++i) silent.push_back(send("GET", {"jobs", "silent", "changes"}));
+  const HttpResponse more = ask("GET", {"jobs", "a", "changes"});
+  EXPECT_THAT(problem(more), HasSubstr("503 16 requests wait for changes already"));
+  EXPECT_THAT(more.headers, testing::Contains(testing::Pair("Retry-After", "1")));
+  EXPECT_EQ(get({"jobs", "a", "changes"}, {{"wait_ms", "0"}}).at("reset"), true);
+  server_.reset();  // answers the silent ones
+  for (auto& each : silent) EXPECT_EQ(each.get().status, 503);
+  EXPECT_THAT(problem(ask("GET", {"jobs", "a", "changes"})), testing::Not(HasSubstr("wait for changes")));
+}
+
 TEST_F(JobRoutesTest, QuestionsThatWaitAreBoundedAndHoldUpNoCommand) {
   open(3);
   std::vector<std::future<HttpResponse>> silent;
