@@ -112,6 +112,8 @@ def submissions(cluster, options, text):
 def check_stored(said):
     if said["not_stored"] > 0:
         raise SystemExit(f"bench: {said['not_stored']} of {said['sent']} texts were not stored")
+    if said["unsent"] > 0:
+        raise SystemExit(f"bench: {said['unsent']} texts could not be sent, since those before them were not answered")
 
 
 def submit_job(cluster, uri, interval):
@@ -183,7 +185,7 @@ def readable(cluster, options, text, rates):
     for side, all_said in results.items():
         for rate, said in zip(rates, all_said):
             say(f"{side}, {rate:,.0f} texts/s: sent to count readable p50 {said['readable_p50_ms']:.1f}, "
-                f"p99 {said['readable_p99_ms']:.1f} ms, of {said['readable']} of {said['probes']} probes; {said['per_s']:,.0f} texts/s answered")
+                f"p99 {said['readable_p99_ms']:.1f} ms, {said['unreadable']} of {said['probes']} probes never; {said['per_s']:,.0f} texts/s answered")
     say(f"after a kill -9: exact with the gateway: {'yes' if exact else 'NO'}; FastAPI and a dict have {fastapi_after} of "
         f"{fastapi_before}")
     at_half = [results[side][-1] for side in ("gateway", "FastAPI and a dict")]

@@ -2,7 +2,8 @@
 // is answered, or at a steady rate: then latency counts from the time at which a text was due, whether or not it could
 // be sent then. Some may be followed until their count is readable: a text with a word of its own, then the count of
 // that word again and again. Others may read a job's stream of changes, and must be told each such word. Prints one
-// JSON object.
+// JSON object. What has not come when patience is over is in the percentiles with the time until then, so that a server
+// that stands still does not look fast, and its number is told.
 //
 //   http_load --port=7090 --text=lines.txt --connections=64 --seconds=10
 #include <gflags/gflags.h>
@@ -62,6 +63,7 @@ std::string probe_word(int64_t number) {
 
 class Latencies {
  public:
+  // What was due then has come, or nobody waits for it any more.
   void add(Clock::time_point due, Clock::time_point begin, Clock::time_point end) {
     const auto now = Clock::now();
     if (due >= begin && due < end) ms_.push_back(std::chrono::duration<double, std::milli>(now - due).count());
@@ -127,6 +129,12 @@ class Texts {
     object["sent"] = sent_;
     object["stored"] = stored_;
     object["not_stored"] = sent_ - stored_;
+    object["unsent"] = waiting_.size();
+    object["unanswered"] = due_.size() - idle_.size();
+    for (const auto due : waiting_) latencies_.add(due, run_.begin, run_.end);
+    for (size_t at = 0; at < due_.size(); ++at) {
+      if (std::ranges::find(idle_, first_line_ + at) == idle_.end()) latencies_.add(due_[at], run_.begin, run_.end);
+    }
     object["cycle"] = requests_.size();
     object["per_s"] = static_cast<double>(answered_in_time_) / FLAGS_seconds;
     latencies_.tell(object);
@@ -200,6 +208,10 @@ class Probes {
     object["probes"] = sent_;
     if (!FLAGS_readable) return;
     object["readable"] = readable_.count();
+    object["unreadable"] = under_way_;
+    for (const auto& [line, probe] : probes_) {
+      if (std::ranges::find(free_, line) == free_.end()) readable_.add(probe.due, run_.begin, run_.end);
+    }
     readable_.tell(object, "readable_");
   }
 
@@ -282,6 +294,8 @@ class Readers {
     int64_t fewest = INT64_MAX;
     for (const auto& [line, reader] : readers_) {
       missing += probes_.sent() - reader.seen;
+      for (int64_t number = reader.seen; number < probes_.sent(); ++number)
+        seen_.add(probes_.due(FLAGS_first_probe + number), run_.begin, run_.end);
       fewest = std::min(fewest, reader.events);
     }
     object["readers"] = readers_.size();
@@ -354,15 +368,14 @@ int main(int argc, char** argv) {
   const auto start = Clock::now();
   run.begin = start + of(FLAGS_warm_up);
   run.end = run.begin + of(FLAGS_seconds);
-  while (Clock::now() < run.end) {
+  const auto send_due = [&] {
     const auto now = Clock::now();
-    const auto next =
-        std::min(FLAGS_connections > 0 ? texts.send_due(now, start) : run.end, probes.send_due(now, start));
-    run.lines.run_until(next);
-  }
+    return std::min(FLAGS_connections > 0 ? texts.send_due(now, start) : run.end, probes.send_due(now, start));
+  };
+  while (Clock::now() < run.end) run.lines.run_until(send_due());
   const auto until = Clock::now() + of(FLAGS_patience);
   while (Clock::now() < until && !(texts.over() && probes.over() && readers.over())) {
-    probes.send_due(Clock::now(), start);
+    send_due();
     run.lines.run_until(Clock::now() + std::chrono::milliseconds(1));
   }
   nlohmann::json object = {{"seconds", FLAGS_seconds}};
