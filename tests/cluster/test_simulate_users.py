@@ -59,8 +59,6 @@ def run(gateways, *arguments, code=0):
     return simulation.end(code), simulation
 
 
-
-
 def texts_of(cluster):
     return sorted(text for partition in cluster.read_log("text").values() for _, text in partition)
 
@@ -82,7 +80,6 @@ def test_counts_are_exact_while_a_worker_and_a_gateway_are_killed(words, users, 
     assert total["accepted"] == total["sent"] > 1000 and total["unknown"] == total["given_up"] == 0, total
     assert total["errors"] > 0, "the gateway was not killed while users sent"
     assert sum(map(len, words.read_log("text").values())) == total["accepted"]
-    assert 0 < total["p50_ms"] <= total["p99_ms"] <= total["max_ms"], total
 
 
 def test_the_same_seed_sends_the_same_texts_and_each_user_is_counted(words):
@@ -122,9 +119,9 @@ def test_who_is_told_to_wait_waits(words):
     gateway = Gateway(words, flags=["--user_rate=2"]).start()
     total, _ = run([gateway], "--users", "2", "--rate", "8/s", "--duration", "1s")
     assert total["exact"] and total["refused"] > 0 and total["accepted"] == total["sent"], total
-    # Not before the time that the gateway tells, which is a second at least: more tries would have been refused.
-    assert total["refused"] <= total["sent"], total
-    assert total["max_ms"] >= 1000, "latency counts from when a text was to be sent"
+    # That it is not tried before the time that the gateway tells: tests/unit/simulated_users_test.cc.
+    told = sum(map(int, re.findall(r'millrace_gateway_requests_total{[^}]*status="429"} (\d+)', gateway.ask("GET", "/metrics")[2])))
+    assert total["refused"] == told, total
 
 
 def test_a_kafka_log_takes_no_keys_and_is_counted_all_the_same(cluster, shared_kafka):

@@ -22,6 +22,7 @@ class LossyGateways : public HttpCaller {
   std::map<std::string, int64_t> words, users;
   size_t stored = 0;
   std::set<uint16_t> ports;
+  int too_early = 0;  // texts that came again before the time that they were told
 
   void call(HttpCall call, Answered answered) override {
     ports.insert(call.server.port);
@@ -47,9 +48,12 @@ class LossyGateways : public HttpCaller {
     }
     if (!key.empty() && !takes_keys) return http_problem(400, "no keys");
     const size_t number = calls_++;
+    if (!key.empty() && now_ < refused_until_[key]) ++too_early;
     if (number % 7 == 1) return fail(ErrorCode::kUnavailable, "refused");
-    if (number % 7 == 2) return refused(429);
-    if (number % 7 == 3) return refused(503);
+    if (number % 7 == 2 || number % 7 == 3) {
+      refused_until_[key] = now_ + std::chrono::seconds(1);
+      return refused(number % 7 == 2 ? 429 : 503);
+    }
     store(call, key);
     if (number % 7 == 4) return fail(ErrorCode::kTimeout, "lost");
     if (number % 7 == 5) return http_problem(504, "late");
@@ -72,6 +76,7 @@ class LossyGateways : public HttpCaller {
   Duration now_{0};
   std::multimap<Duration, Task> tasks_;
   std::set<std::string> keys_;
+  std::map<std::string, Duration> refused_until_;  // by key
   size_t calls_ = 0;
   bool stopped_ = false;
 };
@@ -105,6 +110,7 @@ TEST(SimulatedUsers, what_is_tried_again_with_its_key_is_stored_once) {
   EXPECT_EQ(gateways.ports, (std::set<uint16_t>{1, 2}));
   EXPECT_GT(users.figures().errors, 0);
   EXPECT_GT(users.figures().refused, 0);
+  EXPECT_EQ(gateways.too_early, 0);
   EXPECT_TRUE(users.with_keys());
 }
 
