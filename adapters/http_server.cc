@@ -13,9 +13,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "adapters/http_message.h"
 #include "adapters/http_stream.h"
 #include "adapters/http_target.h"
 #include "adapters/listen.h"
+#include "adapters/server_stream.h"
 #include "common/base/text.h"
 #include "common/model/address.h"
 
@@ -53,6 +55,11 @@ class HttpServer::Server {
   }
 
   Status listen() {
+    if (options_.tls) {
+      auto context = make_tls_context(*options_.tls);
+      if (!context) return std::unexpected(context.error());
+      tls_ = std::move(*context);
+    }
     if (const Status open = listener_.listen(options_.flag, options_.address); !open) return open;
     address_ = *parse_address(options_.flag, options_.address);
     address_.port = listener_.port();
@@ -75,6 +82,13 @@ class HttpServer::Server {
       tell_if_drained();
     });
     return done.wait_for(most) == std::future_status::ready;
+  }
+
+  Status read_certificate_again() {
+    auto context = make_tls_context(*options_.tls);
+    if (!context) return std::unexpected(context.error());
+    asio::post(*io_, [this, context = std::move(*context)]() mutable { tls_ = std::move(context); });
+    return {};
   }
 
   [[nodiscard]] const HostPort& address() const { return address_; }
@@ -101,6 +115,7 @@ class HttpServer::Server {
   std::shared_ptr<asio::io_context> io_ = std::make_shared<asio::io_context>(1);
   Listener listener_{*io_, [this](tcp::socket socket) { admit(std::move(socket)); }};
   asio::steady_timer sweep_{*io_};
+  TlsContext tls_;         // of new connections; null: none
   bool stopping_ = false;  // no more requests
   bool closed_ = false;
   std::shared_ptr<std::promise<void>> drained_;  // null: nobody waits for it
@@ -118,10 +133,18 @@ class HttpServer::Server {
 // One connection: waits for a request, reads it, hands it to the handler, writes the answer, and so on.
 class HttpServer::Server::Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Server& server, uint64_t id, tcp::socket socket) : server_(server), id_(id), socket_(std::move(socket)) {
+  Connection(Server& server, uint64_t id, tcp::socket socket)
+      : server_(server), id_(id), bytes_(std::move(socket), server.tls_) {
     error_code gone;
-    const auto peer = socket_.remote_endpoint(gone);
+    const auto peer = bytes_.socket().remote_endpoint(gone);
     if (!gone) peer_ = peer.address().to_string();
+  }
+
+  void begin() {
+    if (!bytes_.is_tls()) return wait();
+    stand_in(&server_.arriving_);
+    expire_after(server_.options_.request_timeout);
+    bytes_.async_handshake([self = shared_from_this()](error_code error) { error ? self->close() : self->wait(); });
   }
 
   // There is no place for it.
@@ -134,7 +157,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     if (buffer_.size() > 0) return read_head();  // the next request is here already
     stand_in(&server_.idle_);
     expire_after(is_turned_away() ? server_.options_.request_timeout : server_.options_.idle_timeout);
-    socket_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_first_bytes));
+    bytes_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_first_bytes));
   }
 
   void close() {
@@ -142,7 +165,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     release_body();
     if (stream_ != nullptr) stream_->end();
     error_code ignored;
-    socket_.close(ignored);
+    bytes_.socket().close(ignored);
     server_.connections_.erase(id_);
     server_.tell_if_drained();
   }
@@ -165,7 +188,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     if (deadline_ >= now) return;
     expired_ = true;
     error_code ignored;
-    socket_.cancel(ignored);
+    bytes_.socket().cancel(ignored);
   }
 
  private:
@@ -176,6 +199,19 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     void operator()(error_code error, size_t bytes) const { ((*connection).*method)(error, bytes); }
   };
   Completion bound(void (Connection::*method)(error_code error, size_t bytes)) { return {shared_from_this(), method}; }
+
+  // What it gives calls something on the server's thread, from any other: if the server is still there, and this
+  // connection, which is found by its number.
+  auto poster() {
+    return [io = std::weak_ptr(server_.io_), &server = server_, id = id_](auto call) {
+      const auto context = io.lock();
+      if (!context) return;
+      asio::post(*context, [&server, id, call = std::move(call)]() mutable {
+        const auto found = server.connections_.find(id);
+        if (found != server.connections_.end()) call(*std::shared_ptr<Connection>(found->second));
+      });
+    };
+  }
 
   void expire_after(Duration duration) {
     expired_ = false;
@@ -215,23 +251,21 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     parser_->header_limit(static_cast<uint32_t>(server_.options_.max_head_bytes));
     parser_->body_limit(server_.options_.max_body_bytes);
     expire_after(server_.options_.request_timeout);
-    http::async_read_header(socket_, buffer_, *parser_, bound(&Connection::on_head));
+    http::async_read_header(bytes_, buffer_, *parser_, bound(&Connection::on_head));
   }
 
   void on_head(error_code error, size_t /*bytes*/) {
     if (error) return on_broken(error);
-    if (is_turned_away()) {
-      return refuse_for_now("all connections of this server are taken; send it again later");
-    }
+    if (is_turned_away()) return refuse(not_now("all connections of this server are taken; send it again later"));
     const uint64_t body = parser_->content_length().value_or(parser_->chunked() ? server_.options_.max_body_bytes : 0);
     if (server_.bodies_bytes_ + body > server_.options_.max_bodies_bytes) {
-      return refuse_for_now("too many requests are under way; send it again later");
+      return refuse(not_now("too many requests are under way; send it again later"));
     }
     body_bytes_ = body;
     server_.bodies_bytes_ += body;
     if (!beast::iequals(parser_->get()[http::field::expect], "100-continue")) return read_body();
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    asio::async_write(socket_, asio::buffer(kContinue), bound(&Connection::on_continued));
+    asio::async_write(bytes_, asio::buffer(kContinue), bound(&Connection::on_continued));
   }
 
   void on_continued(error_code error, size_t /*bytes*/) {
@@ -239,68 +273,34 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     read_body();
   }
 
-  void read_body() { http::async_read(socket_, buffer_, *parser_, bound(&Connection::on_request)); }
+  void read_body() { http::async_read(bytes_, buffer_, *parser_, bound(&Connection::on_request)); }
 
   void on_request(error_code error, size_t /*bytes*/) {
     if (error) return on_broken(error);
     stand_in(nullptr);
-    auto& message = parser_->get();
-    HttpRequest request{.method = std::string(message.method_string()), .target = std::string(message.target())};
+    HttpRequest request = to_http_request(parser_->get());
     if (!parse_target(request)) {
       tell_refused(400);
       return answer(http_problem(400, "'" + request.target.substr(0, 200) +
                                           "' is no path: it begins with / and has %XX for what is not in it as it is"));
     }
-    for (const auto& field : message) {
-      request.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
-    }
-    request.body = std::move(message.body());
     request.peer = peer_;
     deadline_ = SteadyClock::time_point::max();
-    // The answer finds this connection by its number, if both are still there.
-    server_.handler_(std::move(request), HttpReply([io = std::weak_ptr(server_.io_), &server = server_,
-                                                    id = id_](HttpResponse response) mutable {
-                       const auto context = io.lock();
-                       if (!context) return;
-                       asio::post(*context, [&server, id, response = std::move(response)]() mutable {
-                         const auto found = server.connections_.find(id);
-                         if (found == server.connections_.end()) return;
-                         std::shared_ptr<Connection>(found->second)->answer(std::move(response));
-                       });
-                     }));
+    server_.handler_(
+        std::move(request), HttpReply([post = poster()](HttpResponse response) mutable {
+          post([response = std::move(response)](Connection& one) mutable { one.answer(std::move(response)); });
+        }));
   }
 
-  // The request did not come as it should.
   void on_broken(error_code error) {
-    const HttpServerOptions& options = server_.options_;
-    if (expired_) {
-      return refuse(http_problem(
-          408, "the request had not come after " + std::to_string(to_ms(options.request_timeout)) + " ms"));
-    }
-    if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-      return refuse(http_problem(
-          431, "the head of the request is larger than " + std::to_string(options.max_head_bytes) + " bytes"));
-    }
-    if (error == http::error::body_limit) {
-      return refuse(http_problem(413, "the body of the request is larger than " +
-                                          std::to_string(options.max_body_bytes) + " bytes; send it in parts"));
-    }
-    if (error.category() != http::make_error_code(http::error::bad_method).category() ||
-        error == http::error::end_of_stream || error == http::error::partial_message) {
-      return close();  // the client has gone
-    }
-    refuse(http_problem(400, "this is no HTTP request: " + error.message()));
+    auto problem = explain_broken_request(error, expired_, server_.options_);
+    problem ? refuse(std::move(*problem)) : close();
   }
 
   void refuse(HttpResponse problem) {
     stand_in(nullptr);
     tell_refused(problem.status);
     write(std::move(problem), false);
-  }
-  void refuse_for_now(std::string_view detail) {
-    HttpResponse problem = http_problem(503, detail);
-    problem.headers.emplace_back("Retry-After", "1");
-    refuse(std::move(problem));
   }
   void tell_refused(int status) {
     if (server_.options_.refused) server_.options_.refused(status);
@@ -313,14 +313,11 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     if (response.status != 204 && response.status != 304) response_->content_length(response.body.size());
     if (body_wanted) response_->body() = std::move(response.body);
     begin_to_leave();
-    http::async_write(socket_, *response_, bound(&Connection::on_written));
+    http::async_write(bytes_, *response_, bound(&Connection::on_written));
   }
 
   void write_head(const HttpResponse& response, bool keep_alive) {
-    response_.emplace(http::int_to_status(static_cast<unsigned>(response.status)), parser_->get().version());
-    response_->set(http::field::content_type, response.type);
-    for (const auto& [name, value] : server_.options_.headers) response_->insert(name, value);
-    for (const auto& [name, value] : response.headers) response_->set(name, value);  // instead of the common one
+    response_ = to_beast_head(response, server_.options_.headers, parser_->get().version());
     response_->keep_alive(keep_alive);
   }
 
@@ -334,15 +331,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     head << response_->base();
     parts_.begin(head.str(), chunked);
     stream_ = std::make_shared<QueuedStream>(server_.options_.max_stream_bytes,
-                                             [io = std::weak_ptr(server_.io_), &server = server_, id = id_] {
-                                               const auto context = io.lock();
-                                               if (!context) return;
-                                               asio::post(*context, [&server, id] {
-                                                 const auto found = server.connections_.find(id);
-                                                 if (found != server.connections_.end())
-                                                   std::shared_ptr<Connection>(found->second)->write_parts();
-                                               });
-                                             });
+                                             [post = poster()] { post([](Connection& one) { one.write_parts(); }); });
     stream_->send(std::make_shared<const std::string>(std::move(response.body)));
     response.stream(stream_);
     // Whoever reads a stream says nothing more, until it goes.
@@ -351,10 +340,10 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     write_parts();
   }
 
-  void watch() { socket_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_watched)); }
+  void watch() { bytes_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_watched)); }
 
   void on_watched(error_code error, size_t /*bytes*/) {
-    if (!socket_.is_open()) return;
+    if (!bytes_.socket().is_open()) return;
     if (error) return close();
     watch();
   }
@@ -373,11 +362,11 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
       return;
     }
     begin_to_leave();
-    asio::async_write(socket_, parts_.buffers(), bound(&Connection::on_parts_written));
+    asio::async_write(bytes_, parts_.buffers(), bound(&Connection::on_parts_written));
   }
 
   void on_parts_written(error_code error, size_t /*bytes*/) {
-    if (!socket_.is_open()) return;
+    if (!bytes_.socket().is_open()) return;
     if (error) return close();
     parts_.clear();
     write_parts();
@@ -388,14 +377,19 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     if (response_->keep_alive()) return wait();
     release_body();
     leaves_since_ = {};  // it has gone
-    error_code ignored;
-    socket_.shutdown(tcp::socket::shutdown_send, ignored);
     expire_after(kLinger);
     buffer_.clear();
+    if (!bytes_.is_tls()) return end_sending();
+    bytes_.async_shutdown([self = shared_from_this()](error_code) { self->end_sending(); });
+  }
+
+  void end_sending() {
+    error_code ignored;
+    bytes_.socket().shutdown(tcp::socket::shutdown_send, ignored);
     linger();
   }
 
-  void linger() { socket_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_lingering)); }
+  void linger() { bytes_.socket().async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_lingering)); }
 
   void on_lingering(error_code error, size_t /*bytes*/) {
     if (error) return close();
@@ -404,7 +398,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
 
   Server& server_;
   const uint64_t id_;
-  tcp::socket socket_;
+  ServerStream bytes_;
   std::string peer_;
   SteadyClock::time_point deadline_ = SteadyClock::time_point::max();
   bool expired_ = false;                  // what was under way at the deadline
@@ -423,11 +417,12 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
 void HttpServer::Server::admit(tcp::socket socket) {
   if (is_full()) make_way();
   const bool turned_away = is_full();
-  if (turned_away && turned_away_.size() >= kMostTurnedAway) return;
+  // It takes more to say so by TLS than to do without.
+  if (turned_away && (turned_away_.size() >= kMostTurnedAway || tls_ != nullptr)) return;
   const uint64_t id = ++last_id_;
   const auto connection = std::make_shared<Connection>(*this, id, std::move(socket));
   connections_.emplace(id, connection);
-  turned_away ? connection->turn_away() : connection->wait();
+  turned_away ? connection->turn_away() : connection->begin();
 }
 
 void HttpServer::Server::make_way() {
@@ -485,6 +480,10 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options,
   if (const Status listening = server->listen(); !listening) return std::unexpected(listening.error());
   server->run();
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(server)));
+}
+
+Status HttpServer::read_certificate_again() {
+  return server_->read_certificate_again();
 }
 
 bool HttpServer::drain(Duration most) {

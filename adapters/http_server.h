@@ -11,8 +11,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "adapters/server_stream.h"
 #include "common/base/error.h"
 #include "common/base/time.h"
 #include "common/seams/http.h"
@@ -30,6 +32,7 @@ struct HttpServerOptions {
   Duration request_timeout = std::chrono::seconds(10);   // for one to arrive, from its first byte
   Duration response_timeout = std::chrono::seconds(30);  // for one to leave, or for each part of one that goes on
   size_t max_stream_bytes = 1u << 20;                    // that may wait for the reader of one that goes on
+  std::optional<TlsFiles> tls = {};                      // NOLINT(readability-redundant-member-init): none: no TLS
   HttpHeaders headers = {};                              // NOLINT(readability-redundant-member-init): of every answer
   // Told of each request that does not come as it should, and that the server therefore answers itself; on its thread.
   std::function<void(int status)> refused = nullptr;
@@ -47,6 +50,10 @@ class HttpServer {
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
+
+  // With TLS: new connections see the certificate that the files hold now. kInvalid: as of start(), and nothing
+  // changes.
+  Status read_certificate_again();
 
   // No more connections and requests: what is under way is answered, for which it waits, but not longer than `most`.
   // False: something has not been answered by then.

@@ -45,6 +45,10 @@ DEFINE_string(kafka_config, "", "file of librdkafka settings for the Kafka topic
 DEFINE_string(auth, "",
               "file of API keys, a line each: NAME ROLE KEY, ROLE one of submit, read, operate, KEY the key or sha256: "
               "and its hash; without it only a loopback address can be listened on");
+DEFINE_string(tls_certificate, "",
+              "PEM file of the certificate, with those that lead to its authority: answer by HTTPS only; read again on "
+              "SIGHUP, as --tls_key is");
+DEFINE_string(tls_key, "", "PEM file of the private key of --tls_certificate");
 DEFINE_string(cors_origin, "",
               "whose pages may use this gateway besides its own: https://HOST[:PORT]; empty: nobody's");
 DEFINE_double(user_rate, 0, "requests a second that one user may send, twice as many at once; 0: any number");
@@ -135,16 +139,45 @@ Result<Writers> open_writers() {
   return writers;
 }
 
-int run(GatewayOptions options, IngestOptions ingest, Writers writers, const HostPort& master) {
+Result<std::optional<TlsFiles>> read_tls_options() {
+  if (FLAGS_tls_certificate.empty() && FLAGS_tls_key.empty()) return std::nullopt;
+  if (FLAGS_tls_certificate.empty() || FLAGS_tls_key.empty()) {
+    return fail(ErrorCode::kInvalid, "--tls_certificate and --tls_key belong together; give both, or none of them");
+  }
+  return TlsFiles{FLAGS_tls_certificate, FLAGS_tls_key};
+}
+
+sigset_t awaited_signals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  if (!FLAGS_tls_certificate.empty()) sigaddset(&signals, SIGHUP);
+  return signals;
+}
 
+// Until this process is to end.
+void wait_for_end(HttpServer& server, const sigset_t& signals) {
+  int signal = 0;
+  while (true) {
+    sigwait(&signals, &signal);
+    if (signal != SIGHUP) break;
+    const Status read = server.read_certificate_again();
+    if (read) LOG(INFO) << "new connections see the certificate that " << FLAGS_tls_certificate << " holds now";
+    if (!read) LOG(ERROR) << "the certificate stays as it was: " << read.error();
+  }
+  LOG(INFO) << "signal " << signal << ": this gateway answers what is under way, and ends";
+}
+
+int run(GatewayOptions options, IngestOptions ingest, Writers writers, const HostPort& master) {
+  const sigset_t signals = awaited_signals();
   const SystemClock clock;
   GatewayMetrics metrics;
+  auto tls = read_tls_options();
+  if (!tls) return refuse(tls.error());
   const HttpServerOptions http{.address = FLAGS_http,
                                .max_body_bytes = ingest.max_body_bytes,
+                               .tls = std::move(*tls),
                                .headers = Gateway::common_headers(options.cors_origin),
                                .refused = [&metrics](int status) { metrics.unrouted(status); }};
   Gateway gateway(std::move(options), clock, metrics);
@@ -179,12 +212,10 @@ int run(GatewayOptions options, IngestOptions ingest, Writers writers, const Hos
   auto server = HttpServer::start(
       http, [&gateway](HttpRequest request, HttpReply reply) { gateway(std::move(request), std::move(reply)); });
   if (!server) return refuse(server.error());
-  LOG(INFO) << "millrace-gateway " << MILLRACE_VERSION << " at http://" << (*server)->address() << ", master at "
-            << FLAGS_api << ", logs " << FLAGS_logs;
+  LOG(INFO) << "millrace-gateway " << MILLRACE_VERSION << " at " << (http.tls ? "https://" : "http://")
+            << (*server)->address() << ", master at " << FLAGS_api << ", logs " << FLAGS_logs;
 
-  int signal = 0;
-  sigwait(&signals, &signal);
-  LOG(INFO) << "signal " << signal << ": this gateway answers what is under way, and ends";
+  wait_for_end(**server, signals);
   if (!(*server)->drain(kDrainTime)) LOG(WARNING) << "some requests were not answered";
   // What writers still call finds the server's routes and metrics, and a connection that is gone.
   server->reset();
@@ -214,10 +245,7 @@ int main(int argc, char** argv) {
   auto ingest = millrace::read_ingest_options();
   if (!ingest) return millrace::refuse(ingest.error());
   // All threads leave the signals to main, so they are blocked before the first begins.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  const sigset_t signals = millrace::awaited_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   const auto master = millrace::parse_address("--api", FLAGS_api);

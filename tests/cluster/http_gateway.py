@@ -21,9 +21,12 @@ class Gateway:
         wait_for("the gateway", lambda: self.ask("GET", "/ready")[0] == 200)
         return self
 
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
     def ask(self, method, path, body=None, headers=None):
         """(status, headers, body: of JSON what it says)"""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = self.connect()
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
