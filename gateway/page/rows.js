@@ -6,18 +6,21 @@ import { element, setText } from './text.js';
 export class Rows {
   #rows = new Map();
 
-  // `columns`: { text: (item) => string } or { node: (cell, item, fresh) => fills the cell }, and class; the first one
-  // is the row's name.
-  constructor(body, keyOf, columns) {
+  // `keyOf`: (item, index), of which an item has the same row again. `columns`: { text: (item) => string } or
+  // { node: (cell, item, fresh) => fills the cell }, and class; one that is `head` is the row's name, else the first one.
+  // `mark`: (row, item), which may be left out.
+  constructor(body, keyOf, columns, mark = null) {
     this.body = body;
     this.keyOf = keyOf;
     this.columns = columns;
+    this.head = Math.max(0, columns.findIndex((column) => column.head));
+    this.mark = mark;
   }
 
   show(items) {
     const gone = new Set(this.#rows.keys());
-    for (const item of items) {
-      const key = String(this.keyOf(item));
+    const order = items.map((item, place) => {
+      const key = String(this.keyOf(item, place));
       gone.delete(key);
       const fresh = !this.#rows.has(key);
       if (fresh) this.#rows.set(key, this.#add());
@@ -27,18 +30,19 @@ export class Rows {
         if (text) setText(cell, String(text(item)));
         else node(cell, item, fresh);
       });
-    }
+      this.mark?.(row, item);
+      return row;
+    });
     for (const key of gone) {
       this.#rows.get(key).remove();
       this.#rows.delete(key);
     }
-    const order = items.map((item) => this.#rows.get(String(this.keyOf(item))));
     if (order.some((row, index) => this.body.rows[index] !== row)) this.body.append(...order);
   }
 
   #add() {
     const row = element('tr', {}, ...this.columns.map((column, index) =>
-      element(index === 0 ? 'th' : 'td', { class: column.class, scope: index === 0 ? 'row' : null })));
+      element(index === this.head ? 'th' : 'td', { class: column.class, scope: index === this.head ? 'row' : null })));
     this.body.append(row);
     return row;
   }

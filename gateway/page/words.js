@@ -2,6 +2,7 @@
 
 import { get, jobPath, send } from './api.js';
 import { kMost, numberOf } from './live.js';
+import { Rows } from './rows.js';
 import { byId, element, number, setText, share, wordElement } from './text.js';
 
 const kStep = 100; // rows
@@ -17,6 +18,8 @@ function field(text) {
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
+const risen = (rise) => (rise === 0 ? '' : `${rise > 0 ? '+' : '−'}${number(Math.abs(rise))}`);
+
 function save(blob, name) {
   const link = element('a', { href: URL.createObjectURL(blob), download: name });
   link.click();
@@ -28,7 +31,15 @@ export class Words {
   #order = 'count';
   #backwards = false;
   #shown = kStep;
-  #rows = [];
+  // A row is of a place, not of a word: words change places all the time, and moving rows costs more than their texts.
+  #rows = new Rows(document.querySelector('#words tbody'), (_, place) => place, [
+    { class: 'number', text: (entry) => (entry.place === Infinity ? '' : number(entry.place + 1)) },
+    { class: 'of-word', head: true, node: (cell, entry) => this.#showWord(cell, entry.word) },
+    { class: 'number', text: (entry) => (typeof entry.text === 'number' ? number(entry.text) : entry.text) },
+    { class: 'number', text: (entry) => share(entry.count / this.#last.total) },
+    { class: 'number', text: (entry) => risen(entry.count - entry.before) },
+  ], (row, entry) => row.classList.toggle('rose', this.#last.rose.has(entry.word)));
+  #words = new WeakMap(); // cell -> the word in it
   #last = { sorted: [], total: 0, rose: new Map(), whole: true, table: '' };
   #searched = null; // what the cluster found, by what a word begins with; null: it was not asked, or did not answer
   #reached = true; // the last of them
@@ -122,25 +133,17 @@ export class Words {
   #draw() {
     const found = this.#found();
     const shown = found.slice(0, this.#shown);
-    const body = document.querySelector('#words tbody');
-    while (this.#rows.length > shown.length) this.#rows.pop().row.remove();
-    shown.forEach((entry, index) => {
-      const row = this.#rows[index] ?? this.#add(body);
-      if (row.shown !== entry.word) {
-        row.shown = entry.word;
-        row.word.replaceChildren(wordElement(entry.word));
-      }
-      setText(row.rank, entry.place === Infinity ? '' : number(entry.place + 1));
-      setText(row.count, typeof entry.text === 'number' ? number(entry.text) : String(entry.text));
-      setText(row.share, share(entry.count / this.#last.total));
-      const rise = entry.count - entry.before;
-      setText(row.rise, rise === 0 ? '' : `${rise > 0 ? '+' : '−'}${number(Math.abs(rise))}`);
-      row.row.classList.toggle('rose', this.#last.rose.has(entry.word));
-    });
+    this.#rows.show(shown);
     byId('more').hidden = found.length <= shown.length;
     const wanted = byId('search').value !== '';
     setText(byId('found'), found.length === 0 ? (wanted ? 'No word like that is known here' : 'No words yet')
       : `${number(shown.length)} of ${number(found.length)} ${wanted ? 'found' : 'words'}${this.#reach(wanted)}`);
+  }
+
+  #showWord(cell, word) {
+    if (this.#words.get(cell) === word) return;
+    this.#words.set(cell, word);
+    cell.replaceChildren(wordElement(word));
   }
 
   // Where they were looked for.
@@ -150,16 +153,6 @@ export class Words {
     if (!this.#searched) return ' among the highest';
     const first = this.#reached ? '' : `the first ${number(kMost)} `;
     return `: with it among the highest, ${first}beginning with it among all`;
-  }
-
-  #add(body) {
-    const cells = ['rank', 'word', 'count', 'share', 'rise'].map((name) =>
-      element(name === 'word' ? 'th' : 'td', name === 'word' ? { scope: 'row', class: 'of-word' } : { class: 'number' }));
-    const [rank, word, count, part, rise] = cells;
-    const row = { row: element('tr', {}, ...cells), rank, word, count, share: part, rise, shown: null };
-    this.#rows.push(row);
-    body.append(row.row);
-    return row;
   }
 
   // --- export ---
