@@ -52,9 +52,9 @@ def test_texts_counts_events_and_the_page_go_by_https(gateway):
         connection.request("GET", "/api/v1/jobs/words/stream")
         events = connection.getresponse()
         assert events.status == 200
-        text = ""
-        while "hello" not in text:
-            text += events.readline().decode()
+        assert gateway.submit("world")[0] == 200
+        while "world" not in events.readline().decode():
+            pass
     finally:
         connection.close()
 
