@@ -56,9 +56,7 @@ class HttpServer::Server {
 
   Status listen() {
     if (options_.tls) {
-      auto context = make_tls_context(*options_.tls);
-      if (!context) return std::unexpected(context.error());
-      tls_ = std::move(*context);
+      if (Status read = read_certificate_again(); !read) return read;
     }
     if (const Status open = listener_.listen(options_.flag, options_.address); !open) return open;
     address_ = *parse_address(options_.flag, options_.address);
@@ -144,7 +142,9 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     if (!bytes_.is_tls()) return wait();
     stand_in(&server_.arriving_);
     expire_after(server_.options_.request_timeout);
-    bytes_.async_handshake([self = shared_from_this()](error_code error) { error ? self->close() : self->wait(); });
+    bytes_.async_handshake([self = shared_from_this()](error_code error) {
+      if (self->is_open()) error || self->server_.stopping_ ? self->close() : self->wait();
+    });
   }
 
   // There is no place for it.
@@ -192,11 +192,14 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   }
 
  private:
-  // What is called when something asynchronous has ended; it keeps this connection.
+  // What is called when something asynchronous has ended; it keeps this connection. What had ended well before close()
+  // may be told after it.
   struct Completion {
     std::shared_ptr<Connection> connection;
     void (Connection::*method)(error_code error, size_t bytes);
-    void operator()(error_code error, size_t bytes) const { ((*connection).*method)(error, bytes); }
+    void operator()(error_code error, size_t bytes) const {
+      if (connection->is_open()) ((*connection).*method)(error, bytes);
+    }
   };
   Completion bound(void (Connection::*method)(error_code error, size_t bytes)) { return {shared_from_this(), method}; }
 
@@ -228,6 +231,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   void leave_list() {
     if (list_ != nullptr) std::exchange(list_, nullptr)->erase(place_);
   }
+  [[nodiscard]] bool is_open() { return bytes_.socket().is_open(); }
   [[nodiscard]] bool is_turned_away() const { return list_ == &server_.turned_away_; }
 
   // An answer, or a part of it, goes.
@@ -268,10 +272,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     asio::async_write(bytes_, asio::buffer(kContinue), bound(&Connection::on_continued));
   }
 
-  void on_continued(error_code error, size_t /*bytes*/) {
-    if (error) return close();
-    read_body();
-  }
+  void on_continued(error_code error, size_t /*bytes*/) { error ? close() : read_body(); }
 
   void read_body() { http::async_read(bytes_, buffer_, *parser_, bound(&Connection::on_request)); }
 
@@ -342,11 +343,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
 
   void watch() { bytes_.async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_watched)); }
 
-  void on_watched(error_code error, size_t /*bytes*/) {
-    if (!bytes_.socket().is_open()) return;
-    if (error) return close();
-    watch();
-  }
+  void on_watched(error_code error, size_t /*bytes*/) { error ? close() : watch(); }
 
   void write_parts() {
     if (!parts_.empty()) return;  // they are under way
@@ -366,7 +363,6 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
   }
 
   void on_parts_written(error_code error, size_t /*bytes*/) {
-    if (!bytes_.socket().is_open()) return;
     if (error) return close();
     parts_.clear();
     write_parts();
@@ -380,7 +376,9 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
     expire_after(kLinger);
     buffer_.clear();
     if (!bytes_.is_tls()) return end_sending();
-    bytes_.async_shutdown([self = shared_from_this()](error_code) { self->end_sending(); });
+    bytes_.async_shutdown([self = shared_from_this()](error_code) {
+      if (self->is_open()) self->end_sending();
+    });
   }
 
   void end_sending() {
@@ -391,10 +389,7 @@ class HttpServer::Server::Connection : public std::enable_shared_from_this<Conne
 
   void linger() { bytes_.socket().async_read_some(buffer_.prepare(kReadAtOnce), bound(&Connection::on_lingering)); }
 
-  void on_lingering(error_code error, size_t /*bytes*/) {
-    if (error) return close();
-    linger();
-  }
+  void on_lingering(error_code error, size_t /*bytes*/) { error ? close() : linger(); }
 
   Server& server_;
   const uint64_t id_;

@@ -17,9 +17,14 @@ namespace {
 
 constexpr size_t kMostTransactionRequests = 2'000;
 constexpr size_t kMostTransactionBytes = 4 << 20;
-constexpr Duration kOwnerPatience = std::chrono::seconds(5);
+constexpr Duration kOwnerPatience = std::chrono::seconds(3);
 constexpr Duration kFirstPause = std::chrono::milliseconds(100);
 constexpr Duration kLongestPause = std::chrono::seconds(2);
+// Whoever has put out one that came to its commits is to come to its own.
+constexpr Duration kPoliteness = std::chrono::milliseconds(500);
+// librdkafka does not know it of a record whose acknowledgement was lost.
+constexpr char kPlaceUnknown[] = "the broker has not said where a record is";
+constexpr char kWaitedTooLong[] = "it has waited too long for its turn";
 constexpr size_t kRecordsTopic = 0;
 constexpr size_t kKeysTopic = 1;
 
@@ -44,6 +49,9 @@ size_t most_record_bytes(const KafkaOptions& options) {
 // Users set these for requests without a key.
 KafkaOptions without_times(KafkaOptions options) {
   for (const auto& [name, value] : kOnceSettings) options.config.erase(name);
+  for (const char* const name : {"delivery.timeout.ms", "socket.timeout.ms", "queue.buffering.max.ms"}) {
+    options.config.erase(name);
+  }
   return options;
 }
 
@@ -54,12 +62,14 @@ struct KafkaOnceWriter::Owner {
   KafkaRequestKeys keys;
   std::unique_ptr<KafkaTransactions> producer;  // null: the partition is not ours, as far as we know
   size_t most = kMostTransactionRequests;       // at once; fewer while one is among them that the broker refuses
+  bool has_committed = false;                   // since the last pause
   bool left_open = false;                       // perhaps a transaction, which holds readers up
   Duration longest_pause = kFirstPause;
   std::minstd_rand random{std::random_device()()};
 
   Duration next_pause() {
-    const auto pause = Duration(std::uniform_int_distribution<Duration::rep>(0, longest_pause.count())(random));
+    const Duration least = std::exchange(has_committed, false) ? kPoliteness : Duration();
+    const auto pause = least + Duration(std::uniform_int_distribution<Duration::rep>(0, longest_pause.count())(random));
     longest_pause = std::min(2 * longest_pause, kLongestPause);
     return pause;
   }
@@ -70,17 +80,12 @@ KafkaOnceWriter::KafkaOnceWriter(KafkaOptions options, size_t most_bytes)
 
 KafkaOnceWriter::~KafkaOnceWriter() {
   stopping_ = true;
+  for (const auto& lane : lanes_) lane->thread.request_stop();
   for (const auto& lane : lanes_) end(*lane);
 }
 
 void KafkaOnceWriter::end(Lane& lane) {
-  std::jthread thread;
-  {
-    const std::scoped_lock lock(lane.mutex);
-    lane.stopping = true;
-    thread = std::move(lane.thread);
-  }
-  thread = {};
+  lane.thread = {};
   for (const Request& request : lane.waiting) {
     writes_.failed(request.write,
                    request.may_be_stored
@@ -139,7 +144,7 @@ void KafkaOnceWriter::write(WriteRequest request, RecordWriter::Done done) {
   if (write == nullptr) return;
   const std::scoped_lock lock(lane->mutex);
   lane->waiting.push_back({.request = std::move(request), .write = write});
-  if (!lane->thread.joinable() && !lane->stopping) {
+  if (!lane->thread.joinable()) {
     lane->thread =
         std::jthread([this, lane, partition](const std::stop_token& stop) { serve(*lane, partition, stop); });
   }
@@ -153,7 +158,7 @@ void KafkaOnceWriter::serve(Lane& lane, LogPartition partition, const std::stop_
   Owner owner{.partition = partition,
               .keys = KafkaRequestKeys({.topic = std::move(keys), .partition = partition}, stopping_),
               .producer = nullptr};
-  std::string why = "it has waited too long for its turn";
+  std::string why = kWaitedTooLong;
   while (true) {
     {
       std::unique_lock lock(lane.mutex);
@@ -168,6 +173,7 @@ void KafkaOnceWriter::serve(Lane& lane, LogPartition partition, const std::stop_
         continue;
       }
       owner.left_open = false;
+      answer_late(lane, kWaitedTooLong);
     }
     std::vector<Request> batch = take_requests(lane, owner);
     if (batch.empty()) continue;
@@ -184,9 +190,10 @@ void KafkaOnceWriter::serve(Lane& lane, LogPartition partition, const std::stop_
       owner.keys.add(std::move(request.request.idempotency_key), std::move(request.places), now);
     }
     owner.longest_pause = kFirstPause;
+    owner.has_committed = true;
     owner.most = std::min(2 * owner.most, kMostTransactionRequests);
     if (!owner.producer->may_go_on()) owner.producer = nullptr;
-    why = "it has waited too long for its turn";
+    why = kWaitedTooLong;
   }
   if (!owner.left_open) return;
   const std::atomic<bool> never = false;
@@ -226,10 +233,12 @@ Result<Offset> KafkaOnceWriter::set_fence(KafkaTransactions& producer, LogPartit
   WrittenRange written;
   if (Status begun = producer.begin(); !begun) return std::unexpected(begun.error());
   const KafkaTransactions::Record fence{
-      .key = std::nullopt, .value = KafkaRequestKeys::kFence, .partition = partition, .written = &written};
+      .key = "", .value = KafkaRequestKeys::kFence, .partition = partition, .written = &written};
   if (Status given = producer.give(kKeysTopic, fence); !given) return std::unexpected(given.error());
   if (Status delivered = producer.deliver(); !delivered) return std::unexpected(delivered.error());
   if (Status committed = producer.commit(); !committed) return std::unexpected(committed.error());
+  if (written.first.value() < 0) return fail(ErrorCode::kUnavailable, kPlaceUnknown);
+  if (!producer.may_go_on()) return fail(ErrorCode::kUnavailable, "the broker takes too long for a transaction");
   return written.first;
 }
 
@@ -286,7 +295,7 @@ Status KafkaOnceWriter::store(Owner& owner, std::vector<Request>& batch) {
   for (Request& request : batch) {
     const bool told =
         std::ranges::all_of(request.places, [](const WrittenRange& one) { return one.first.value() >= 0; });
-    if (!told) return fail(ErrorCode::kUnavailable, "the broker has not said where a record is");
+    if (!told) return fail(ErrorCode::kUnavailable, kPlaceUnknown);
     request.places = WritesUnderWay::joined(std::move(request.places));
     const std::string text = KafkaRequestKeys::to_text(request.places);
     if (Status given = producer.give(
@@ -346,6 +355,8 @@ Error KafkaOnceWriter::explain(rd_kafka_resp_err_t error, const std::string& tex
               "a record of this request is larger than message.max.bytes or the topic's max.message.bytes; nothing of "
               "this is stored"};
     case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
       return {ErrorCode::kFenced,
               "gateways take keys from each other; send requests with keys to one of them, or to one "
               "by the key"};

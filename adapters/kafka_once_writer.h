@@ -57,7 +57,6 @@ class KafkaOnceWriter {
     std::mutex mutex;
     std::condition_variable_any changed;
     std::deque<Request> waiting;  // guarded by mutex
-    bool stopping = false;        // guarded by mutex: nothing is taken any more
     std::jthread thread;          // guarded by mutex
   };
   // What the thread of a lane has for itself.

@@ -78,7 +78,10 @@ Status KafkaRequestKeys::catch_up(Duration patience, Offset fence) {
   if (!client) return std::unexpected(client.error());
   KafkaPatience left(patience, stopping_);
   Result<Offset> from = where_to_begin(client->get(), fence);
-  while (!from && !left.is_over() && !left.stopping()) from = where_to_begin(client->get(), fence);
+  while (!from && !left.is_over() && !left.stopping()) {
+    rd_kafka_poll(client->get(), kKeysStepMs);
+    from = where_to_begin(client->get(), fence);
+  }
   if (!from) return std::unexpected(from.error());
 
   const KafkaTopicHandle topic(rd_kafka_topic_new(client->get(), options_.topic.topic.c_str(), nullptr));
@@ -127,7 +130,7 @@ std::unexpected<Error> KafkaRequestKeys::failed(rd_kafka_resp_err_t error) const
 
 void KafkaRequestKeys::learn(const rd_kafka_message_t& message, Time now) {
   const std::string_view text(static_cast<const char*>(message.payload), message.len);
-  if (message.key == nullptr && text == kFence) return;
+  if (text == kFence) return;
   auto places = from_text(text);
   if (!places || message.key == nullptr) {
     LOG(WARNING) << options_.topic.topic << " partition " << message.partition << " offset " << message.offset

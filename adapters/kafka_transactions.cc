@@ -142,7 +142,8 @@ Status KafkaTransactions::failure(const rd_kafka_error_t& error) const {
 }
 
 Status KafkaTransactions::failure(rd_kafka_resp_err_t error) const {
-  const rd_kafka_resp_err_t cause = failed_ != RD_KAFKA_RESP_ERR_NO_ERROR ? failed_ : error;
+  rd_kafka_resp_err_t cause = failed_ != RD_KAFKA_RESP_ERR_NO_ERROR ? failed_ : error;
+  if (cause == RD_KAFKA_RESP_ERR__FATAL) cause = rd_kafka_fatal_error(client_.get(), nullptr, 0);
   return std::unexpected(explain_(cause, rd_kafka_err2str(cause)));
 }
 

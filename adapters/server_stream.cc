@@ -20,6 +20,10 @@ Result<TlsContext> make_tls_context(const TlsFiles& files) {
   if (context->use_private_key_file(files.key, ssl::context::pem, error)) {
     return wrong(files.key, "is no private key in PEM form, without a password, of " + files.certificate, error);
   }
+  // Of different kinds they are taken one by one.
+  if (SSL_CTX_check_private_key(context->native_handle()) != 1) {
+    return fail(ErrorCode::kInvalid, files.key + " is not the private key of " + files.certificate);
+  }
   return context;
 }
 

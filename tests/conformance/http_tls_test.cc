@@ -7,6 +7,7 @@
 #include <openssl/x509.h>
 
 #include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -27,8 +28,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 // Signed by itself, with a name that tells it from another.
-void make_certificate(const TlsFiles& files, const std::string& name) {
-  EVP_PKEY* const key = EVP_EC_gen("P-256");
+void make_certificate(const TlsFiles& files, const std::string& name, EVP_PKEY* key = EVP_EC_gen("P-256")) {
   X509* const certificate = X509_new();
   ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
   X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
@@ -92,7 +92,10 @@ class TlsClient {
 
 class HttpTlsTest : public testing::Test {
  protected:
-  HttpTlsTest() { make_certificate(files_, "first"); }
+  HttpTlsTest() {
+    std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes to connections that are gone
+    make_certificate(files_, "first");
+  }
 
   [[nodiscard]] std::unique_ptr<HttpServer> start(HttpServer::Handler handler, HttpServerOptions options = {}) const {
     options.address = "127.0.0.1:0";
@@ -180,6 +183,26 @@ TEST_F(HttpTlsTest, ACertificateIsReadAgainForNewConnections) {
   ASSERT_FALSE(wrong);
   EXPECT_THAT(wrong.error().message, HasSubstr("key.pem is no private key in PEM form, without a password, of"));
   EXPECT_EQ(TlsClient(server->port()).certificate_name(), "second");
+  make_certificate({files_.certificate, directory_.path() + "/other.pem"}, "of another kind", EVP_RSA_gen(2048));
+  EXPECT_THAT(server->read_certificate_again().error().message, HasSubstr("key.pem is not the private key of"));
+}
+
+// What has ended well is told after the connection was closed to make way.
+TEST_F(HttpTlsTest, ThoseThatMakeWayInTheMiddleOfAHandshakeAreGone) {
+  const auto server = start(echo, {.max_connections = 2});
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&server] {
+      for (int k = 0; k < 100; ++k) {
+        const TlsClient client(server->port());
+        if (client.connected()) client.send(post("one"));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const TlsClient client(server->port());
+  client.send(post("two"));
+  EXPECT_THAT(client.until("two"), HasSubstr("two"));
 }
 
 TEST_F(HttpTlsTest, FilesThatAreNoneAreRefusedByName) {
